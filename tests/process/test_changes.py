@@ -1,4 +1,4 @@
-"""What commands promise, kept by real workers, also when one of them is killed in the middle."""
+"""Guarantees of commands, with real workers, also when one is killed during a command."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 FAST = ("--set", "user_rate=inf", "--workers", "2", "--duration", "1h")
 
-# Each user writes down, unbuffered, what it sees; each call of the update function, too.
+# Each user logs, unbuffered, the values that it sees; so does each call of the update function.
 WATCHERS = """
     import os
     from amoc import setting, sleep, user
@@ -58,7 +58,7 @@ WATCHERS = """
 """
 
 
-def test_a_change_reaches_every_worker_once_and_every_user_also_after_a_kill(
+def test_a_change_reaches_all_workers_once_and_survives_a_killed_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -81,13 +81,13 @@ def test_a_change_reaches_every_worker_once_and_every_user_also_after_a_kill(
             lambda: sum(line.startswith("see") for line in lines(log)[before:]) >= 3,
             "they look at the level",
         )
-        # The new worker was born with the changed value: nobody has seen the old one again.
+        # The new worker was forked with the changed value: nobody has seen the old one again.
         assert not [line for line in lines(log)[before:] if re.match(r"see \d+ 1$", line)]
         one.run.kill(one.run.pid, signal.SIGINT)
         assert one.run.end() == 0
 
 
-def test_a_change_that_one_worker_refuses_is_seen_by_nobody(
+def test_a_change_refused_by_one_worker_is_applied_nowhere(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -120,7 +120,7 @@ PACED = """
 """
 
 
-def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too(
+def test_nothing_passes_a_throttle_during_a_pause_even_in_a_replaced_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -135,7 +135,7 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
         silent = len(lines(log))
         one.run.kill(workers[0])
         one.run.wait_for_output("worker 0 was replaced")
-        assert one.ask("users")["alive"] <= 10  # an order that both workers have answered
+        assert one.ask("users")["alive"] <= 10  # a command that both workers have answered
         assert len(lines(log)) == silent
         least_s = time.monotonic() - paused_s
         one.say("resume")
@@ -149,17 +149,19 @@ def test_nothing_passes_in_a_pause_and_a_worker_that_is_born_in_it_is_paused_too
         one.run.kill(one.run.pid, signal.SIGINT)
         assert one.run.end() == 0
     times = [int(line.split()[1]) for line in lines(log)]
-    # 100 a second: whoever looks at any second finds no more than 101, and what caught up.
+    # 100 a second: any second has at most 101, apart from those that caught up.
     for first, last in pairwise(sorted(times)[::101]):
         assert last - first > 850_000_000
     summary = one.run.summary()
     assert least_s - 0.001 <= summary["run"]["paused_s"]
     assert summary["run"]["paused_s"] <= most_s + 0.001
-    assert summary["users"]["finished"] == 10, "those that stood in line left from there"
+    assert summary["users"]["finished"] == 10, (
+        "users waiting in the throttle's queue left from there"
+    )
     assert summary["users"]["removed"] == 0
 
 
-def test_users_removed_by_force_are_gone_and_the_stuck_are_named(
+def test_removal_by_force_kills_users_and_reports_stuck_ones(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stubborn = scenario("""
@@ -182,22 +184,22 @@ def test_users_removed_by_force_are_gone_and_the_stuck_are_named(
         assert answer["killed"] == 2
         assert answer["stuck"] == [6]
         assert "stuck after 2 s: 6" in answer["summary"]
-        one.wait_for_users(5)  # who is stuck is there
+        one.wait_for_users(5)  # a stuck user still counts
         assert one.ask("users")["alive"] == 5
         one.run.kill(one.run.pid, signal.SIGINT)
         assert one.run.end() == int(ExitCode.STUCK)
 
 
-def test_commands_go_on_when_a_worker_is_killed_in_the_middle_of_them(
+def test_a_command_is_answered_though_a_worker_is_killed_during_it(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with controlled(scenario(WATCHERS), "--users", "20", *FAST, directory=tmp_path) as one:
         one.wait_for_users(20)
         victim = one.run.wait_for("worker", 2)[1]
-        os.kill(victim, signal.SIGSTOP)  # it hears nothing, and then it is dead
+        os.kill(victim, signal.SIGSTOP)  # it receives nothing until it is killed
         call = [sys.executable, "-m", "amoc", "remove", "4", "--run", str(one.directory), "--json"]
         with subprocess.Popen(call, stdout=subprocess.PIPE, text=True, cwd=ROOT) as asking:
-            eventually(lambda: len(one.run.find("worker")) == 2, "both are there")
+            eventually(lambda: len(one.run.find("worker")) == 2, "both exist")
             one.run.kill(victim)
             output, _ = asking.communicate(timeout=120)
         assert asking.returncode == 0
@@ -221,7 +223,7 @@ LONG = """
 """
 
 
-def test_gentle_removals_one_by_one_reach_all_users_and_those_do_not_come_back(
+def test_users_removed_one_by_one_do_not_restart_after_a_killed_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -232,7 +234,7 @@ def test_gentle_removals_one_by_one_reach_all_users_and_those_do_not_come_back(
         answers = [one.ask("remove", "1") for _ in range(6)]
         assert [answer["asked"] for answer in answers] == [1] * 6
         assert one.ask("users")["alive"] == 8, "their iterations are long"
-        # 3 of the 4 users of each worker were asked; whoever was does not start again.
+        # 3 of the 4 users of each worker were asked to leave; those do not start again.
         one.run.kill(one.run.wait_for("worker", 2)[1])
         eventually(lambda: len(lines(log)) == 9, f"one user starts again: {one.run.output}")
         assert one.ask("remove", "5")["asked"] == 2
@@ -243,7 +245,7 @@ def test_gentle_removals_one_by_one_reach_all_users_and_those_do_not_come_back(
     assert one.run.summary()["users"]["removed"] == 8
 
 
-def test_users_removed_while_they_stand_in_line_stand_in_nobodys_way(
+def test_users_removed_before_they_start_do_not_keep_the_run_going(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with controlled(
@@ -251,16 +253,16 @@ def test_users_removed_while_they_stand_in_line_stand_in_nobodys_way(
         *("--users", "30", "--workers", "2", "--set", "user_rate=60", "--set", "repeat_num=1"),
         directory=tmp_path,
     ) as one:
-        # At least one: the next may start while a slow host asks.
+        # At least one: on a slow host, the next may start before the query.
         eventually(lambda: one.run.look("status")["users"]["running"] >= 1, "a user runs")
         answer = one.ask("remove", "30")
         assert answer["asked"] + answer["withdrawn"] == 30
-        # Nobody is there and nobody will come, so the run ends by itself, long before 30 s.
+        # No users run and none will start, so the run ends, long before 30 s.
         assert one.run.end() == 0
         assert one.run.summary()["users"]["started"] == answer["asked"]
 
 
-def test_a_run_can_be_stopped_while_stages_fall_and_a_worker_hangs(
+def test_a_run_can_be_stopped_during_ramp_down_while_a_worker_hangs(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with controlled(
@@ -275,7 +277,7 @@ def test_a_run_can_be_stopped_while_stages_fall_and_a_worker_hangs(
         assert "worker 0 did not stop in time and is killed" in one.run.output
 
 
-def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
+def test_ramp_down_also_removes_users_of_replaced_workers(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with controlled(
@@ -297,7 +299,7 @@ def test_users_leave_by_stages_also_when_their_worker_was_lost_meanwhile(
         assert users["removed"] == 36
 
 
-def test_users_of_a_lost_worker_and_added_ones_start_no_faster_than_stages_rise(
+def test_restarted_and_added_users_start_no_faster_than_the_ramp_up(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     begun = tmp_path / "begun"
@@ -324,11 +326,11 @@ def test_users_of_a_lost_worker_and_added_ones_start_no_faster_than_stages_rise(
             act()
             eventually(lambda before=before: len(lines(begun)) == before + 20, "20 users start")
             times = [float(line) for line in lines(begun)[before:]]
-            # At 20 a second, of which the first tenth of a second may come at once.
+            # At 20 a second; a tenth of a second's starts may come at once.
             assert times[-1] - times[0] >= 0.8
 
 
-def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_gone(
+def test_ramp_down_removes_only_running_users_above_its_target(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     half = scenario("""
@@ -345,7 +347,7 @@ def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_go
         directory=tmp_path,
     ) as one:
         one.wait_for_users(6)
-        eventually(lambda: one.run.look("status")["elapsed_s"] > 9, "the last stage has fallen")
+        eventually(lambda: one.run.look("status")["elapsed_s"] > 9, "the last ramp-down has ended")
         users = one.ask("status")["users"]
         assert (users["running"], users["removed"]) == (6, 4)
         one.say("stop")
@@ -355,7 +357,7 @@ def test_a_falling_stage_removes_those_above_its_line_and_not_those_that_have_go
     assert plateau == {10}, "a plateau of 10 has 10"
 
 
-def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
+def test_a_worker_that_reads_no_commands_is_replaced(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     flood = scenario("""
@@ -366,12 +368,12 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
 
         def start(user_id):
             rate = 60
-            while user_id == 1:  # in the first worker; all workers are told of each change
+            while user_id == 1:  # in the first worker; each change is sent to all workers
                 rate += 1
                 throttle.change_rate("a", rate % 1000 + 60, wait=False)
             throttle.wait("a")
     """)
-    limit = 2_000  # instead of 20,000, which take as many commands through the controller
+    limit = 2_000  # instead of 20,000, which would take as many commands through the controller
     with controlled(
         flood,
         *("--users", "4", *FAST, "--stop-timeout", "1s"),
@@ -389,7 +391,7 @@ def test_a_worker_that_reads_nothing_is_replaced_and_the_run_goes_on(
         assert one.run.end() == ExitCode.OK
 
 
-def test_a_change_that_an_update_function_does_not_take_is_undone_with_its_rate(
+def test_a_change_that_an_update_function_refuses_is_rolled_back(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     paced = scenario("""

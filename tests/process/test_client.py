@@ -44,7 +44,7 @@ def shop(scenario):
     return scenario(SHOP, "shop.py")
 
 
-def test_a_run_is_a_result_with_its_figures(shop, tmp_path):
+def test_run_returns_a_result_with_all_figures(shop, tmp_path):
     printed = []
 
     result = amoc.run(
@@ -85,7 +85,7 @@ def test_a_run_is_a_result_with_its_figures(shop, tmp_path):
     assert "shop.py took" in repr(again)
 
 
-def test_a_notebook_shows_a_chart_and_escapes_what_is_foreign(shop, tmp_path):
+def test_a_notebook_shows_a_chart_and_escapes_texts(shop, tmp_path):
     result = amoc.run(
         shop,
         users=2,
@@ -118,7 +118,7 @@ def test_a_notebook_shows_a_chart_and_escapes_what_is_foreign(shop, tmp_path):
         ({"run_dir": "."}, amoc.errors.UsageError, "--run-dir . must be new or empty"),
     ],
 )
-def test_what_fails_before_the_start_is_one_error_and_leaves_nothing(
+def test_a_failure_before_the_start_raises_one_error_and_leaves_nothing(
     shop, scenario, tmp_path, monkeypatch, options, kind, message
 ):
     scenario("import amoc\ninit = lambda: amoc.Error('no')\nstart = print\n", "refuses.py")
@@ -170,7 +170,7 @@ CALLER = """
 
 
 def caller(text: str, tmp_path: Path) -> subprocess.Popen[str]:
-    """A program that calls amoc, in a process of its own."""
+    """Start a program that calls amoc, in a separate process."""
     program = textwrap.dedent(text).replace("HERE", str(tmp_path))
     return subprocess.Popen(
         [sys.executable, "-c", program],
@@ -182,7 +182,7 @@ def caller(text: str, tmp_path: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_a_callers_event_loop_goes_on_and_needs_no_gevent(shop, tmp_path):
+def test_a_callers_event_loop_keeps_running_without_gevent(shop, tmp_path):
     with caller(CALLER, tmp_path) as program:
         printed, errors = program.communicate(timeout=DEADLINE_S)
 
@@ -215,10 +215,10 @@ LONG = """
 
 
 def running(tmp_path: Path, pid: int) -> set[int]:
-    """The processes below a caller, once both users run."""
+    """Wait until both users run; return the processes below the caller."""
     eventually(lambda: len(list(tmp_path.glob("user*"))) == 2, "the users run")
     found = below(pid) - {pid}
-    assert len(found) >= 4  # controller, node, supervisor, and a worker at least
+    assert len(found) >= 4  # controller, node, supervisor and at least one worker
     return found
 
 
@@ -242,7 +242,7 @@ THREADS = """
 """
 
 
-# The kernel tells of each thread's death.
+# With threads: the kernel signals the parent's death for each thread that ends.
 @pytest.mark.parametrize("before", ["", THREADS], ids=["alone", "with threads"])
 def test_a_run_does_not_outlive_a_killed_caller(scenario, tmp_path, before):
     scenario(STAY, "stay.py")
@@ -279,13 +279,13 @@ TESTS = """
 
 @pytest.fixture
 def plugin():
-    """How pytest is told of the plugin: not at all where amoc is installed with it."""
+    """The arguments that load the plugin: none where amoc is installed with it."""
     installed = [one.value for one in entry_points(group="pytest11", name="amoc")]
     assert installed in ([], ["amoc.client.pytest_plugin"])
     return () if installed else ("-p", "amoc.client.pytest_plugin")
 
 
-def test_a_failed_threshold_is_what_a_failed_test_says(pytester, shop, plugin, monkeypatch):
+def test_a_failed_test_shows_the_failed_threshold(pytester, shop, plugin, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.path.joinpath("shop.py").write_text(shop.read_text())
     pytester.makepyfile(TESTS)
@@ -314,9 +314,7 @@ def test_a_failed_threshold_is_what_a_failed_test_says(pytester, shop, plugin, m
     assert sorted(directories) == kept
 
 
-def test_a_plugin_that_is_not_used_loads_next_to_nothing_and_says_nothing(
-    pytester, plugin, monkeypatch
-):
+def test_an_unused_plugin_loads_little_and_prints_nothing(pytester, plugin, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     pytester.makepyfile(
         """
@@ -340,7 +338,7 @@ def test_a_plugin_that_is_not_used_loads_next_to_nothing_and_says_nothing(
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
-def test_what_the_page_shows_works(pytester, plugin, monkeypatch):
+def test_the_pages_examples_work(pytester, plugin, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     tmp_path = pytester.path
     shop, run, read, _, tests = BLOCK.findall((ROOT / "docs/client.md").read_text())

@@ -1,4 +1,4 @@
-"""A run on three nodes keeps the promises of a run on one, also when a node is killed."""
+"""A run on three nodes gives the same guarantees as a run on one, also when a node is killed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 
 THREE = ("--cluster", "local:3", "--workers", "1", "--set", "user_rate=infinity")
 
-# Each user passes a throttle, takes a row that nobody else has, writes to its neighbour, who is on
+# Each user passes a throttle, takes a unique row, sends mail to its neighbour, which is on
 # another node, joins a group with users of other nodes, and waits for all of them at a barrier.
 EVERYTHING = """
     import os
@@ -62,7 +62,7 @@ EVERYTHING = """
 """
 
 
-def test_what_holds_on_one_node_holds_over_three(
+def test_three_nodes_give_the_same_guarantees_as_one(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     (tmp_path / "rows.csv").write_text("n\n" + "".join(f"{n}\n" for n in range(60)))
@@ -101,7 +101,7 @@ def test_what_holds_on_one_node_holds_over_three(
     assert workers == [("node0", 0), ("node1", 1), ("node2", 2)]
 
 
-# Each user writes down, unbuffered, in which process it is and whenever it counts.
+# Each user logs, unbuffered, its process each time that it counts.
 COUNTING = """
     import os
     from amoc import metrics, sleep, user
@@ -123,7 +123,7 @@ USERS = 12
 
 
 def users_by_process(log: Path) -> dict[str, set[int]]:
-    """Which users each process has had so far."""
+    """Return the users that each process has run so far."""
     found = defaultdict(set)
     for line in lines(log):
         if line.startswith("count"):
@@ -133,9 +133,10 @@ def users_by_process(log: Path) -> dict[str, set[int]]:
 
 
 def counting(run: Run, log: Path) -> dict[str, set[int]]:
-    """Which users each of the three processes has, once all have counted and the controller knows.
+    """Wait until all users have counted and the controller knows; return them by process.
 
-    It hears of a start within a few hundredths of a second: before, a user counts as not started.
+    The controller learns of a start within a few hundredths of a second; until then, the user
+    counts as not started.
     """
     found = eventually(
         lambda: (
@@ -150,7 +151,7 @@ def counting(run: Run, log: Path) -> dict[str, set[int]]:
 
 
 def write_seconds(run: Run, count: int) -> None:
-    """Wait until the controller has written so many more seconds."""
+    """Wait until the controller has written `count` more seconds."""
     series = run.directory / "series.amoc"
     size = series.stat().st_size if series.exists() else 0
     for _ in range(count):
@@ -162,7 +163,7 @@ def write_seconds(run: Run, count: int) -> None:
 
 
 @pytest.mark.parametrize("role", ["node", "supervisor"])
-def test_users_of_a_killed_node_start_again_on_the_others_and_none_runs_twice(
+def test_users_of_a_killed_node_restart_on_the_others_and_none_runs_twice(
     scenario: Callable[[str], Path], tmp_path: Path, role: str
 ) -> None:
     log = tmp_path / "log"
@@ -200,7 +201,7 @@ def test_users_of_a_killed_node_start_again_on_the_others_and_none_runs_twice(
     assert set(moved.values()) == before.keys() - {gone}, "they are spread over the others"
     assert summary["users"]["restarted"] == len(before[gone]) == 4
     assert (summary["users"]["finished"], summary["users"]["lost"]) == (USERS, 0)
-    # What was counted since the last sample of the lost node is gone with its board, no more.
+    # Only counts since the lost node's last sample are lost, with its shared memory.
     counts, lost_at_most = len(said), sum(where == gone for _, _, where in said)
     assert counts - lost_at_most <= summary["counters"]["counts"] <= counts
     (entry,) = [one for one in journal if one["kind"] == "node" and one["state"] == "lost"]
@@ -211,7 +212,7 @@ def test_users_of_a_killed_node_start_again_on_the_others_and_none_runs_twice(
     assert lines(log).count("terminate") == 2
 
 
-def test_counts_that_a_killed_node_had_reported_stay(
+def test_counts_reported_by_a_node_before_it_was_killed_are_kept(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """
@@ -233,7 +234,7 @@ def test_counts_that_a_killed_node_had_reported_stay(
         scenario(text), "--users", str(USERS), *THREE, "--duration", "1h", directory=tmp_path
     ) as run:
         counting(run, log)
-        # A second that begins now is known to the controller when the one after it is.
+        # The controller has a second that begins now once it has the one after it.
         write_seconds(run, 3)
         run.kill(run.find("node")[1])
         eventually(lambda: len(lines(log)) == USERS + 4, f"4 users start again:\n{run.output}")
@@ -243,7 +244,7 @@ def test_counts_that_a_killed_node_had_reported_stay(
 
 
 @pytest.mark.parametrize(("policy", "code"), [("continue", 0), ("fail", 8)])
-def test_the_operator_says_what_a_lost_node_means(
+def test_on_node_loss_decides_whether_a_run_continues_or_fails(
     scenario: Callable[[str], Path], tmp_path: Path, policy: str, code: int
 ) -> None:
     with running(
@@ -269,14 +270,14 @@ def test_the_operator_says_what_a_lost_node_means(
         assert (users["finished"], users["lost"]) == (4, 8), "nobody is lost twice"
 
 
-def test_users_that_have_not_started_on_a_lost_node_start_on_the_others(
+def test_users_not_yet_started_on_a_lost_node_start_on_the_others(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
     policy = ("--on-node-loss", "continue", "--duration", "1h")
     with running(scenario(COUNTING), "--users", "3", *THREE, *policy, directory=tmp_path) as run:
         eventually(lambda: len(users_by_process(log)) == 3, f"each node has a user:\n{run.output}")
-        # At one a minute, none starts that the controller has not heard of when the node is killed.
+        # At one a minute, the controller knows of every start when the node is killed.
         control = RunDirectory(run.directory).control
         request(control, "set", {"values": {"user_rate": 1}})
         request(control, "add", {"count": USERS - 3})
@@ -333,8 +334,8 @@ def test_a_killed_worker_is_replaced_on_its_own_node(
     assert summary["run"]["reasons"] == ["worker 1 was killed by SIGKILL"]
 
 
-@pytest.mark.parametrize("held", [False, True], ids=["", "lifelines are held open"])
-def test_a_killed_controller_lets_users_of_all_nodes_finish_and_leaves_nothing_behind(
+@pytest.mark.parametrize("held", [False, True], ids=["", "lifelines held open"])
+def test_users_on_all_nodes_finish_after_the_controller_is_killed(
     scenario: Callable[[str], Path], tmp_path: Path, held: bool
 ) -> None:
     with running(
@@ -359,7 +360,7 @@ def test_a_killed_controller_lets_users_of_all_nodes_finish_and_leaves_nothing_b
         ("token", r"but its value, which is secret, differs between node0 \(.*\) and node1"),
     ],
 )
-def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
+def test_nodes_with_different_settings_are_refused_before_any_user_starts(
     scenario: Callable[[str], Path], tmp_path: Path, name: str, rule: str
 ) -> None:
     text = f"""
@@ -382,7 +383,7 @@ def test_nodes_that_do_not_agree_are_refused_before_a_user_starts(
 
 
 def assert_settings_of_some_nodes(ask: Callable[..., dict[str, Any]], run: Run) -> None:
-    """With `pause`, which is 0.05 on three nodes: a node's own value, until all get another."""
+    """Set `pause`, 0.05 on three nodes, on one node only; then on all of them again."""
     answer = ask("set", values={"pause": 0.07}, on_nodes=["node1"])
     assert answer["summary"] == "on node1 only: pause is 0.07 now, was 0.05"
     assert [one["worker"] for one in answer["workers"]] == ["node1/1"]
@@ -402,7 +403,7 @@ def assert_settings_of_some_nodes(ask: Callable[..., dict[str, Any]], run: Run) 
     }
 
 
-def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
+def test_users_are_added_and_removed_on_all_or_selected_nodes(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """
@@ -453,7 +454,7 @@ def test_users_are_added_and_removed_on_all_nodes_or_on_chosen_ones(
     ]
 
 
-def test_users_run_on_the_nodes_that_are_chosen_for_them(
+def test_users_run_only_on_the_nodes_given_by_on_nodes(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario("def start(user_id): ...")
@@ -472,7 +473,7 @@ def test_users_run_on_the_nodes_that_are_chosen_for_them(
         )
 
 
-def test_an_installed_package_says_which_node_users_are_on(
+def test_an_installed_placement_plugin_decides_which_node_users_run_on(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     info = tmp_path / "site" / "own-1.2.dist-info"
@@ -494,7 +495,7 @@ def test_an_installed_package_says_which_node_users_are_on(
     assert sorted(Counter(lines(tmp_path / "log")).values()) == [6, 6]
 
 
-def test_an_arrival_rate_goes_on_when_a_node_is_lost(
+def test_an_arrival_rate_continues_when_a_node_is_lost(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """
@@ -513,7 +514,7 @@ def test_an_arrival_rate_goes_on_when_a_node_is_lost(
         eventually(lambda: len(set(lines(log))) == 3, f"all nodes take part:\n{run.output}")
         series = run.directory / "series.amoc"
         size = series.stat().st_size
-        eventually(lambda: series.stat().st_size > size, "the nodes have said who is there")
+        eventually(lambda: series.stat().st_size > size, "the nodes have reported their users")
         run.kill(run.find("node")[2])
         run.wait_for_output("0 users will restart on the other nodes, ")
         before = len(lines(log))

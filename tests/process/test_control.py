@@ -1,4 +1,4 @@
-"""Commands to real runs: from other shells, from the terminal, and given again by a replay."""
+"""Commands to real runs: from other shells, from the terminal, and repeated by a replay."""
 
 from __future__ import annotations
 
@@ -49,21 +49,21 @@ def amoc(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 class Controlled:
-    """A run, and a shell beside it."""
+    """A run, and a shell that sends it commands."""
 
     def __init__(self, run: Run, directory: Path) -> None:
         self.run = run
         self.directory = directory
 
     def say(self, *arguments: str, code: int | None = 0) -> str:
-        """What a command answers; with `code` None, that it is refused."""
+        """Send a command and return its output; with `code` None, it must fail."""
         done = amoc(*arguments, "--run", str(self.directory), cwd=self.directory.parent)
         as_expected = done.returncode == code if code is not None else done.returncode != 0
         assert as_expected, (arguments, done.stdout, done.stderr, self.run.output)
         return done.stdout + done.stderr
 
     def ask(self, *arguments: str) -> Any:
-        """The whole answer to a command."""
+        """Send a command and return its JSON answer."""
         return json.loads(self.say(*arguments, "--json"))
 
     def wait_for_users(self, count: int) -> None:
@@ -74,13 +74,13 @@ class Controlled:
         )
 
     def wait_until_none_is_pending(self) -> None:
-        """Wait until all users run: at its end a run has lost those that are yet to come back."""
+        """Wait until no user is pending: one that is when the run ends counts as lost."""
         eventually(
             lambda: self.run.look("users")["waiting"] == 0, f"none is pending: {self.run.output}"
         )
 
     def journal(self, *kinds: str) -> list[dict[str, Any]]:
-        """Entries of the journal."""
+        """Return the journal's entries of these kinds."""
         entries = read(self.directory / "journal.jsonl")
         return [one for one in entries if one["kind"] in kinds]
 
@@ -100,7 +100,7 @@ def stayers(scenario: Callable[[str], Path]) -> Path:
     return scenario(STAYERS)
 
 
-def test_users_are_added_and_removed_while_the_run_runs(stayers, tmp_path):
+def test_users_are_added_and_removed_during_the_run(stayers, tmp_path):
     with controlled(stayers, "--users", "10", *FAST, directory=tmp_path) as it:
         it.wait_for_users(10)
         answer = it.ask("add", "6", "--comment", "the second wave")
@@ -127,7 +127,7 @@ def test_users_are_added_and_removed_while_the_run_runs(stayers, tmp_path):
         assert not (it.directory / "control").exists()
 
 
-def test_status_and_users_agree_with_the_answer_that_a_command_just_gave(stayers, tmp_path):
+def test_status_and_users_reflect_a_command_as_soon_as_it_is_answered(stayers, tmp_path):
     with controlled(stayers, "--users", "10", *FAST, directory=tmp_path) as it:
         it.wait_for_users(10)
         for left in (8, 6, 4, 2):
@@ -155,7 +155,7 @@ def test_a_start_rate_of_0_holds_all_starts_until_it_is_raised(stayers, tmp_path
         it.wait_for_users(13)
 
 
-def test_a_run_with_a_duration_needs_no_users_and_goes_on_without_them(stayers, tmp_path):
+def test_a_run_with_a_duration_starts_and_continues_without_users(stayers, tmp_path):
     with controlled(stayers, "--users", "0", "--duration", "1h", *FAST, directory=tmp_path) as it:
         assert it.ask("users")["alive"] == 0
         it.say("add", "3")
@@ -186,7 +186,7 @@ def test_a_run_without_a_duration_ends_when_it_has_no_users(stayers, tmp_path):
         assert run.summary()["users"]["started"] == 0
 
 
-def test_a_duration_is_run_to_its_end_by_users_that_finish_before(scenario, tmp_path):
+def test_a_run_lasts_its_duration_though_all_users_have_finished(scenario, tmp_path):
     quick = scenario("def start(user_id): pass")
     with running(quick, "--users", "5", "--duration", "1.5s", *FAST, directory=tmp_path) as run:
         assert run.end() == ExitCode.OK
@@ -213,7 +213,7 @@ def test_settings_change_on_all_workers_or_on_none(stayers, tmp_path, spread):
 
 
 @also_over_nodes()
-def test_a_run_is_paused_and_goes_on(stayers, tmp_path, spread):
+def test_a_run_is_paused_and_resumed(stayers, tmp_path, spread):
     with controlled(stayers, "--users", "4", *FAST, *spread, directory=tmp_path) as it:
         it.wait_for_users(4)
         assert "paused" in it.say("pause")
@@ -239,7 +239,7 @@ def test_a_paused_run_can_be_stopped(stayers, tmp_path):
         assert it.run.end() == ExitCode.OK
 
 
-def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there(stayers, tmp_path):
+def test_a_killed_run_counts_as_not_running_though_its_socket_exists(stayers, tmp_path):
     with controlled(stayers, "--users", "2", *FAST, directory=tmp_path) as it:
         it.wait_for_users(2)
         it.run.kill(it.run.pid, signal.SIGKILL)
@@ -250,14 +250,14 @@ def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there(stayers
         assert [one["kind"] for one in it.journal("run", "end")] == ["run"]
 
 
-def test_a_run_that_never_began_leaves_no_directory(tmp_path, scenario):
+def test_a_run_that_never_started_leaves_no_directory(tmp_path, scenario):
     broken = scenario("def init(): raise ValueError('no')\ndef start(user_id): pass\n")
     done = amoc("run", str(broken), cwd=tmp_path)
     assert done.returncode == ExitCode.INIT_FAILED
     assert not (tmp_path / "amoc-runs").exists()
 
 
-def test_commands_find_the_only_run_that_runs_here(tmp_path, stayers):
+def test_commands_find_the_only_run_in_the_working_directory(tmp_path, stayers):
     process = subprocess.Popen(
         [sys.executable, "-m", "amoc", "run", str(stayers), "--users", "2", *FAST],
         cwd=tmp_path,
@@ -281,7 +281,7 @@ def test_commands_find_the_only_run_that_runs_here(tmp_path, stayers):
         process.wait()
 
 
-def test_stages_start_and_remove_users_at_their_times(stayers, tmp_path):
+def test_stages_start_and_remove_users_on_time(stayers, tmp_path):
     stages = ("--stages", "1s:20, 300ms:20, 0s:5, 1s:5")
     with controlled(stayers, *stages, *FAST, directory=tmp_path) as it:
         assert it.run.end() == ExitCode.OK
@@ -326,7 +326,7 @@ def test_a_replay_has_the_same_users_and_commands(stayers, tmp_path):
     assert not (tmp_path / "amoc-runs").exists()
 
 
-def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, scenario):
+def test_secrets_are_in_no_file_of_the_run_and_a_replay_asks_for_them(tmp_path, scenario):
     file = scenario(
         """
         from amoc import setting
@@ -359,7 +359,7 @@ def test_secrets_are_in_no_file_of_the_run_and_are_asked_for_again(tmp_path, sce
 
 
 class Terminal:
-    """A run in a terminal of its own, and somebody who types."""
+    """A run in its own pseudo-terminal, and the keys typed there."""
 
     def __init__(self, *command: str, cwd: Path) -> None:
         self._master, self.slave = pty.openpty()
@@ -385,7 +385,7 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def wait_for(self, text: str) -> None:
-        """Wait until `text` is shown, from what was not looked at yet."""
+        """Wait until `text` appears in output that no earlier call has consumed."""
         give_up = time.monotonic() + DEADLINE_S
         while True:
             plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", self.text)
@@ -402,7 +402,7 @@ class Terminal:
             self.text += os.read(self._master, 65536).decode(errors="replace")
 
     def end(self) -> int:
-        """The exit status; what is shown meanwhile is read, or nothing could end."""
+        """Wait for the exit status, reading output meanwhile so that the process cannot block."""
         give_up = time.monotonic() + DEADLINE_S
         while self.process.poll() is None:
             assert time.monotonic() < give_up, self.text[-3000:]
@@ -415,7 +415,7 @@ class Terminal:
     def clean_up(self) -> None:
         self.process.kill()
         self.process.wait()
-        os.close(self._master)  # what else runs there is hung up on
+        os.close(self._master)  # sends SIGHUP to anything else that runs there
         os.close(self.slave)
 
 
@@ -453,7 +453,7 @@ def test_keys_control_a_run(stayers, tmp_path):
         assert {one["source"] for one in entries} == {"terminal"}
 
 
-def test_the_second_interrupt_leaves_the_terminal_as_it_was(tmp_path, scenario):
+def test_a_second_interrupt_restores_the_terminal(tmp_path, scenario):
     stubborn = scenario(
         """
         from amoc import sleep
@@ -473,10 +473,10 @@ def test_the_second_interrupt_leaves_the_terminal_as_it_was(tmp_path, scenario):
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash, for its job control")
-def test_a_run_that_is_stopped_gives_the_terminal_back_and_takes_it_again(stayers, tmp_path):
+def test_a_suspended_run_restores_the_terminal_and_takes_it_again(stayers, tmp_path):
     shell = ("bash", "--norc", "--noprofile", "-i")
     with terminal(command=shell, cwd=tmp_path) as it:
-        # By its name alone, or a long path could break the line that the end is known by.
+        # By its name alone, or a long path could wrap the line that the end is recognised by.
         it.type(shlex.join([*AMOC_RUN, stayers.name, "--users", "3", *FAST]) + "\r")
         it.wait_for("3 running")
         it.type("\x1a")
@@ -495,7 +495,7 @@ def test_a_run_that_is_stopped_gives_the_terminal_back_and_takes_it_again(stayer
         it.end()
 
 
-def test_ctrl_z_where_nobody_could_continue_the_run_does_no_harm(stayers, tmp_path):
+def test_ctrl_z_without_a_job_control_shell_does_no_harm(stayers, tmp_path):
     with terminal(str(stayers), "--users", "3", *FAST, cwd=tmp_path) as it:
         it.wait_for("3 running")
         it.type("\x1as")
@@ -505,7 +505,7 @@ def test_ctrl_z_where_nobody_could_continue_the_run_does_no_harm(stayers, tmp_pa
         assert it.restored()
 
 
-def test_a_run_that_fails_leaves_the_terminal_as_it_was(stayers, tmp_path):
+def test_a_failing_run_restores_the_terminal(stayers, tmp_path):
     with terminal(str(stayers), "--users", "3", *FAST, cwd=tmp_path) as it:
         it.wait_for("3 running")
         os.kill(int(_child_of(it.process.pid)), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Groups and barriers over real workers, also when one of them is killed in the middle."""
+"""Groups and barriers across real workers, also when one of them is killed."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.slow
 
 FAST = ("--set", "user_rate=60000", "--workers", "2", "--duration", "1h")
 
-# Users add themselves again and again, each time with a number of its own. The log says what was
-# added, when an action began (in which process) and when it ended. While there is a file called
+# Users add themselves again and again, each time with a new number. The log records what was
+# added, when an action began, in which process, and when it ended. While there is a file called
 # "hold", actions wait.
 PAIRING = """
     import os
@@ -52,7 +52,7 @@ PAIRING = """
 
 
 def named(log: Path, what: str) -> dict[str, list[list[str]]]:
-    """What began, or ended: for each item, the names of each group."""
+    """Return, for each item, the names of each group whose action began (or ended: `what`)."""
     found = defaultdict(list)
     for line in lines(log):
         word, *rest = line.split(" ")
@@ -62,7 +62,7 @@ def named(log: Path, what: str) -> dict[str, list[list[str]]]:
     return found
 
 
-def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is_lost(
+def test_groups_of_a_killed_worker_are_handled_by_another_and_no_other_add_is_lost(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log, hold = tmp_path / "log", tmp_path / "hold"
@@ -72,14 +72,14 @@ def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is
         hold.touch()
 
         def held(pid: int) -> set[str]:
-            """Groups that have begun in a process, and have not ended."""
+            """Return the groups whose action has begun in a process and has not ended."""
             begun = {line.removeprefix("begin ") for line in lines(log) if line.startswith("begin")}
             ended = {line.removeprefix("end ") for line in lines(log) if line.startswith("end")}
             return {line.rsplit(" ", 1)[0] for line in begun - ended if line.endswith(f" {pid}")}
 
         eventually(lambda: len(held(victim)) > 20, "actions wait in the worker to be killed")
         run.kill(victim)
-        eventually(lambda: not alive({victim}), "it is gone")
+        eventually(lambda: not alive({victim}), "it has ended")
         orphans = held(victim)
         replacement = eventually(
             lambda: [pid for pid in run.find("worker 0 ") if pid != victim], "it is replaced"
@@ -111,14 +111,14 @@ def test_groups_of_a_killed_worker_are_acted_upon_by_another_and_no_other_add_is
             )
 
         # The last ones are grouped by the timeout.
-        eventually(all_end, f"all that other workers have added is acted upon:\n{run.output}")
-        run.wait_for("worker 0 (10 users)")  # or those who are not back yet would be lost
+        eventually(all_end, f"all groups of the other workers are handled:\n{run.output}")
+        run.wait_for("worker 0 (10 users)")  # or users that have not restarted yet would be lost
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
     assert summary["crashes"] == []
     for groups in named(log, "end").values():
-        # A group may be acted upon twice, but all of it then; nobody is in two groups of an item.
+        # A group may be handled twice, but only as a whole; nobody is in two groups of an item.
         distinct = {tuple(names) for names in groups if names}
         assert max(Counter(name for names in distinct for name in names).values()) == 1
     counters = summary["counters"]
@@ -152,7 +152,7 @@ BARRIER = """
 """
 
 
-def test_users_of_a_killed_worker_wait_at_the_barrier_again_and_all_go_together(
+def test_users_of_a_killed_worker_rejoin_the_barrier_and_all_pass_together(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -175,7 +175,7 @@ def test_users_of_a_killed_worker_wait_at_the_barrier_again_and_all_go_together(
         summary = run.summary()
     log_of = Counter(line.rsplit(" ", 1)[0] for line in lines(log))
     assert log_of == {"come": 60, "1": 40, "2": 40, "3": 40, "left": 40}
-    # Nobody is in the next round before all were released from the one before.
+    # Nobody starts the next round before all have been released from the previous one.
     order = [line[0] for line in lines(log) if line[0].isdigit()]
     assert order == sorted(order)
     assert summary["counters"]["barriers.released"] == 120
@@ -201,7 +201,7 @@ FAILING = """
 """
 
 
-def test_what_a_user_starts_is_there_in_all_workers_and_what_actions_raise_is_said_once(
+def test_a_coordinator_started_by_a_user_works_in_all_workers_and_logs_errors_once(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(scenario(FAILING), "--users", "40", *FAST, directory=tmp_path) as run:
@@ -233,7 +233,7 @@ NAMES = """
 """
 
 
-def test_names_that_fill_the_board_end_no_worker(
+def test_more_names_than_shared_memory_can_count_do_no_harm(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(scenario(NAMES), "--users", "4", *FAST, directory=tmp_path) as run:
@@ -248,7 +248,7 @@ def test_names_that_fill_the_board_end_no_worker(
     assert output.count("not all throttles or coordinators are counted: ") == 2, output
 
 
-# Users 1 to 4 are added, two pairs are acted upon for a while, and then all of them.
+# Users 1 to 4 are added, the actions of two pairs take a while, and then that of all users runs.
 ENDING = """
     import os
     from amoc import coordinator, sleep, user
@@ -293,7 +293,7 @@ ENDING = """
 """
 
 
-def test_reset_and_stop_return_when_all_actions_have_those_of_all_users_last(
+def test_reset_and_stop_wait_for_all_actions_and_run_that_of_all_users_last(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     fast = ("--set", "user_rate=60000", "--workers", "2", "--set", "repeat_num=1")
@@ -332,11 +332,11 @@ PAGE = re.findall(
         ("volley.py", {"shots": 6, "barriers.released": 6}),
     ],
 )
-def test_what_the_guide_shows_works_for_six_users_of_two_workers(
+def test_the_guides_examples_work_for_six_users_on_two_workers(
     name: str, counts: dict[str, int], tmp_path: Path
 ) -> None:
     (tmp_path / name).write_text(dict(PAGE)[name])
-    # The sizes of teams are drawn from the seed: with this one somebody is left over and waits.
+    # Team sizes are drawn from the seed: with this one, one user is left over and waits.
     fast = ("--set", "user_rate=60000", "--workers", "2", "--set", "repeat_num=1", "--seed", "1")
     with running(tmp_path / name, "--users", "6", *fast, directory=tmp_path) as run:
         assert run.end() == 0, run.output
@@ -369,5 +369,5 @@ def test_a_coordinator_and_a_barrier_may_have_any_name(
         summary = run.summary()
     assert summary["users"]["crashed"] == 0
     assert summary["counters"][f"coordinator.{name}.adds"] == 2
-    assert summary["counters"]["met"] == 3  # the pair, and twice an empty group that was reset
+    assert summary["counters"]["met"] == 3  # the pair, and two resets of an empty group
     assert f"coordinator.{name}.adds" in "".join(run.output.split("\n"))

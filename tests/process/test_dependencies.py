@@ -45,7 +45,7 @@ INSTALLED = (
 
 @pytest.fixture(params=["uv", "pip"])
 def installer(request, index, tmp_path, monkeypatch):
-    """Both installers, each with that index and a cache of its own."""
+    """Each installer in turn, with that index and a separate cache."""
     use(request.param, index, tmp_path, monkeypatch)
     return request.param
 
@@ -63,7 +63,7 @@ def use(installer, index, tmp_path, monkeypatch):
 
 @pytest.fixture
 def program(uv, tmp_path, monkeypatch):
-    """A program in the place of uv, as a shell script."""
+    """Write a shell script that takes the place of uv."""
 
     def write(text):
         file = tmp_path / "program"
@@ -75,7 +75,7 @@ def program(uv, tmp_path, monkeypatch):
 
 
 def requires(*requirements: str) -> Path:
-    """A scenario that depends on them."""
+    """Write a scenario that depends on `requirements`."""
     file = Path("shop.py")
     listed = ", ".join(f'"{one}"' for one in requirements)
     file.write_text(f"# /// script\n# dependencies = [{listed}]\n# ///\nstart = print\n")
@@ -83,13 +83,13 @@ def requires(*requirements: str) -> Path:
 
 
 def prepare(scenario: Path | str = "shop.py", **choice):
-    """The environment of a scenario, and what the operator was told."""
+    """Prepare the environment of a scenario; return it with the messages to the operator."""
     told: list[str] = []
     return Preparation(str(scenario), Choice(**choice), told.append).environment(), told
 
 
 def environments() -> list[str]:
-    """What is in the cache, but for locks."""
+    """List the environments in the cache, without its locks."""
     cache = Path("cache/amoc/environments")
     return [one.name for one in cache.iterdir() if one.suffix != ".lock"] if cache.is_dir() else []
 
@@ -104,7 +104,7 @@ def amoc(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_users_have_what_their_scenario_depends_on_below_what_amoc_has(installer):
+def test_a_scenarios_dependencies_are_installed_but_amocs_own_come_first(installer):
     Path("shop.py").write_text(TREE)
 
     first = amoc("run", "shop.py", "--set=repeat_num=1", "--limited-ok", "--json=first.json")
@@ -125,7 +125,7 @@ def test_users_have_what_their_scenario_depends_on_below_what_amoc_has(installer
     ]
 
 
-def test_what_quarrels_with_amocs_own_libraries_is_refused_in_the_installers_words(installer):
+def test_conflicts_with_amocs_own_libraries_quote_the_installer(installer):
     requires("amoctestquarrel")
 
     with pytest.raises(ScenarioError) as raised:
@@ -137,7 +137,7 @@ def test_what_quarrels_with_amocs_own_libraries_is_refused_in_the_installers_wor
     assert environments() == []
 
 
-def test_a_direct_quarrel_names_amocs_own_version(uv):
+def test_a_direct_conflict_names_amocs_own_version(uv):
     requires("click<8")
 
     done = amoc("run", "shop.py")
@@ -148,7 +148,7 @@ def test_a_direct_quarrel_names_amocs_own_version(uv):
     assert not Path("amoc-runs").exists()
 
 
-def test_what_amoc_has_needs_no_installer(uv, monkeypatch):
+def test_dependencies_that_amoc_has_need_no_installer(uv, monkeypatch):
     monkeypatch.setenv("AMOC_INSTALLER", "/nowhere")
     requires("click>=8", "amoc>=0.1", "amoc")
 
@@ -161,7 +161,7 @@ def test_what_amoc_has_needs_no_installer(uv, monkeypatch):
         prepare()
 
 
-def test_a_wheel_beside_the_scenario_is_installed_by_its_place(installer):
+def test_a_local_wheel_is_installed_by_its_relative_path(installer):
     own = Path("my wheels")
     own.mkdir()
     file = wheels.wheel(own, "amoctestown", "3.0")
@@ -174,7 +174,7 @@ def test_a_wheel_beside_the_scenario_is_installed_by_its_place(installer):
     assert Path(found.libraries, "amoctestown.py").is_file()
 
 
-def test_a_requirements_file_beside_the_scenario_counts(uv):
+def test_a_requirements_file_next_to_the_scenario_is_used(uv):
     Path("shop.py").write_text("start = print\n")
     Path("more.txt").write_text(f"{LEAF}<2\n")
     Path("requirements.txt").write_text("# what we need\namoctesttree\n-r more.txt\n")
@@ -184,7 +184,7 @@ def test_a_requirements_file_beside_the_scenario_counts(uv):
     assert found.dependencies[:2] == INSTALLED
 
 
-def test_scenarios_of_one_run_have_what_each_depends_on(uv):
+def test_scenarios_of_one_run_share_one_environment_but_no_lock(uv):
     requires("amoctesttree", "locust==0.1").rename("buy.py")
     requires("amoctestleaf<2").rename("browse.py")
     both = "buy.py=1 browse.py=1"
@@ -199,7 +199,7 @@ def test_scenarios_of_one_run_have_what_each_depends_on(uv):
         Preparation(both, Choice(), print).make_lock()
 
 
-def test_an_environment_is_made_by_one_of_two_at_once(uv):
+def test_of_two_simultaneous_commands_one_makes_the_environment(uv):
     requires(LEAF)
     command = [sys.executable, "-m", "amoc", "check", "shop.py"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -215,7 +215,7 @@ def test_an_environment_is_made_by_one_of_two_at_once(uv):
     assert len(environments()) == 1
 
 
-def test_an_environment_that_was_not_finished_does_not_count(uv):
+def test_an_unfinished_environment_is_not_used(uv):
     requires(LEAF)
     found, _ = prepare()
     place = Path(found.libraries).parent
@@ -229,7 +229,7 @@ def test_an_environment_that_was_not_finished_does_not_count(uv):
     assert environments() == [place.name]
 
 
-def test_nothing_is_installed_when_that_is_not_wanted(uv):
+def test_nothing_is_installed_with_no_install(uv):
     requires(LEAF)
 
     found, told = prepare(install=False)
@@ -247,7 +247,7 @@ def test_nothing_is_installed_when_that_is_not_wanted(uv):
     assert prepare(install=False) == (made, [])
 
 
-def test_a_lock_holds_versions_until_the_requirements_change(installer, index, monkeypatch):
+def test_a_lock_pins_versions_until_the_requirements_change(installer, index, monkeypatch):
     requires(LEAF)
     with pytest.raises(ScenarioError, match=r"are not locked: there is no shop\.lock"):
         prepare(locked=True)
@@ -273,7 +273,7 @@ def test_a_lock_holds_versions_until_the_requirements_change(installer, index, m
     assert told[0].startswith(f"warning: {message}, so it is not used; to renew it: amoc check")
 
 
-def test_a_requirements_file_with_hashes_is_locked_by_itself(uv, index):
+def test_a_requirements_file_with_hashes_serves_as_its_own_lock(uv, index):
     Path("shop.py").write_text("start = print\n")
     Path("requirements.txt").write_text(f"{LEAF}==1.0\n")
     with pytest.raises(ScenarioError, match=r"there is no requirements\.lock"):
@@ -287,7 +287,7 @@ def test_a_requirements_file_with_hashes_is_locked_by_itself(uv, index):
     assert found.dependencies == (Dependency(LEAF, "1.0", "installed"),)
 
 
-def test_an_installer_that_takes_too_long_is_ended_with_all_it_has_started(program):
+def test_an_installer_that_takes_too_long_is_killed_with_its_children(program):
     program("echo building >&2; sleep 300 & echo $! > child; wait")
     requires(LEAF)
 
@@ -298,9 +298,9 @@ def test_an_installer_that_takes_too_long_is_ended_with_all_it_has_started(progr
         "what shop.py requires could not be installed within 4 s (--install-timeout): uv's last"
         " output: building"
     )
-    # It was killed, but nobody here waits for it: the kernel takes its time.
+    # It was killed, but it is not our child to wait for: the kernel may take a moment.
     child = Path(f"/proc/{Path('child').read_text().strip()}/exe")
-    eventually(lambda: not child.exists(), "what the installer has started is gone")
+    eventually(lambda: not child.exists(), "the installer's child has ended")
     assert environments() == []
 
 
@@ -321,7 +321,7 @@ def test_an_interrupt_ends_the_installer_and_leaves_nothing(program):
     assert not Path("amoc-runs").exists()
 
 
-def test_passwords_in_an_installers_words_are_hidden(program):
+def test_passwords_in_an_installers_output_are_hidden(program):
     program("echo 'no answer from https://me:s3cret@host/simple, nor https://t0ken@host'; exit 2")
     requires(LEAF)
 
@@ -333,7 +333,7 @@ def test_passwords_in_an_installers_words_are_hidden(program):
     )
 
 
-def test_an_installer_that_is_not_there_is_named(uv, monkeypatch):
+def test_a_missing_installer_is_named(uv, monkeypatch):
     requires(LEAF)
     monkeypatch.setenv("AMOC_INSTALLER", "/nowhere/uv")
 
@@ -343,7 +343,7 @@ def test_an_installer_that_is_not_there_is_named(uv, monkeypatch):
         prepare()
 
 
-def test_a_cache_that_cannot_be_written_is_named(uv, monkeypatch):
+def test_an_unwritable_cache_is_reported(uv, monkeypatch):
     requires(LEAF)
     Path("file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(Path("file").resolve()))
@@ -353,13 +353,13 @@ def test_a_cache_that_cannot_be_written_is_named(uv, monkeypatch):
 
 
 def aged(name: str) -> None:
-    """Have it that an environment was used 40 days ago."""
+    """Make an environment look as if it was last used 40 days ago."""
     path = Path("cache/amoc/environments", name, "resolved.txt")
     long_ago = path.stat().st_mtime - 40 * 86_400
     os.utime(path, (long_ago, long_ago))
 
 
-def test_an_environment_that_was_not_used_for_long_is_removed_unless_a_process_uses_it(uv):
+def test_an_old_environment_is_removed_unless_a_process_uses_it(uv):
     requires("amoctestleaf<2")
     assert amoc("check", "shop.py").returncode == 0
     [old] = environments()
@@ -390,13 +390,13 @@ LOCKED = (Dependency("amoctestleaf", "1.0", "installed"),)
 
 @contextmanager
 def held(environment: str, kind: int) -> Iterator[int]:
-    """A lock on an environment that another process might have; its descriptor."""
+    """Lock an environment as another process might; yield the descriptor."""
     with Path("cache/amoc/environments", environment, "resolved.txt").open() as file:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
         yield file.fileno()
 
 
-def test_who_wants_to_remove_environments_keeps_nobody_from_using_one(uv, monkeypatch):
+def test_a_process_that_prunes_environments_does_not_block_their_use(uv, monkeypatch):
     requires("amoctestleaf<2")
     assert amoc("check", "shop.py").returncode == 0
     [old] = environments()
@@ -406,14 +406,14 @@ def test_who_wants_to_remove_environments_keeps_nobody_from_using_one(uv, monkey
     assert (found.dependencies, told) == (LOCKED, [])
 
 
-def test_an_environment_that_is_used_just_then_stays(uv, monkeypatch):
+def test_an_environment_locked_while_it_is_pruned_is_kept(uv, monkeypatch):
     requires("amoctestleaf<2")
     assert amoc("check", "shop.py").returncode == 0
     [old] = environments()
     users = ExitStack()
 
     def all_are_old(found, _):
-        users.enter_context(held(old, fcntl.LOCK_SH))  # nobody has it alone
+        users.enter_context(held(old, fcntl.LOCK_SH))  # so no process can lock it exclusively
         return [one for one in found if one.name == old]
 
     monkeypatch.setattr(cached_environments, "to_prune", all_are_old)
@@ -426,7 +426,7 @@ def test_an_environment_that_is_used_just_then_stays(uv, monkeypatch):
 
 @pytest.fixture
 def indexed(uv, index, monkeypatch):
-    """uv with an index that has hashes, and locks made by `uv lock --script`."""
+    """uv with an index that serves hashes, for locks made by `uv lock --script`."""
     with wheels.served(index) as variables:
         for name in ("UV_NO_INDEX", "UV_FIND_LINKS"):
             monkeypatch.delenv(name)
@@ -441,7 +441,7 @@ def lock(scenario: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_lock_of_uv_is_used_as_it_is(indexed, index):
+def test_uvs_own_lock_is_used_as_it_is(indexed, index):
     wheels.wheel(index, "amoctestwindows", "1.0")
     scenario = requires("amoctestleaf<2", "amoctestwindows; sys_platform == 'win32'")
     (index.parent / "simple/amoctestwindows").mkdir()
@@ -459,7 +459,7 @@ def test_the_lock_of_uv_is_used_as_it_is(indexed, index):
     assert Path(found.libraries, "amoctestleaf.py").is_file()
 
 
-def test_a_lock_of_uv_that_does_not_match_is_refused_in_its_words_or_passed_over(indexed):
+def test_a_stale_uv_lock_is_refused_if_required_and_otherwise_ignored(indexed):
     lock(requires("amoctestleaf<2"))
     requires("amoctestleaf>=1", "amoctesttree")
 
@@ -474,7 +474,7 @@ def test_a_lock_of_uv_that_does_not_match_is_refused_in_its_words_or_passed_over
     assert any(line.startswith("warning: shop.py.lock is not used: ") for line in told), told
 
 
-def test_pip_cannot_read_the_lock_of_uv(indexed, monkeypatch):
+def test_pip_refuses_a_uv_lock(indexed, monkeypatch):
     lock(requires("amoctestleaf<2"))
     monkeypatch.setenv("AMOC_INSTALLER", "pip")
     with pytest.raises(

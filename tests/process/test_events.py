@@ -1,4 +1,4 @@
-"""Events of real runs, as an installed plugin and a scenario hear them."""
+"""Events of real runs, as an installed plugin and a scenario receive them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def hear(event, **more):
 
 @pytest.fixture
 def install(tmp_path: Path) -> Callable[[str, str], Path]:
-    """Builds a distribution with a plugin, in a directory to be put on the path."""
+    """Build a distribution with a plugin, in a directory for PYTHONPATH."""
 
     def install(target: str, text: str) -> Path:
         site = tmp_path / "site"
@@ -59,12 +59,12 @@ def install(tmp_path: Path) -> Callable[[str, str], Path]:
 
 
 def give(run: Run, *command: str) -> None:
-    """Give a command as an operator does in another shell."""
+    """Run a command as an operator would in another shell."""
     name, *rest = command
     amoc(name, "--run", str(run.directory), *rest, cwd=ROOT).check_returncode()
 
 
-def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
+def test_a_plugin_receives_all_events_of_controller_supervisor_and_workers(
     scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     site = install("probe_plugin:set_up", PROBE)
@@ -122,7 +122,7 @@ def test_a_plugin_hears_all_that_happens_in_controller_supervisor_and_workers(
     assert all(one["data"].keys() == set(SIGNALS[one["name"]].keys) for one in events)
     assert "-one" not in (tmp_path / "heard.jsonl").read_text()
     roles = [json.loads(line).get("role") for line in lines(tmp_path / "heard.jsonl")]
-    # Each process loads its plugins by itself: once, and in no order between the two.
+    # Each of the two processes loads its plugins once; their order is not fixed.
     assert sorted(filter(None, roles)) == ["controller", "supervisor"]
 
     where: dict[str, set[str]] = {}
@@ -186,7 +186,7 @@ LISTENER = """
 """
 
 
-def test_a_scenario_hears_what_happens_in_the_controller_in_each_worker(
+def test_a_scenario_receives_the_controllers_events_in_each_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     def heard() -> list[list[str]]:
@@ -206,12 +206,12 @@ def test_a_scenario_hears_what_happens_in_the_controller_in_each_worker(
                 )
                 == 2
             ),
-            f"both workers hear all: {heard()}",
+            f"both workers receive all: {heard()}",
         )
         run.kill(run.find("worker 1")[0])
         eventually(
             lambda: "controller worker.down node0" in [one for said in heard() for one in said],
-            "the other worker hears of it",
+            "the other worker is notified",
         )
         eventually(lambda: len(list(tmp_path.glob("started-*"))) == 6, "its users start again")
         run.kill(run.pid, signal.SIGTERM)
@@ -224,7 +224,7 @@ def test_a_scenario_hears_what_happens_in_the_controller_in_each_worker(
     assert "init.start never reaches this subscriber: it happens in the supervisor" in run.output
 
 
-def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_it_begins(
+def test_a_plugin_that_cannot_be_loaded_ends_the_run_before_its_start(
     scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     site = install("probe_plugin", "import what_is_not_there\n")
@@ -274,7 +274,7 @@ def give_up(event):
 """
 
 
-def test_a_subscriber_that_raises_or_waits_is_told_and_harms_no_user(
+def test_a_subscriber_that_raises_or_waits_is_reported_and_harms_no_user(
     scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     site = install("probe_plugin:set_up", RAISES)
@@ -357,7 +357,7 @@ def hold(event):
 """
 
 
-def test_until_a_run_has_its_summary_it_counts_as_running_and_says_how_it_is(
+def test_a_run_counts_as_running_and_answers_until_its_summary_is_written(
     scenario: Callable[[str], Path], install: Callable[[str, str], Path], tmp_path: Path
 ) -> None:
     site = install("probe_plugin:set_up", HOLDS_THE_END)

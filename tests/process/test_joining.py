@@ -1,4 +1,4 @@
-"""Hosts that join a run: real keepers, on loopback, and what happens to those that may not."""
+"""Hosts that join a run: real keepers on loopback, and how others are turned away."""
 
 from __future__ import annotations
 
@@ -46,14 +46,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until `condition` holds; the loop goes on meanwhile."""
+    """Wait until `condition` holds, without blocking the event loop."""
     with gevent.Timeout(DEADLINE_S):
         while not condition():
             gevent.sleep(0.02)
 
 
 class Controller:
-    """A launcher, and keepers that come to it."""
+    """Launchers, and the keepers that connect to them."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -75,7 +75,7 @@ class Controller:
         return made
 
     def starting(self, launcher: RemoteLauncher) -> gevent.Greenlet:
-        """The launcher's start, under way; its port is known then."""
+        """Begin the launcher's start, and wait until its port is known."""
         starting = gevent.spawn(launcher.start, "")
         eventually(lambda: launcher.port)
         return starting
@@ -109,13 +109,13 @@ class Controller:
 
 
 def await_nodes(launcher: RemoteLauncher, count: int) -> None:
-    """Wait until that many have joined."""
+    """Wait until `count` nodes have joined."""
     eventually(lambda: sum(node.is_there for node in launcher.nodes) >= count)
 
 
 @contextmanager
 def liar(launcher: RemoteLauncher) -> Iterator[bus.Child]:
-    """A keeper that joins, and then says whatever it likes."""
+    """A keeper that joins, for tests that then send arbitrary reports."""
     context = zmq.Context()
     address = Address("127.0.0.1", launcher.port)
     place = join(context, address, SECRET.encode(), DEADLINE_S, "liar")
@@ -129,7 +129,7 @@ def liar(launcher: RemoteLauncher) -> Iterator[bus.Child]:
 
 
 def ended(keeper: subprocess.Popen[str]) -> tuple[int, str]:
-    """How a keeper has ended, and what it has said; the loop goes on meanwhile."""
+    """Wait for a keeper to end, without blocking the event loop; return its code and stderr."""
     eventually(lambda: keeper.poll() is not None)
     assert keeper.stderr is not None
     return keeper.returncode, keeper.stderr.read()
@@ -144,7 +144,7 @@ def controller(tmp_path: Path) -> Iterator[Controller]:
 
 @pytest.fixture
 def short_directory() -> Iterator[Path]:
-    """One whose path is short enough for sockets in it."""
+    """A directory whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory() as name:
         yield Path(name)
 
@@ -167,7 +167,7 @@ def test_hosts_join_with_the_secret_until_the_run_has_all_its_nodes(controller):
             assert SECRET not in Path(f"/proc/{keeper.pid}/environ").read_text()
 
 
-def test_hosts_that_come_later_are_handed_over_until_there_are_too_many(controller):
+def test_late_hosts_are_accepted_up_to_max_nodes(controller):
     launcher = controller.launcher(1, DEADLINE_S, seats=2)
     starting = controller.starting(launcher)
     controller.keeper(launcher.port)
@@ -181,7 +181,7 @@ def test_hosts_that_come_later_are_handed_over_until_there_are_too_many(controll
     assert "turned this host away: the run already has all of its 2 nodes (--max-nodes)" in said
 
 
-def test_who_does_not_know_the_secret_does_not_join_and_is_counted(controller):
+def test_a_host_without_the_secret_is_refused_and_counted(controller):
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     code, said = ended(
@@ -194,7 +194,7 @@ def test_who_does_not_know_the_secret_does_not_join_and_is_counted(controller):
         starting.get(timeout=DEADLINE_S)
 
 
-def test_when_time_is_over_it_is_said_how_many_have_joined(controller):
+def test_a_join_timeout_reports_how_many_nodes_have_joined(controller):
     launcher = controller.launcher(3, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port)
@@ -206,7 +206,7 @@ def test_when_time_is_over_it_is_said_how_many_have_joined(controller):
     assert ended(keeper) == (8, f"amoc: the run did not start: {caught.value}\n")
 
 
-def test_a_host_with_another_version_is_turned_away_on_both_sides(controller, monkeypatch):
+def test_both_sides_report_a_host_turned_away_for_its_version(controller, monkeypatch):
     monkeypatch.setattr(rendezvous, "__version__", "99.0")
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
@@ -220,7 +220,7 @@ def test_a_host_with_another_version_is_turned_away_on_both_sides(controller, mo
         starting.get(timeout=DEADLINE_S)
 
 
-def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
+def test_invalid_messages_from_a_host_with_the_secret_do_no_harm(controller):
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     context = zmq.Context()
@@ -252,7 +252,7 @@ def test_what_knows_the_secret_and_talks_nonsense_does_no_harm(controller):
     context.term()
 
 
-def test_a_host_that_leaves_before_the_run_begins_makes_room_for_another(controller):
+def test_a_host_that_leaves_before_the_run_starts_frees_its_place(controller):
     launcher = controller.launcher(2, DEADLINE_S)
     starting = controller.starting(launcher)
     first = controller.keeper(launcher.port)
@@ -265,12 +265,12 @@ def test_a_host_that_leaves_before_the_run_begins_makes_room_for_another(control
     assert {node.join.pid for node in nodes} == {one.pid for one in others}
 
 
-def test_a_controller_that_stands_still_while_it_loads_keeps_its_hosts(controller):
+def test_a_controller_that_stalls_while_it_loads_keeps_its_hosts(controller):
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port)
     (node,) = starting.get(timeout=DEADLINE_S)
-    time.sleep(1.5 * fencing.ORPHANED_NS / S_NS)  # nothing else of this process runs meanwhile
+    time.sleep(1.5 * fencing.ORPHANED_NS / S_NS)  # blocks the whole process
     heard_ns = node.heard_ns
     eventually(lambda: node.heard_ns > heard_ns)
     asked_ns = now_ns()
@@ -280,7 +280,7 @@ def test_a_controller_that_stands_still_while_it_loads_keeps_its_hosts(controlle
 
 
 @pytest.mark.parametrize("report", [Beat(1, "wide"), Fetch("all")])
-def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
+def test_a_keeper_with_invalid_reports_is_given_up_and_others_are_kept(
     controller, monkeypatch, report
 ):
     monkeypatch.setattr(fencing, "GIVEN_UP_NS", 1 << 62)
@@ -299,7 +299,7 @@ def test_a_keeper_that_reports_nonsense_is_given_up_and_the_others_are_heard(
     assert lying.ended().startswith("on liar has sent an invalid message: ")
 
 
-def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller, monkeypatch):
+def test_chunks_in_flight_to_a_keeper_are_limited(controller, monkeypatch):
     launcher = controller.launcher(1, DEADLINE_S, bytes(2 * CHUNK_BYTES))
     starting = controller.starting(launcher)
     with liar(launcher) as child, gevent.Timeout(DEADLINE_S):
@@ -319,7 +319,7 @@ def test_no_more_of_a_bundle_is_on_its_way_to_a_keeper_than_it_takes(controller,
     assert node.ended() is not None
 
 
-def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(
+def test_the_next_run_removes_what_a_killed_keeper_left_behind(
     controller, short_directory, monkeypatch
 ):
     place = short_directory
@@ -339,7 +339,7 @@ def test_what_a_killed_keeper_leaves_is_removed_by_the_next_run(
     assert "has not been heard from" in node.ended()
 
 
-def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
+def test_an_internal_error_ends_a_keeper_and_is_reported_on_both_sides(controller):
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port)
@@ -353,7 +353,7 @@ def test_a_defect_in_a_keeper_is_said_on_both_sides_and_ends_it(controller):
     assert node.ended().startswith("was not started: internal error: TypeError")
 
 
-def test_who_leaves_says_so(controller):
+def test_a_keeper_that_leaves_gives_its_reason(controller):
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
     keeper = controller.keeper(launcher.port)
@@ -364,7 +364,7 @@ def test_who_leaves_says_so(controller):
     assert node.ended() == "was not started: told to stop by SIGTERM"
 
 
-def test_a_keeper_that_nobody_wants_any_more_stops_looking_for_its_controller(controller):
+def test_a_keeper_whose_lifeline_closes_stops_looking_for_its_controller(controller):
     command = [sys.executable, "-m", "amoc", "node", "--controller", "tcp://127.0.0.1:1"]
     keeper = subprocess.Popen(
         [*command, "--secret-file", "-", "--timeout", "1h"],
@@ -380,7 +380,7 @@ def test_a_keeper_that_nobody_wants_any_more_stops_looking_for_its_controller(co
     assert ended(keeper) == (8, f"amoc: {ABANDONED}\n")
 
 
-def test_a_keeper_that_hears_no_welcome_leaves_with_its_lifeline(controller, monkeypatch):
+def test_a_keeper_that_is_never_welcomed_ends_when_its_lifeline_closes(controller, monkeypatch):
     monkeypatch.setattr(keeping, "JOIN_S", 1e6)
     launcher = controller.launcher(1, DEADLINE_S)
     starting = controller.starting(launcher)
@@ -398,7 +398,7 @@ def test_a_keeper_that_hears_no_welcome_leaves_with_its_lifeline(controller, mon
     starting.kill()
 
 
-def test_a_port_that_is_taken_is_named(controller):
+def test_a_port_in_use_is_reported(controller):
     launcher = controller.launcher(1, 5.0)
     starting = controller.starting(launcher)
     other = RemoteLauncher(

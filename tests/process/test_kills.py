@@ -1,4 +1,4 @@
-"""No kill -9 of any process leaves an orphan, a lost count or a run that does not end."""
+"""Killing any process with SIGKILL leaves no orphan, no lost count and no run that hangs."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.process.support import alive, eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
-# Each user writes down, unbuffered, that it started and whenever it counts; the log is what the
-# board is compared with.
+# Each user logs, unbuffered, its start and each time that it counts; the counters in shared memory
+# are compared with this log.
 COUNTING = """
     import os
     from amoc import metrics, sleep, user
@@ -70,7 +70,7 @@ def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
         f"worker {worker} was killed by SIGKILL, {kills // 2} times" for worker in range(2)
     ]
     logged = Counter(line.split()[0] for line in lines(log))
-    # A worker is killed in at most one user's moment between counting and writing it down.
+    # At each kill, at most one user may be between counting and logging it.
     assert logged["count"] <= summary["counters"]["counts"] <= logged["count"] + kills
     assert summary["users"] | {"starts_per_s_peak": 0} == {
         "started": users,
@@ -92,7 +92,7 @@ def test_a_killed_worker_is_replaced_and_loses_neither_counts_nor_users(
 
 
 @pytest.mark.parametrize("role", ["supervisor", "node"])
-def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
+def test_killing_a_parent_process_ends_its_tree_and_is_reported(
     scenario: Callable[[str], Path], tmp_path: Path, role: str
 ) -> None:
     with running(
@@ -108,12 +108,12 @@ def test_a_killed_parent_takes_all_below_it_along_and_the_run_says_so(
         assert re.search(rf"amoc: .*{role}.* was killed by SIGKILL", run.output)
         summary = run.summary()
         assert summary["run"]["verdict"] == "failed"
-        if role == "supervisor":  # the node is there to say what became of them
+        if role == "supervisor":  # the node still reports what became of them
             assert summary["users"]["lost"] == 20
         assert not run.has_sockets
 
 
-def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
+def test_users_finish_after_the_controller_is_killed_and_nothing_is_left_behind(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(
@@ -129,23 +129,26 @@ def test_a_killed_controller_lets_users_finish_and_leaves_nothing_behind(
     assert lines(tmp_path / "log").count("terminate") == 1
 
 
-def test_a_controller_that_is_killed_at_its_start_leaves_no_directory_of_sockets(
+def test_a_controller_killed_at_its_start_leaves_no_socket_directory(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(scenario(COUNTING), directory=tmp_path) as run:
-        eventually(lambda: run.has_sockets, "a directory of sockets")
+        eventually(lambda: run.has_sockets, "a socket directory")
         run.kill(run.pid)
         eventually(lambda: not run.has_sockets, "it is removed")
 
 
-def test_a_directory_of_sockets_that_a_run_left_killed_as_a_whole_is_removed_by_the_next(
+def test_the_next_run_removes_the_socket_directory_of_a_completely_killed_run(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     counting = scenario(COUNTING)
     with running(counting, *FAST, "--duration", "1h", directory=tmp_path) as killed:
         killed.wait_for("worker", 2)
         tree = set(killed.tree())
-        for signum in (signal.SIGSTOP, signal.SIGKILL):  # or one would see others die, and clean up
+        for signum in (
+            signal.SIGSTOP,
+            signal.SIGKILL,
+        ):  # stopped first, or one would see the others die and clean up
             for pid in tree:
                 killed.kill(pid, signum)
         eventually(lambda: not alive(tree), "all are killed")
@@ -160,7 +163,7 @@ def test_a_directory_of_sockets_that_a_run_left_killed_as_a_whole_is_removed_by_
             assert left.exists() is is_there
 
 
-def test_a_killed_controller_takes_a_node_along_that_is_still_in_init(
+def test_a_node_still_in_init_ends_with_its_killed_controller(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     hangs = scenario("""
@@ -180,7 +183,7 @@ def test_a_killed_controller_takes_a_node_along_that_is_still_in_init(
         eventually(lambda: not alive(tree), f"nothing of the tree is left: {tree}")
 
 
-def test_a_worker_that_dies_again_and_again_before_it_takes_users_ends_the_run(
+def test_a_worker_that_keeps_dying_before_it_takes_users_ends_the_run(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     stillborn = scenario("""
@@ -197,7 +200,7 @@ def test_a_worker_that_dies_again_and_again_before_it_takes_users_ends_the_run(
         assert not alive(tree)
 
 
-def test_users_whose_worker_died_and_that_are_not_back_at_the_end_are_lost(
+def test_users_of_a_dead_worker_not_restarted_by_the_end_count_as_lost(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     deadly = scenario("""
@@ -212,7 +215,7 @@ def test_users_whose_worker_died_and_that_are_not_back_at_the_end_are_lost(
     """)
     with running(deadly, "--users", "4", *FAST, directory=tmp_path) as run:
         death = "worker 0 was killed by SIGKILL"
-        # Replacements of what dies young take longer each time, now seconds.
+        # Replacing a worker that dies early is delayed longer each time, by now for seconds.
         eventually(lambda: run.output.count(f"{death}; its") == 6, "the worker dies again")
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 11
@@ -224,7 +227,7 @@ def test_users_whose_worker_died_and_that_are_not_back_at_the_end_are_lost(
     assert (users["lost"], users["finished"], users["removed"]) == (2, 2, 0)
 
 
-def test_a_stopped_worker_that_hangs_in_c_is_killed_and_the_run_ends(
+def test_a_worker_that_hangs_in_c_while_the_run_stops_is_killed(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     hangs = scenario("""
@@ -274,7 +277,7 @@ def test_a_second_interrupt_ends_everything_at_once(
         assert run.summary()["run"]["verdict"] == "interrupted"
 
 
-def test_nothing_named_is_left_in_shared_memory(
+def test_no_names_are_left_in_shared_memory(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     before = set(Path("/dev/shm").iterdir())
@@ -299,7 +302,7 @@ DETACHES = """
 
 
 @pytest.mark.parametrize("killed", [None, "worker", "supervisor", "node"])
-def test_a_program_that_a_user_detached_ends_with_the_run(
+def test_a_program_detached_by_a_user_ends_with_the_run(
     scenario: Callable[[str], Path], tmp_path: Path, killed: str | None
 ) -> None:
     file = scenario(DETACHES)
@@ -319,7 +322,7 @@ def test_a_program_that_a_user_detached_ends_with_the_run(
         assert not alive(detached)
 
 
-def test_a_node_that_cannot_read_its_board_says_so_at_once(
+def test_a_node_that_cannot_read_its_shared_memory_fails_at_once(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """
@@ -327,7 +330,7 @@ def test_a_node_that_cannot_read_its_board_says_so_at_once(
         from amoc.metrics import registry
 
         def start(user_id):
-            # As a library in C might that writes where it must not: many entries of no kind.
+            # As a faulty C library might overwrite it: many entries of an invalid kind.
             registry.current.area.memory[:8] = (5000).to_bytes(8, "little")
             sleep(1000)
     """

@@ -1,4 +1,4 @@
-"""From init() to terminate(), and every way in which a run must not begin."""
+"""From init() to terminate(), and every way in which a run must refuse to start."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.process.support import DEADLINE_S, ROOT, eventually, lines, parents, 
 
 pytestmark = pytest.mark.slow
 started = partial(running, before="")
-"""Starts amoc as people do: where what users find may depend on that."""
+"""Starts amoc from scratch, for tests whose result may depend on how it starts."""
 Write = Callable[..., Path]
 
 
 def amoc(
     *arguments: str, limits: dict[int, int] | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """One whole ``amoc`` command."""
+    """Run an ``amoc`` command to its end."""
 
     def set_limits() -> None:
         for which, most in (limits or {}).items():
@@ -45,7 +45,7 @@ def amoc(
 
 
 def refuses(code: int, message: str, *arguments: str, **options: object) -> None:
-    """`amoc run` ends with `code` and one line that has `message`; nothing is left running."""
+    """Assert that `amoc run` ends with `code`, one line with `message`, and no process left."""
     mark = uuid.uuid4().hex
     result = amoc("run", *arguments, **options, AMOC_TEST_MARK=mark)  # type: ignore[arg-type]
     assert result.returncode == code, result.stdout + result.stderr
@@ -56,7 +56,7 @@ def refuses(code: int, message: str, *arguments: str, **options: object) -> None
 
 
 def marked(mark: str) -> list[int]:
-    """The processes that have `mark` in their environment."""
+    """Return the processes that have `mark` in their environment."""
     found = []
     for pid in parents():
         try:
@@ -68,7 +68,9 @@ def marked(mark: str) -> list[int]:
     return found
 
 
-def test_users_repeat_with_their_state_and_leave_for_good(scenario: Write, tmp_path: Path) -> None:
+def test_users_repeat_with_the_shared_state_and_then_finish(
+    scenario: Write, tmp_path: Path
+) -> None:
     file = scenario("""
         from amoc import metrics, user
 
@@ -188,7 +190,7 @@ def test_users_that_never_started_are_counted_and_noted(scenario: Write, tmp_pat
     ]
 
 
-def test_users_that_do_not_finish_time_out_and_stuck_ones_are_named(
+def test_users_that_do_not_finish_time_out_and_stuck_ones_are_listed(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -198,7 +200,7 @@ def test_users_that_do_not_finish_time_out_and_stuck_ones_are_named(
             print(f"started {user_id}")
             while True:
                 try:
-                    time.sleep(3600)  # nothing of amoc's, so the end of the run does not end it
+                    time.sleep(3600)  # not one of amoc's waits: the end of the run does not end it
                 except BaseException:
                     if user_id != 3:
                         raise
@@ -219,7 +221,7 @@ def test_users_that_do_not_finish_time_out_and_stuck_ones_are_named(
     assert users["removed"] == 0, "no command removed any"
 
 
-def test_users_that_wait_for_amoc_or_their_peers_end_with_the_run_and_count_as_finished(
+def test_users_waiting_in_amocs_calls_end_with_the_run_and_count_as_finished(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -270,7 +272,7 @@ def test_users_that_wait_for_amoc_or_their_peers_end_with_the_run_and_count_as_f
     users, counters = summary["users"], summary["counters"]
     assert (users["finished"], users["removed"], users["crashed"]) == (8, 0, 0)
     assert counters["told"] == counters["cleaned_up"] == 8
-    # The duration, and no more: not the ten seconds of --stop-timeout.
+    # The duration only, without the ten seconds of --stop-timeout.
     assert summary["run"]["duration_s"] < 8.0
 
 
@@ -292,7 +294,7 @@ def test_the_duration_asks_users_to_finish(scenario: Write, tmp_path: Path) -> N
     assert summary["run"]["duration_s"] >= 1.0
 
 
-def test_explicit_ids_are_the_ids(scenario: Write, tmp_path: Path) -> None:
+def test_users_get_the_ids_given_by_user_ids(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         def start(user_id):
             print(f"id {user_id}")
@@ -308,7 +310,7 @@ def test_explicit_ids_are_the_ids(scenario: Write, tmp_path: Path) -> None:
         ]
 
 
-def test_settings_reach_users_by_their_precedence(scenario: Write, tmp_path: Path) -> None:
+def test_users_see_settings_in_order_of_precedence(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         from amoc import config, setting
 
@@ -347,7 +349,9 @@ def test_a_failing_terminate_has_its_own_exit_code(scenario: Write, tmp_path: Pa
         assert run.summary()["users"]["finished"] == 1
 
 
-def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_path: Path) -> None:
+def test_init_may_use_blocking_calls_threads_and_gevents_threadpool(
+    scenario: Write, tmp_path: Path
+) -> None:
     file = scenario("""
         import socket, threading, time
         from gevent import get_hub
@@ -374,7 +378,7 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
         assert "thread(s)" not in run.output
 
 
-# Of what loading says the tests of the loader depend on the interpreter.
+# Messages that depend on the interpreter are covered by the tests of the loader.
 @pytest.mark.once
 @pytest.mark.parametrize(
     ("text", "code", "message"),
@@ -412,7 +416,7 @@ def test_init_may_use_blocking_calls_and_threads_of_gevent(scenario: Write, tmp_
         ),
     ],
 )
-def test_a_scenario_that_cannot_run_starts_nothing(
+def test_a_scenario_that_cannot_run_is_refused_in_one_line(
     scenario: Write, text: str, code: int, message: str
 ) -> None:
     # Importing the others may take seconds where the machine is busy.
@@ -421,7 +425,7 @@ def test_a_scenario_that_cannot_run_starts_nothing(
 
 
 @pytest.mark.once
-def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
+def test_all_invalid_settings_are_reported_at_once(scenario: Write) -> None:
     file = scenario("""
         from amoc import setting
 
@@ -449,17 +453,17 @@ def test_all_wrong_settings_are_named_at_once(scenario: Write) -> None:
 
 
 @pytest.mark.once
-def test_a_file_that_is_not_there_is_one_clear_line() -> None:
+def test_a_missing_scenario_file_is_reported_in_one_line() -> None:
     refuses(4, "scenario nowhere/to_be.py does not exist", "nowhere/to_be.py")
 
 
 @pytest.mark.once
-def test_a_module_that_is_not_there_is_one_clear_line() -> None:
+def test_a_missing_scenario_module_is_reported_in_one_line() -> None:
     refuses(4, "neither a file (*.py) nor an importable module", "nowhere.to_be")
 
 
 @pytest.mark.once
-def test_too_little_shared_memory_is_one_clear_line() -> None:
+def test_too_little_shared_memory_is_reported_in_one_line() -> None:
     refuses(
         7,
         "shared memory",
@@ -469,7 +473,7 @@ def test_too_little_shared_memory_is_one_clear_line() -> None:
 
 
 @pytest.mark.once
-def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
+def test_too_few_file_descriptors_are_reported_in_one_line(scenario: Write) -> None:
     file = scenario("""
         from amoc.scenario import fd_budget as limits
 
@@ -485,7 +489,7 @@ def test_too_few_file_descriptors_are_one_clear_line(scenario: Write) -> None:
     )
 
 
-def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_path: Path) -> None:
+def test_a_module_on_pythonpath_can_be_the_scenario(scenario: Write, tmp_path: Path) -> None:
     scenario("def start(user_id): print('from a module')", name="some_module.py")
     with started(
         "some_module", "--set", "repeat_num=1", directory=tmp_path, PYTHONPATH=str(tmp_path)
@@ -494,8 +498,10 @@ def test_a_module_beside_the_caller_can_be_the_scenario(scenario: Write, tmp_pat
         assert "from a module" in run.output
 
 
-def test_ctrl_c_is_ignored_where_it_was_before(scenario: Write, tmp_path: Path) -> None:
-    """A shell has what it starts in the background ignore it."""
+def test_ctrl_c_stays_ignored_if_it_was_ignored_at_the_start(
+    scenario: Write, tmp_path: Path
+) -> None:
+    """Shells make background commands ignore it."""
     ignoring = ("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "amoc")
     file = scenario("def start(user_id): print('here')")
     with subprocess.Popen(

@@ -1,7 +1,7 @@
-"""What a review of the process tree broke once: each test is a way to lose a run, once.
+"""Regressions in the process tree: each test is a way in which a run was once lost.
 
-Several of them take the moment that hurts most: a process is held still (SIGSTOP) exactly where the
-others must not wait for it.
+Several of them stop a process (SIGSTOP) at the worst moment: exactly where the others must not wait
+for it.
 """
 
 from __future__ import annotations
@@ -50,35 +50,35 @@ FORKS_A_HELPER = """
 
 
 def command_line(pid: int) -> str:
-    """How a process was called; nothing when it is gone."""
+    """Return the command line of a process; empty when it has ended."""
     with contextlib.suppress(OSError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode()
     return ""
 
 
 def state(pid: int) -> str:
-    """The state letter of a process, ``T`` when it is held still."""
+    """Return the state letter of a process, ``T`` when it is stopped."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def hold(pid: int) -> None:
-    """Hold a process still, and wait until it is."""
+    """Stop a process with SIGSTOP, and wait until it has stopped."""
     os.kill(pid, signal.SIGSTOP)
-    eventually(lambda: state(pid) == "T", f"{pid} is held still")
+    eventually(lambda: state(pid) == "T", f"{pid} is stopped")
 
 
 def started_by(run: Run, text: str) -> int:
-    """The process below the controller whose call has `text` in it, as soon as it is there."""
+    """Wait for the controller's descendant with `text` in its command line; return its pid."""
 
     def find() -> int | None:
         below = run.tree().keys() - {run.pid}
         return next((pid for pid in below if text in command_line(pid)), None)
 
-    return eventually(find, f"a process that was called with {text}")
+    return eventually(find, f"a process with {text} in its command line")
 
 
 def helper_of(run: Run) -> int:
-    """The process that the scenario's init() forked."""
+    """Return the pid of the process that the scenario's init() forked."""
     run.wait_for_output("helper ")
     found = re.search(r"helper (\d+)", run.output)
     assert found
@@ -86,7 +86,7 @@ def helper_of(run: Run) -> int:
 
 
 def accounted_for(run: Run) -> None:
-    """Every user that started has finished, or is accounted for otherwise; none runs any more."""
+    """Assert that no user is running and that each one that started has one recorded outcome."""
     users = run.summary()["users"]
     assert users["running"] == 0
     assert users["started"] == sum(users[name] for name in GONE)
@@ -95,7 +95,7 @@ def accounted_for(run: Run) -> None:
 def operator(
     *arguments: str | Path, directory: Path, shell: str = 'exec "$@"', **env: str
 ) -> subprocess.CompletedProcess[str]:
-    """``amoc run`` to its end, called through `shell`, from `directory`, as if it was installed."""
+    """Run ``amoc run`` to its end through `shell`, in `directory`, as if it were installed."""
     call = [sys.executable, "-P", "-c", "from amoc.cli.main import main; main()", "run"]
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     return subprocess.run(
@@ -110,10 +110,10 @@ def operator(
     )
 
 
-# Somebody dies or stands still at the wrong moment
+# Processes that die or stall at the wrong moment
 
 
-def test_a_supervisor_whose_descriptors_live_on_in_a_helper_is_missed_all_the_same(
+def test_a_supervisors_death_is_noticed_though_a_helper_holds_its_descriptors(
     scenario: Write, tmp_path: Path
 ) -> None:
     with running(scenario(FORKS_A_HELPER), "--users", "2", *FAST, directory=tmp_path) as run:
@@ -126,7 +126,7 @@ def test_a_supervisor_whose_descriptors_live_on_in_a_helper_is_missed_all_the_sa
         eventually(lambda: not alive({helper}), "the helper is gone with the run")
 
 
-def test_what_a_scenario_forked_does_not_outlive_a_killed_controller(
+def test_processes_forked_by_a_scenario_do_not_outlive_a_killed_controller(
     scenario: Write, tmp_path: Path
 ) -> None:
     with running(scenario(FORKS_A_HELPER), "--users", "2", *FAST, directory=tmp_path) as run:
@@ -140,7 +140,7 @@ def test_what_a_scenario_forked_does_not_outlive_a_killed_controller(
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_programs_that_users_started_end_with_the_run(scenario: Write, tmp_path: Path) -> None:
+def test_programs_started_by_users_end_with_the_run(scenario: Write, tmp_path: Path) -> None:
     leaves_one_behind = scenario("""
         import subprocess
         from amoc import user
@@ -157,20 +157,20 @@ def test_programs_that_users_started_end_with_the_run(scenario: Write, tmp_path:
         try:
             run.kill(run.pid, signal.SIGINT)
             assert run.end() == 0
-            eventually(lambda: not alive(program), "the program is gone")
+            eventually(lambda: not alive(program), "the program has ended")
         finally:
             for pid in alive(program):
                 os.kill(pid, signal.SIGKILL)
 
 
-def test_a_controller_killed_before_its_node_has_joined_leaves_nothing_behind(
+def test_a_controller_killed_before_its_node_joined_leaves_nothing_behind(
     scenario: Write, tmp_path: Path
 ) -> None:
     with running(scenario(PATIENT), directory=tmp_path) as run:
-        # Not before it has the title, and so its signal handlers: the kernel sends SIGHUP to a
-        # process that is held still when its parent dies.
-        node, *_ = run.wait_for("node")  # its child has its title until it gives itself its own
-        hold(node)  # so that it has hardly joined yet
+        # Only once it has its title, and so its signal handlers: the kernel sends SIGHUP to a
+        # stopped process when its parent dies.
+        node, *_ = run.wait_for("node")  # its child shares this title until it sets its own
+        hold(node)  # so that it is unlikely to have joined yet
         tree = set(run.tree())
         assert run.has_sockets
         run.kill(run.pid)
@@ -179,11 +179,11 @@ def test_a_controller_killed_before_its_node_has_joined_leaves_nothing_behind(
         assert not run.has_sockets
 
 
-def test_users_of_a_worker_that_is_replaced_while_the_run_stops_are_accounted_for(
+def test_users_of_a_worker_replaced_while_the_run_stops_are_accounted_for(
     scenario: Write, tmp_path: Path
 ) -> None:
-    # The replacement is held up between its fork and its hello until the run is stopping; the
-    # users of the other worker take a while, so that it comes up before the end.
+    # The replacement is delayed between its fork and its hello until the run is stopping; the
+    # users of the other worker take a while, so that it starts before the end.
     late = scenario("""
         import os
         import time
@@ -217,7 +217,7 @@ def test_users_of_a_worker_that_is_replaced_while_the_run_stops_are_accounted_fo
         assert run.summary()["users"]["finished"] == 2
 
 
-def test_users_that_wait_to_start_again_when_the_run_stops_are_accounted_for(
+def test_users_waiting_to_restart_when_the_run_stops_are_accounted_for(
     scenario: Write, tmp_path: Path
 ) -> None:
     slow = ("--workers", "2", "--set", "interarrival=50")
@@ -231,7 +231,7 @@ def test_users_that_wait_to_start_again_when_the_run_stops_are_accounted_for(
         assert code == (11 if run.summary()["users"]["lost"] else 0)
 
 
-def test_a_worker_that_dies_while_its_users_leave_is_named_with_the_signal(
+def test_a_worker_that_dies_while_its_users_leave_is_reported_with_the_signal(
     scenario: Write, tmp_path: Path
 ) -> None:
     leaves_slowly = scenario("""
@@ -253,7 +253,7 @@ def test_a_worker_that_dies_while_its_users_leave_is_named_with_the_signal(
         accounted_for(run)
 
 
-def test_a_worker_that_says_hello_to_a_node_that_is_held_up_has_lost_no_report(
+def test_a_worker_whose_hello_reaches_a_stopped_node_loses_no_report(
     scenario: Write, tmp_path: Path
 ) -> None:
     with running(scenario(PATIENT), "--users", "4", *FAST, directory=tmp_path) as run:
@@ -261,11 +261,11 @@ def test_a_worker_that_says_hello_to_a_node_that_is_held_up_has_lost_no_report(
         [node], [old] = run.find("node"), run.wait_for("worker 0 ")
         hold(node)
         run.kill(old)
-        # The loop of the new one has begun, and with it the hellos.
+        # The new one's loop has started, and with it the hellos.
         eventually(lambda: set(run.find("worker 0 (0 users)")) - {old}, "a replacement")
         os.kill(node, signal.SIGCONT)
         run.wait_for_output("2 users to restart")
-        run.wait_for("worker 0 (2 users)")  # at its end a run has lost those that are yet to come
+        run.wait_for("worker 0 (2 users)")  # users still pending at the end of a run count as lost
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0
         assert "lost" not in run.output
@@ -274,10 +274,10 @@ def test_a_worker_that_says_hello_to_a_node_that_is_held_up_has_lost_no_report(
 # Signals
 
 
-def test_a_sigterm_to_all_processes_at_once_is_a_graceful_stop(
+def test_sigterm_to_all_processes_at_once_is_a_graceful_stop(
     scenario: Write, tmp_path: Path
 ) -> None:
-    """As systemd does it, and whoever kills a process group."""
+    """As systemd does, and anyone who kills a process group."""
     terminates = scenario(PATIENT + '\n    def terminate():\n        print("terminated")\n')
     with running(terminates, "--users", "4", *FAST, directory=tmp_path) as run:
         run.wait_for_output("started 4")
@@ -289,7 +289,9 @@ def test_a_sigterm_to_all_processes_at_once_is_a_graceful_stop(
         accounted_for(run)
 
 
-def test_what_nohup_protects_goes_on_without_its_terminal(scenario: Write, tmp_path: Path) -> None:
+def test_a_run_that_ignores_sighup_survives_the_loss_of_its_terminal(
+    scenario: Write, tmp_path: Path
+) -> None:
     ends = scenario("""
         import os
         import signal
@@ -306,13 +308,13 @@ def test_what_nohup_protects_goes_on_without_its_terminal(scenario: Write, tmp_p
     assert "stopping" not in done.stdout
 
 
-def test_an_interrupt_is_heeded_while_the_embedded_server_comes_up(tmp_path: Path) -> None:
+def test_a_run_can_be_interrupted_while_the_embedded_server_starts(tmp_path: Path) -> None:
     one_to_one = ROOT / "scenarios" / "xmpp" / "one_to_one.py"
     with running(one_to_one, "--users", "2", directory=tmp_path) as run:
-        hold(started_by(run, "xmppd"))  # by the first user that connects
+        hold(started_by(run, "xmppd"))  # started by the first user that connects
         tree = set(run.tree())
         run.kill(run.pid, signal.SIGINT)
-        assert run.end() == 0  # the users are asked to stop, and need not wait for it
+        assert run.end() == 0  # the users are asked to stop, and need not wait for the server
         eventually(lambda: not alive(tree), f"nothing is left of {tree}")
 
 
@@ -325,7 +327,7 @@ def unread() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-def test_an_output_that_nobody_reads_does_not_keep_a_run_from_being_ended(
+def test_a_run_can_be_ended_while_nobody_reads_its_output(
     scenario: Write, tmp_path: Path, unread: tuple[int, int]
 ) -> None:
     """A terminal with Ctrl-S, or a pager that waits."""
@@ -343,7 +345,7 @@ def test_an_output_that_nobody_reads_does_not_keep_a_run_from_being_ended(
     with subprocess.Popen(
         call, cwd=ROOT, env=env, stdout=out, stderr=out, stdin=subprocess.DEVNULL
     ) as process:
-        run = Run.__new__(Run)  # only its view of the tree is wanted
+        run = Run.__new__(Run)  # only its view of the process tree is needed
         run.pid = process.pid
         try:
             # Nothing fits into the pipe any more.
@@ -393,7 +395,9 @@ def test_a_scenario_that_floods_its_output_is_stopped_like_any_other(
         accounted_for(run)
 
 
-def test_what_is_left_out_of_a_flood_at_the_end_is_said(scenario: Write, tmp_path: Path) -> None:
+def test_lines_dropped_from_a_flood_of_output_are_counted_at_the_end(
+    scenario: Write, tmp_path: Path
+) -> None:
     floods = scenario("""
         def start(user_id):
             for number in range(20_000):
@@ -402,14 +406,14 @@ def test_what_is_left_out_of_a_flood_at_the_end_is_said(scenario: Write, tmp_pat
     with running(floods, *ONCE, directory=tmp_path) as run:
         assert run.end() == 0
         shown = run.output.count("line ")
-        # Once a second, and a busy machine may need more than one.
+        # Reported once a second, and a busy machine may need several seconds.
         left_out = re.findall(r"([\d,]+) printed lines? left out", run.output)
         assert left_out
         counted = shown - run.output.count("printed line ")
         assert counted + sum(int(number.replace(",", "")) for number in left_out) == 20_000
 
 
-def test_every_byte_that_is_printed_is_passed_on_however_it_was_cut(
+def test_every_printed_byte_is_passed_on_however_writes_are_split(
     scenario: Write, tmp_path: Path
 ) -> None:
     cuts = scenario("""
@@ -427,9 +431,7 @@ def test_every_byte_that_is_printed_is_passed_on_however_it_was_cut(
         assert re.findall(r"(.*) ! (\d)", run.output) == [("?", "0"), ("?", "1"), ("?", "2")]
 
 
-def test_text_that_the_terminal_cannot_show_is_shown_as_well_as_can_be(
-    scenario: Write, tmp_path: Path
-) -> None:
+def test_text_that_the_terminal_cannot_encode_is_escaped(scenario: Write, tmp_path: Path) -> None:
     odd = scenario("""
         def start(user_id):
             raise ValueError("caf" + chr(0xE9) + " " + chr(0xD800))
@@ -455,10 +457,10 @@ def test_a_scenario_may_close_its_standard_output(scenario: Write, tmp_path: Pat
         assert run.summary()["users"]["finished"] == 1
 
 
-# The place where it runs
+# The environment of a run
 
 
-def test_a_worker_without_a_free_descriptor_goes_on_beating(
+def test_a_worker_without_a_free_descriptor_keeps_sending_heartbeats(
     scenario: Write, tmp_path: Path
 ) -> None:
     uses_all = scenario("""
@@ -472,7 +474,7 @@ def test_a_worker_without_a_free_descriptor_goes_on_beating(
                     descriptors.append(os.open("/dev/null", os.O_RDONLY))
             except OSError:
                 print("all in use", flush=True)
-            sleep(2.5)  # long enough for two looks at its own memory
+            sleep(2.5)  # long enough for it to measure its own memory twice
     """)
     done = operator(
         *(uses_all, *ONCE, "--json", tmp_path / "s.json"),
@@ -484,7 +486,9 @@ def test_a_worker_without_a_free_descriptor_goes_on_beating(
     assert "Traceback" not in done.stdout
 
 
-def test_a_path_too_long_for_sockets_is_avoided(scenario: Write, tmp_path: Path) -> None:
+def test_a_temporary_directory_too_long_for_sockets_is_not_used(
+    scenario: Write, tmp_path: Path
+) -> None:
     deep = tmp_path / ("d" * 120)
     deep.mkdir()
     with running(scenario(PATIENT), *FAST, directory=tmp_path, TMPDIR=str(deep)) as run:
@@ -493,7 +497,7 @@ def test_a_path_too_long_for_sockets_is_avoided(scenario: Write, tmp_path: Path)
         assert run.end() == 0
 
 
-def test_files_where_the_operator_stands_do_not_take_the_place_of_modules(
+def test_files_in_the_working_directory_do_not_shadow_modules(
     scenario: Write, tmp_path: Path
 ) -> None:
     (tmp_path / "here").mkdir()
@@ -506,9 +510,7 @@ def test_files_where_the_operator_stands_do_not_take_the_place_of_modules(
     assert "runs" in done.stdout
 
 
-def test_programs_that_a_scenario_starts_see_the_operators_module_path(
-    scenario: Write, tmp_path: Path
-) -> None:
+def test_programs_started_by_a_scenario_inherit_pythonpath(scenario: Write, tmp_path: Path) -> None:
     shows = scenario("""
         import os
 
@@ -520,7 +522,7 @@ def test_programs_that_a_scenario_starts_see_the_operators_module_path(
         assert f"path is {os.environ.get('PYTHONPATH')}\n" in run.output
 
 
-def test_the_runs_own_failure_is_said_although_the_summary_cannot_be_written(
+def test_a_runs_failure_is_reported_even_if_the_summary_cannot_be_written(
     scenario: Write, tmp_path: Path
 ) -> None:
     fails = scenario("""
@@ -546,7 +548,7 @@ def test_a_run_does_not_need_standard_streams(scenario: Write, tmp_path: Path, c
     assert '"finished": 1' in (tmp_path / "s.json").read_text()
 
 
-def test_a_link_to_the_summary_stays_a_link(scenario: Write, tmp_path: Path) -> None:
+def test_a_symlinked_summary_file_stays_a_symlink(scenario: Write, tmp_path: Path) -> None:
     target = tmp_path / "target.json"
     target.write_text("old")
     (tmp_path / "link.json").symlink_to(target)

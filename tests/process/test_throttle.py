@@ -1,4 +1,4 @@
-"""Throttles of a real run keep their promises over all workers, also when one is killed."""
+"""Throttles of a real run keep their rate across all workers, also when one is killed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NOTE = """
     FILE = os.open(HERE + "/slots", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 
     def note(*slot):
-        # At once, so that a killed worker takes nothing with it.
+        # Unbuffered, so that nothing is lost with a killed worker.
         if slot[0] != "user_rate":
             os.write(FILE, (" ".join(map(str, (os.getpid(), *slot))) + "\\n").encode())
     """
@@ -63,7 +63,7 @@ def slots_of(tmp_path) -> list[Slot]:
     return sorted(found, key=lambda one: one.due_ns)
 
 
-def check_promises(slots: list[Slot], rate: float) -> None:
+def check_slots(slots: list[Slot], rate: float) -> None:
     names = [(one.name, one.epoch, one.number) for one in slots]
     assert len(names) == len(set(names)), "a slot was used twice"
     assert all(one.used_ns >= one.due_ns for one in slots), "a slot was used before its time"
@@ -72,7 +72,9 @@ def check_promises(slots: list[Slot], rate: float) -> None:
         assert all(b - a >= 1e9 / rate - 2 for a, b in pairwise(dues)), "slots too close"
 
 
-def test_a_killed_worker_breaks_no_promise_and_its_share_goes_to_the_others(scenario, tmp_path):
+def test_slots_stay_correct_when_a_worker_is_killed_and_its_share_is_dealt_again(
+    scenario, tmp_path
+):
     file = scenario(ENDLESS)
     arguments = ("--users", "40", "--workers", "2", "--set", "user_rate=infinity")
     with running(file, *arguments, directory=tmp_path) as run:
@@ -92,10 +94,10 @@ def test_a_killed_worker_breaks_no_promise_and_its_share_goes_to_the_others(scen
         assert run.end() == 0, run.output
         summary = run.summary()
     slots = slots_of(tmp_path)
-    check_promises(slots, 500)
-    # All were asked for, all the time; only those that the dead worker had in hand are missing, and
-    # those that were counted as missed. In hand were slots behind the last one that it used, which
-    # may have been late; those that came due after its death was known were dealt again.
+    check_slots(slots, 500)
+    # Users wanted all slots, all the time; missing are only those that the dead worker held, and
+    # those that were counted as missed. It held slots after the last one that it used, which
+    # may have been late; those due after its death was known were dealt again.
     used_ns = max(one.due_ns for one in slots if one.pid == workers[0])
     last, missed = slots[-1], summary["throttles"]["actions"]["missed"]
     missing = set(range(last.number + 1)) - {one.number for one in slots}
@@ -107,7 +109,7 @@ def test_a_killed_worker_breaks_no_promise_and_its_share_goes_to_the_others(scen
 
 
 @also_over_nodes("--workers", "2")
-def test_all_workers_change_at_the_same_moment(scenario, tmp_path, spread):
+def test_all_workers_change_their_rate_at_the_same_moment(scenario, tmp_path, spread):
     file = scenario(
         ENDLESS
         + """
@@ -128,14 +130,14 @@ def test_all_workers_change_at_the_same_moment(scenario, tmp_path, spread):
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
     slots = slots_of(tmp_path)
-    check_promises(slots, 500)
+    check_slots(slots, 500)
     old = [one.due_ns for one in slots if one.epoch == 1]
     new = [one.due_ns for one in slots if one.epoch == 2]
     assert max(old) < min(new)
     assert all(b - a >= 5_000_000 - 2 for a, b in pairwise(new))
 
 
-def test_a_place_of_a_killed_worker_comes_back(scenario, tmp_path):
+def test_a_permit_held_by_a_killed_worker_is_released(scenario, tmp_path):
     file = scenario(
         NOTE
         + """
@@ -162,10 +164,10 @@ def test_a_place_of_a_killed_worker_comes_back(scenario, tmp_path):
         assert int(both[0]) == other
         assert len(lines(tmp_path / "inside")) == 2
         run.kill(run.pid, signal.SIGINT)
-        assert run.end() == 11, run.output  # its users were not back yet
+        assert run.end() == 11, run.output  # its users had not restarted yet
 
 
-def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path):
+def test_the_throttle_option_overrides_rates_from_init(scenario, tmp_path):
     file = scenario(
         NOTE
         + """
@@ -187,7 +189,7 @@ def test_init_starts_throttles_and_the_operator_overrules_it(scenario, tmp_path)
         assert "--throttle nothing=…: the run started no throttle nothing; started: " in run.output
 
 
-def test_what_was_to_pass_a_throttle_is_known_up_to_its_stop(scenario, tmp_path):
+def test_the_wanted_rate_of_a_throttle_is_recorded_until_it_stops(scenario, tmp_path):
     file = scenario(
         """
     from amoc import throttle
@@ -229,7 +231,7 @@ def test_a_throttle_that_init_cannot_start_fails_the_run(scenario, tmp_path):
         assert "throttle actions is already started" in run.output
 
 
-def test_places_go_round_all_workers_evenly(scenario, tmp_path):
+def test_permits_are_shared_evenly_by_all_workers(scenario, tmp_path):
     file = scenario(
         NOTE
         + """
@@ -257,9 +259,7 @@ def test_places_go_round_all_workers_evenly(scenario, tmp_path):
     assert min(passed) * 3 > max(passed) > 0
 
 
-def test_slots_that_a_worker_holds_far_ahead_are_shared_when_users_of_another_one_come(
-    scenario, tmp_path
-):
+def test_slots_held_far_ahead_are_shared_when_another_worker_needs_them(scenario, tmp_path):
     file = scenario(
         NOTE
         + """
@@ -279,7 +279,7 @@ def test_slots_that_a_worker_holds_far_ahead_are_shared_when_users_of_another_on
     )
     once = ("--set", "user_rate=infinity", "--set", "repeat_num=1", "--stop-timeout", "1s")
     with running(file, "--users", "2", "--workers", "2", *once, directory=tmp_path) as run:
-        # The longer a worker's users come for each slot the further ahead it asks for them.
+        # The longer its users take every slot, the further ahead a worker asks for them.
         eventually(lambda: len(slots_of(tmp_path)) > 70, "one worker uses all slots")
         (tmp_path / "come").touch()
         before = len(slots_of(tmp_path))
@@ -291,7 +291,7 @@ def test_slots_that_a_worker_holds_far_ahead_are_shared_when_users_of_another_on
         assert run.end() == 0, run.output
         missed = run.summary()["throttles"]["actions"]["missed"]
     slots = slots_of(tmp_path)
-    check_promises(slots, 20)
+    check_slots(slots, 20)
     missing = set(range(slots[-1].number)) - {one.number for one in slots}
     assert len(missing) <= missed, "what one does not use any more is used by the other"
     others = [index for index, one in enumerate(slots) if one.pid != first]
