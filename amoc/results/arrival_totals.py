@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from amoc.base.text import counted
 from amoc.metrics.reserved import ARRIVALS, DROPPED
 from amoc.results.series import Point
 from amoc.scenario.arrivals import ARRIVAL_RATE, Arrivals
@@ -50,8 +51,8 @@ class ArrivalTotals:
         text = f"{dropped:,} of {wanted:,} iterations were dropped ({share(counters):.2%})"
         if self._most >= most and counters.get(ARRIVALS, 0) <= self._most:
             why = (
-                f"none of {most:,} users finished an iteration; either start() does not return"
-                " after each one, or the target does not answer"
+                f"none of {counted(most, 'user')} finished an iteration; either start() does not"
+                " return after each one, or the target does not answer"
             )
         elif self._most >= most:
             why = (

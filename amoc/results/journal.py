@@ -28,6 +28,7 @@ from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
 from amoc.base.json_plain import plain
 from amoc.base.line_check import LineCheck
+from amoc.base.text import counted
 from amoc.results import old_names
 
 _MAX_HEAD_BYTES = 1 << 20
@@ -87,7 +88,10 @@ class Journal:
         }
         if lost := self._file.lost:
             told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
-            told |= {"level": "warning", "text": f"{lost} lines could not be written here"}
+            told |= {
+                "level": "warning",
+                "text": f"{counted(lost, 'line')} could not be written here",
+            }
             if not self._file.write(told):
                 return entry
         self._file.write(entry)

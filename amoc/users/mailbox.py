@@ -15,6 +15,7 @@ from gevent import get_hub
 from amoc.base import pause
 from amoc.base.clock import S_NS
 from amoc.base.errors import MailTimeout
+from amoc.base.text import counted
 from amoc.base.waiting import Waiter, wait
 
 MAX_MESSAGES = 1_000
@@ -92,5 +93,5 @@ class Mailbox:
 
 def _missed(timeout: float, match: Match | None, others: int) -> str:
     wanted = "a message" if match is None else "a message that matches"
-    rest = f", only {others} other(s)" if others else ""
+    rest = f", only {counted(others, 'other')}" if others else ""
     return f"{wanted} did not arrive within {timeout:g} s{rest}"

@@ -15,6 +15,7 @@ import zmq
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import PeerError
+from amoc.base.text import counted
 from amoc.base.waiting import Notify, OpenGate
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, send_nowait
 from amoc.ipc.bus.place import Remote, endpoints
@@ -282,7 +283,7 @@ class Child(End, Generic[_C, _R]):
             if self._has_reports and not self._reports.full:
                 self._urgent.wait(BATCH_S)
             if self._dropped:
-                note = f"{self._dropped} notes of {self.name} were dropped: too many at once"
+                note = f"dropped {counted(self._dropped, 'note')} of {self.name}: too many at once"
                 self._reports.add(OWN.pack(Note("warning", note)))
                 self._dropped = 0
             batch = self._reports.take()

@@ -12,6 +12,7 @@ import zmq
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import PeerError, ResourceError
+from amoc.base.text import counted
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, WELCOME, End
 from amoc.ipc.bus.place import Listen, endpoints
 from amoc.ipc.messages.codec import Codec, pack, packer, unpack
@@ -243,7 +244,7 @@ class Parent(End, Generic[_C, _R]):
                     self._listen.gate.refusals.late()
                 continue
             if missing := line.take(number, acked):
-                note = f"{missing} report(s) of {child} were lost"
+                note = f"lost {counted(missing, 'report')} of {child}"
                 yield Received(child, Note("error", note))
             if line.unacked and not line.moved_ns:
                 self._resend_to(child, line)

@@ -574,9 +574,7 @@ def test_a_lost_batch_of_reports_is_told(family, sent):
         child.report(Go())
         assert child.flush(DEADLINE_S), number
     wait(lambda: family.reported("w0.1", Go))
-    assert [note.text for note in family.reported("w0.1", Note)] == [
-        "2 report(s) of w0.1 were lost"
-    ]
+    assert [note.text for note in family.reported("w0.1", Note)] == ["lost 2 reports of w0.1"]
 
 
 def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
@@ -647,7 +645,7 @@ def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monke
     informed = notes.count("x")
     assert 0 < informed < 50
     assert [note for note in notes if note != "x"] == [
-        f"{50 - informed} notes of w0.1 were dropped: too many at once"
+        f"dropped {50 - informed} notes of w0.1: too many at once"
     ]
 
 
@@ -667,7 +665,7 @@ def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck
     wait(lambda: len(family.reported("w0.1", Started)) == 50)
     wait(lambda: family.reported("w0.1", Note))
     assert [note.text for note in family.reported("w0.1", Note)] == [
-        "1 notes of w0.1 were dropped: too many at once"
+        "dropped 1 note of w0.1: too many at once"
     ]
 
 

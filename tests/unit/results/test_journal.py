@@ -126,7 +126,7 @@ def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatc
     journal.write("event", text="lost")
     room.clear()
     journal.write("event", text="after")
-    assert [one["text"] for one in read(path)] == ["1 lines could not be written here", "after"]
+    assert [one["text"] for one in read(path)] == ["1 line could not be written here", "after"]
 
 
 def test_what_is_written_after_the_end_goes_nowhere(path):
