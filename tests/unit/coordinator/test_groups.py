@@ -1,4 +1,4 @@
-"""Both sides together: adds become groups, and each group's actions run in a worker."""
+"""Controller and workers together: adds form groups, and each group's actions run in a worker."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ def meet(event: Any, a: Any, b: Any) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _nobody_has_met() -> None:
+def _clear_met() -> None:
     met.clear()
 
 
-def test_two_users_of_different_workers_meet_with_what_they_said() -> None:
+def test_users_of_two_workers_meet_with_their_data() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     one, other = cluster.up(0), cluster.up(1)
@@ -54,7 +54,7 @@ def test_two_users_of_different_workers_meet_with_what_they_said() -> None:
     assert (state.pending, state.adds, state.groups, state.acting) == ([0], 2, 1, 0)
 
 
-def test_groups_are_run_by_the_workers_of_their_users_and_the_load_is_spread() -> None:
+def test_groups_run_on_their_users_workers_evenly() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     workers = [cluster.up(worker) for worker in range(3)]
@@ -72,7 +72,7 @@ def test_groups_are_run_by_the_workers_of_their_users_and_the_load_is_spread() -
     assert abs(share[0] - share[1]) <= 2
 
 
-def test_all_form_items_run_after_the_numbered_ones_in_one_worker() -> None:
+def test_items_for_all_users_run_after_the_sized_ones() -> None:
     seen: list[Any] = []
     cluster = Cluster()
     cluster.start_in_init(
@@ -96,7 +96,7 @@ def test_all_form_items_run_after_the_numbered_ones_in_one_worker() -> None:
         ("five", ("reset", 3)),
         ("all", ("reset", 3), [1, 2, 3]),
     ]
-    # Nobody came since: everything runs again, with nobody.
+    # No adds since: everything runs again, without users.
     cluster.ask("reset", "x")
     until(lambda: len(seen) == 7)
     assert seen[4:] == [
@@ -106,7 +106,7 @@ def test_all_form_items_run_after_the_numbered_ones_in_one_worker() -> None:
     ]
 
 
-def test_a_timeout_ends_the_groups_and_stands_still_while_the_run_is_paused() -> None:
+def test_a_timeout_ends_incomplete_groups_and_does_not_run_during_a_pause() -> None:
     clock = Clock()
     cluster = Cluster(now=clock)
     cluster.start_in_init("pairs", (2, meet), timeout=30)
@@ -130,7 +130,7 @@ def test_a_timeout_ends_the_groups_and_stands_still_while_the_run_is_paused() ->
     assert cluster.groups.states()[0].timeouts == 1
 
 
-def test_timeouts_come_by_themselves_when_the_greenlet_runs() -> None:
+def test_timeouts_fire_while_the_greenlet_runs() -> None:
     cluster = Cluster()
     cluster.start_in_init("slow", (9, meet), timeout=3600)
     cluster.start_in_init("pairs", (2, meet), timeout=0.02)
@@ -145,7 +145,7 @@ def test_timeouts_come_by_themselves_when_the_greenlet_runs() -> None:
     running.kill()
 
 
-def test_each_node_has_groups_of_its_own_where_that_is_the_scope() -> None:
+def test_with_node_scope_each_node_forms_its_own_groups() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet), scope="node")
     here, there = cluster.up(0, node="node0"), cluster.up(0, node="node1")
@@ -162,7 +162,7 @@ def test_each_node_has_groups_of_its_own_where_that_is_the_scope() -> None:
     assert met[2:] == [(("reset", 0), None, None)] * 2
 
 
-def test_a_group_whose_worker_dies_before_it_acknowledged_is_run_by_another() -> None:
+def test_an_unacknowledged_group_of_a_lost_worker_runs_on_another() -> None:
     cluster = Cluster()
     cluster.start_in_init("threes", (3, lambda event, users: met.append(users)))
     doomed, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
@@ -180,7 +180,7 @@ def test_a_group_whose_worker_dies_before_it_acknowledged_is_run_by_another() ->
     until(cluster.quiet)
 
 
-def test_a_group_that_nobody_is_left_for_waits_for_the_next_worker() -> None:
+def test_a_group_without_a_worker_waits_for_the_next_one() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     only = cluster.up(0, deaf=True)
@@ -196,7 +196,7 @@ def test_a_group_that_nobody_is_left_for_waits_for_the_next_worker() -> None:
     until(cluster.quiet)
 
 
-def test_a_group_is_not_run_again_when_its_worker_dies_after_it_acknowledged() -> None:
+def test_an_acknowledged_group_of_a_lost_worker_does_not_run_again() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker, other = cluster.up(0), cluster.up(1)
@@ -211,7 +211,7 @@ def test_a_group_is_not_run_again_when_its_worker_dies_after_it_acknowledged() -
     assert [a[0] for _, a, _ in met] == [1, 3]
 
 
-def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_counted() -> None:
+def test_users_of_a_lost_worker_outside_complete_groups_are_dropped_and_counted() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     doomed, other = cluster.up(0), cluster.up(1)
@@ -219,7 +219,7 @@ def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_co
     doomed.actions.flush()
     cluster.lose(doomed)
     assert cluster.groups.states()[0].lost == 1
-    doomed.alive = True  # what it said before it died comes late
+    doomed.alive = True  # its last messages arrive late
     doomed.add("pairs", 1)
     doomed.actions.flush()
     other.add("pairs", 2)
@@ -231,9 +231,7 @@ def test_users_of_a_lost_worker_that_are_in_no_complete_group_are_dropped_and_co
     assert {a[0] for _, *users in met for a in users} == {1, 2}
 
 
-def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_groups_beyond_a_workers_window_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assignment, "WINDOW", 10)
     cluster = Cluster()
     cluster.start_in_init("ones", (1, lambda event, users: met.append(users[0][0])))
@@ -249,7 +247,7 @@ def test_a_worker_has_so_many_groups_at_a_time_and_the_others_wait(
     until(cluster.quiet)
 
 
-def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
+def test_adds_beyond_the_limit_are_refused_counted_and_noted_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(groups_module, "MAX_HELD", 50)
@@ -269,13 +267,13 @@ def test_what_is_too_much_to_hold_is_refused_counted_and_said_once(
     assert cluster.groups.states()[0].pending == [1]
 
 
-def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
+def test_adds_beyond_the_byte_limit_are_refused_until_actions_have_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(groups_module, "MAX_HELD_BYTES", 1 << 20)
     cluster = Cluster()
     cluster.start_in_init("ones", (1, lambda event, users: met.append(len(users[0][1]))))
-    worker = cluster.up(0, deaf=True)  # its actions wait
+    worker = cluster.up(0, deaf=True)  # its actions do not run yet
     for user_id in range(1, 31):
         worker.add("ones", user_id, b"x" * 50_000)
         worker.actions.flush()
@@ -295,7 +293,7 @@ def test_so_are_too_many_bytes_and_there_is_room_again_when_actions_have_run(
     until(lambda: len(met) == 21)
 
 
-def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are_gone() -> None:
+def test_bytes_count_once_per_item_that_still_needs_them() -> None:
     cluster = Cluster()
     cluster.start_in_init(
         "x", [(2, lambda event: None), (3, lambda event, users: None), ("all", met.append)]
@@ -303,18 +301,18 @@ def test_bytes_count_for_each_item_and_not_once_nobody_looks_at_them_or_they_are
     one, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
     started = cluster.groups.started["x"]
     for worker in (one, other):
-        worker.add("x", 1, b"x" * 98)  # 100 bytes on their way
+        worker.add("x", 1, b"x" * 98)  # 100 bytes when packed
         worker.actions.flush()
-    assert started.held_bytes == 400  # those of the pair are gone
+    assert started.held_bytes == 400  # the pair does not need its bytes
     cluster.lose(one)
     assert started.held_bytes == 200
     cluster.ask("reset", "x")
-    assert started.held_bytes == 200  # those of all are yet to be run
+    assert started.held_bytes == 200  # the item for all is still to run
     for incarnation in range(2, 2 + assignment.MAX_TRIES):  # the groups of two and three
         cluster.lose(other)
         other = cluster.up(1, incarnation, deaf=True)
     assert started.held_bytes == 0
-    for incarnation in range(10, 10 + assignment.MAX_TRIES):  # then that of all
+    for incarnation in range(10, 10 + assignment.MAX_TRIES):  # then the group of all
         assert started.acting
         cluster.lose(other)
         other = cluster.up(1, incarnation, deaf=True)
@@ -328,14 +326,14 @@ def hold(event: Any, users: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset", "stop", "timeout"])
-def test_all_users_have_their_actions_when_those_of_sizes_were_run(kind: str) -> None:
+def test_actions_for_all_users_run_after_those_of_sized_groups(kind: str) -> None:
     gate.clear()
     clock = Clock()
     cluster = Cluster(now=clock)
     cluster.start_in_init("x", [("all", met.append), (2, hold)], timeout=10)
     one, other = cluster.up(0), cluster.up(1)
     one.add("x", 1)
-    one.add("x", 2)  # a pair is met before the end
+    one.add("x", 2)  # completes a pair before the end
     one.actions.flush()
     other.add("x", 3)
     other.actions.flush()
@@ -346,7 +344,7 @@ def test_all_users_have_their_actions_when_those_of_sizes_were_run(kind: str) ->
     else:
         done = cluster.groups.operations[f"coordinator.{kind}"](None, "x", True)
         assert not done.is_done
-    until(lambda: met == ["begins", "begins"])  # the pair of one that the end has made
+    until(lambda: met == ["begins", "begins"])  # the incomplete pair formed by the end
     gate.set()
     until(lambda: len(met) == 5)
     assert met == ["begins", "begins", "ends", "ends", (kind, 3)]
@@ -355,7 +353,7 @@ def test_all_users_have_their_actions_when_those_of_sizes_were_run(kind: str) ->
         until(lambda: done.is_done)
 
 
-def test_an_end_goes_on_when_what_it_waits_for_is_given_up() -> None:
+def test_a_reset_completes_when_the_group_it_waits_for_is_given_up() -> None:
     cluster = Cluster()
     cluster.start_in_init("x", [(2, hold), ("all", met.append)])
     worker = cluster.up(0, deaf=True)
@@ -372,7 +370,7 @@ def test_an_end_goes_on_when_what_it_waits_for_is_given_up() -> None:
     until(lambda: done.is_done)
 
 
-def test_each_end_has_all_users_of_its_own() -> None:
+def test_each_reset_runs_its_own_item_for_all_users() -> None:
     gate.clear()
     cluster = Cluster()
     cluster.start_in_init("x", [(1, hold), ("all", met.append)])
@@ -388,7 +386,7 @@ def test_each_end_has_all_users_of_its_own() -> None:
     assert cluster.groups.states()[0].acting == 0
 
 
-def test_an_end_waits_for_the_actions_of_all_users_of_an_earlier_end() -> None:
+def test_a_reset_waits_for_the_all_users_actions_of_an_earlier_timeout() -> None:
     gate.clear()
     clock = Clock()
     cluster = Cluster(now=clock)
@@ -406,7 +404,7 @@ def test_an_end_waits_for_the_actions_of_all_users_of_an_earlier_end() -> None:
     assert met == ["begins", "ends", "begins", "ends"]
 
 
-def test_ends_that_nobody_waits_for_leave_nothing_behind() -> None:
+def test_timeouts_that_nobody_waits_for_leave_nothing_behind() -> None:
     clock = Clock()
     cluster = Cluster(now=clock)
     cluster.start_in_init("x", (2, meet), timeout=10)
@@ -421,7 +419,7 @@ def test_ends_that_nobody_waits_for_leave_nothing_behind() -> None:
     assert not started.endings
 
 
-def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
+def test_a_name_is_started_once_but_each_node_may_repeat_it_in_init() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
@@ -436,7 +434,7 @@ def test_a_name_is_started_once_and_init_of_another_node_does_no_harm() -> None:
         init_plans.start("pairs", [])
 
 
-def test_a_coordinator_that_a_user_starts_works_in_every_worker_also_later_ones() -> None:
+def test_a_coordinator_started_by_a_user_works_in_current_and_later_workers() -> None:
     cluster = Cluster()
     one, other = cluster.up(0), cluster.up(1)
     cluster.start_by_user(one, "pairs", (2, meet))
@@ -448,20 +446,20 @@ def test_a_coordinator_that_a_user_starts_works_in_every_worker_also_later_ones(
 
 
 @pytest.mark.parametrize("function", [lambda event: None, Worker.add, "".join])
-def test_a_user_can_only_start_what_other_workers_can_find(function: Any) -> None:
+def test_a_user_can_only_start_actions_that_are_top_level_functions(function: Any) -> None:
     cluster = Cluster()
     worker = cluster.up(0)
     with pytest.raises(ScenarioError, match=r"must be top-level functions of a module|must take"):
         cluster.start_by_user(worker, "x", (2, function))
 
 
-def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
+def test_stop_runs_the_last_groups_and_frees_the_name() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker, other = cluster.up(0), cluster.up(1)
     worker.add("pairs", 1)
     worker.actions.flush()
-    other.add("pairs", 5)  # is still here when the coordinator ends
+    other.add("pairs", 5)  # not flushed yet when the coordinator ends
     cluster.ask("stop", "pairs")
     until(lambda: met)
     assert met == [(("stop", 1), (1, None), None)]
@@ -479,7 +477,7 @@ def test_stop_runs_the_last_groups_and_the_name_is_free_again() -> None:
     assert met[1] == (("coordinate", 2), (2, None), (3, None))
 
 
-def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
+def test_a_stopped_plan_is_forgotten_after_its_last_group_has_run() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
@@ -488,7 +486,7 @@ def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
         until(lambda: not worker.actions.plans)
         assert not cluster.groups.ended
         cluster.start_by_user(worker, "pairs", (2, meet))
-    # A worker that is forked later has the plan of init() once more, and drops it.
+    # A worker forked later inherits the plan of init() and drops it.
     later = cluster.up(0, incarnation=2)
     assert set(later.actions.plans) == {("pairs", 4)}
     later.add("pairs", 1)
@@ -496,7 +494,7 @@ def test_a_stopped_plan_is_forgotten_when_its_last_group_has_run() -> None:
     until(lambda: met[-1] == (("coordinate", 2), (1, None), (2, None)))
 
 
-def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and_takes_no_adds():
+def test_a_new_worker_runs_groups_of_a_stopped_coordinator_but_takes_no_adds():
     cluster = Cluster()
     cluster.start_in_init("by init", (2, meet))
     first, other = cluster.up(0, deaf=True), cluster.up(1, deaf=True)
@@ -519,11 +517,11 @@ def test_a_worker_that_comes_while_a_stopped_one_has_groups_to_run_runs_them_and
     assert not replacement.failures
 
 
-def test_adds_of_a_stopped_one_are_not_counted_in_its_successor_of_the_same_name() -> None:
+def test_late_adds_to_a_stopped_coordinator_do_not_count_in_its_successor() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     here, there = cluster.up(0), cluster.up(1, deaf=True)
-    there.add("pairs", 1)  # it has not heard of the end
+    there.add("pairs", 1)  # not told of the end yet
     cluster.ask("stop", "pairs")
     cluster.start_by_user(here, "pairs", (2, meet))
     there.actions.flush()
@@ -535,7 +533,7 @@ def test_adds_of_a_stopped_one_are_not_counted_in_its_successor_of_the_same_name
     until(lambda: (("coordinate", 2), (2, None), (3, None)) in met)
 
 
-def test_each_pause_stops_the_clock_of_timeouts_for_as_long_as_it_lasts() -> None:
+def test_each_pause_of_the_run_stops_the_timeout_clock() -> None:
     clock = Clock()
     cluster = Cluster(now=clock)
     cluster.start_in_init("pairs", (2, meet), timeout=30)
@@ -546,7 +544,7 @@ def test_each_pause_stops_the_clock_of_timeouts_for_as_long_as_it_lasts() -> Non
         clock.ns += 5 * 10**9
         cluster.groups.pause_run()
         clock.ns += 1000 * 10**9
-        cluster.groups.pause_run()  # twice is once
+        cluster.groups.pause_run()  # idempotent
         clock.ns += 1000 * 10**9
         cluster.groups.resume_run()
         cluster.groups.resume_run()
@@ -558,7 +556,7 @@ def test_each_pause_stops_the_clock_of_timeouts_for_as_long_as_it_lasts() -> Non
     until(lambda: met == [(("timeout", 1), (1, None), None)])
 
 
-def test_an_action_that_raises_is_counted_and_reported_and_the_others_run() -> None:
+def test_a_raising_action_is_counted_and_reported_and_the_others_run() -> None:
     def fail(event: Any) -> None:
         raise ValueError("no")
 
@@ -579,7 +577,7 @@ class Hashable(dict):  # type: ignore[type-arg]
     __hash__ = object.__hash__  # type: ignore[assignment]
 
 
-def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -> None:
+def test_a_group_with_unreadable_data_fails_and_its_runner_carries_on() -> None:
     errors = metrics.built_in(metrics.Counter, "coordinator.unreadable.action_errors")
     before = errors.value
     cluster = Cluster()
@@ -591,7 +589,7 @@ def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -
     until(cluster.quiet)
     worker.actions.flush()
     until(cluster.quiet)
-    assert met == [("coordinate", 1)] * 10  # the item that does not look at users runs
+    assert met == [("coordinate", 1)] * 10  # the item that does not read users runs
     assert errors.value - before == 10
     reason = (
         "data added to coordinator unreadable must be readable where its actions run, but"
@@ -603,7 +601,7 @@ def test_a_group_whose_data_cannot_be_read_has_failed_and_the_runner_goes_on() -
     until(lambda: met[-2:] == [((11, "fine"),), ("coordinate", 1)])
 
 
-def test_a_runner_outlives_a_time_out_that_an_action_has_left_running() -> None:
+def test_a_runner_survives_a_timeout_that_an_action_left_running() -> None:
     late = gevent.Timeout(0.01)
 
     def leave(event: Any) -> None:
@@ -623,7 +621,7 @@ def test_a_runner_outlives_a_time_out_that_an_action_has_left_running() -> None:
     assert len(worker.actions.idle) == worker.actions.runners == 1
 
 
-def test_an_action_may_wait_and_the_groups_behind_it_run_meanwhile() -> None:
+def test_a_waiting_action_does_not_block_the_groups_behind_it() -> None:
     gate = gevent.event.Event()
     begun: list[int] = []
     ended: list[int] = []
@@ -666,7 +664,7 @@ def test_no_action_begins_while_the_run_is_paused() -> None:
     until(lambda: len(met) == 2)
 
 
-def test_data_that_cannot_travel_is_refused_where_it_is_added() -> None:
+def test_unsendable_data_is_refused_by_add() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0)
@@ -682,7 +680,7 @@ def test_data_that_cannot_travel_is_refused_where_it_is_added() -> None:
     assert met[0][1:] == ((1, "\udc80"), (2, {1: None}))
 
 
-def test_a_group_over_which_one_worker_after_the_other_dies_is_given_up_and_that_is_said() -> None:
+def test_a_group_whose_workers_keep_dying_is_given_up_and_noted() -> None:
     cluster = Cluster()
     cluster.start_in_init("pairs", (2, meet))
     worker = cluster.up(0, deaf=True)
@@ -717,7 +715,7 @@ STEPS = st.lists(
 
 
 @given(STEPS)
-def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_worker(
+def test_every_add_is_in_a_group_that_ran_or_was_lost_with_its_worker(
     steps: list[tuple[str, int, int]],
 ) -> None:
     init_plans.forget()
@@ -762,7 +760,7 @@ def test_whatever_happens_each_add_is_in_a_group_that_ran_or_was_lost_with_its_w
     assert state.pending == [0, 0, 0]
     assert cluster.groups.started["x"].held_bytes == 0
     for item in range(3):
-        # A group may run twice where a worker died; then all of it does.
+        # A group may run twice if a worker died, but only as a whole.
         once = {tuple(users): None for users in ran[item] if users}
         seen = Counter(one for users in once for one in users)
         assert all(count == 1 for count in seen.values())

@@ -1,4 +1,4 @@
-"""The bus over real sockets: who joins late or misses something hears all, once, in order."""
+"""The bus over real sockets: exactly-once, in-order delivery despite late joins and losses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from amoc.ipc.messages.users import CrashSeen, Started, Stopped, StopUsers
 
 DEADLINE_S = 60.0
 ANY = Codec(CrashSeen | Go | Hello | Note | Started | Stopped | StopUsers)
-"""The same messages go either way here."""
+"""Messages for both directions."""
 
 
 def wait(condition):
@@ -37,48 +37,50 @@ def wait(condition):
 
 
 class Family:
-    """A parent and its children in one process, with all that they heard."""
+    """A parent and its children in one process, with everything they received."""
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
         self.context = zmq.Context()
         self.parent = Parent(self.context, directory, ANY, ANY)
         self.children: dict[str, Child] = {}
-        self.heard: list[Received] = []
-        self.obeyed: dict[str, list[object]] = {}
-        self.tasks = [gevent.spawn(self._hear)]
+        self.received: list[Received] = []
+        self.commands: dict[str, list[object]] = {}
+        self.tasks = [gevent.spawn(self._receive)]
 
-    def _hear(self):
+    def _receive(self):
         for envelope in self.parent.reports():
             if envelope is not None:
-                self.heard.append(envelope)
+                self.received.append(envelope)
 
-    def _obey(self, child):
+    def _receive_commands(self, child):
         for command in child.commands():
             if command is not None:
-                self.obeyed[child.name].append(command)
+                self.commands[child.name].append(command)
 
     def bear(self, name: str, at_crowded=None) -> Child:
         child = self.children[name] = Child(
             self.context, self.directory, name, ANY, ANY, at_crowded
         )
-        self.obeyed[name] = []
+        self.commands[name] = []
         return child
 
     def listen(self, name: str) -> None:
-        self.tasks.append(gevent.spawn(self._obey, self.children[name]))
+        self.tasks.append(gevent.spawn(self._receive_commands, self.children[name]))
 
     def join(self, name: str) -> Child:
         self.parent.expect(name)
         child = self.bear(name)
         child.join(DEADLINE_S)
         self.listen(name)
-        wait(lambda: Received(name, Hello(os.getpid())) in self.heard)
+        wait(lambda: Received(name, Hello(os.getpid())) in self.received)
         return child
 
     def reported(self, name: str, kind: type = object) -> list[object]:
         return [
-            one.record for one in self.heard if one.child == name and isinstance(one.record, kind)
+            one.record
+            for one in self.received
+            if one.child == name and isinstance(one.record, kind)
         ]
 
     def end(self):
@@ -100,20 +102,20 @@ def numbered(count: int, start: int = 0) -> list[object]:
     return [Started(0, number) for number in range(start, start + count)]
 
 
-def test_a_child_that_says_hello_is_welcomed_and_announced_once(family):
+def test_a_joining_child_is_welcomed_and_reported_once(family):
     family.join("w0.1")
     family.children["w0.1"].report(Go())
     wait(lambda: Go() in family.reported("w0.1"))
     assert family.reported("w0.1") == [Hello(os.getpid()), Go()]
 
 
-def test_a_child_that_nobody_expects_waits_in_vain_until_its_deadline(family):
+def test_joining_as_an_unexpected_child_times_out(family):
     with pytest.raises(PeerError, match=r"w7 was not welcomed by its parent within 0\.1 s"):
         family.bear("w7").join(0.1)
-    assert family.heard == []
+    assert family.received == []
 
 
-def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
+def test_a_child_may_start_joining_before_it_is_expected(family, monkeypatch):
     child = family.bear("w0.1")
     send, said = child_end.send_nowait, []
 
@@ -129,7 +131,7 @@ def test_a_child_may_be_there_before_it_is_expected(family, monkeypatch):
     wait(lambda: len(family.reported("w0.1", Hello)) == 1)
 
 
-def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeypatch):
+def test_an_unanswered_child_repeats_its_hello_only_at_the_hello_interval(family, monkeypatch):
     monkeypatch.setattr(child_end, "HELLO_S", 1000.0)
     monkeypatch.setattr(both_ends, "TICK_S", 0.001)
     child = family.bear("w7")
@@ -142,7 +144,7 @@ def test_a_child_that_is_not_heard_says_hello_at_its_pauses_only(family, monkeyp
     assert len(said) == 1
 
 
-def test_a_child_may_be_there_before_its_parent(tmp_path):
+def test_a_child_may_start_before_its_parent(tmp_path):
     context = zmq.Context()
     child = Child(context, str(tmp_path), "w0.1", ANY, ANY)
     joining = gevent.spawn(child.join, DEADLINE_S)
@@ -160,46 +162,46 @@ def test_a_child_may_be_there_before_its_parent(tmp_path):
         context.destroy(linger=0)
 
 
-def test_commands_arrive_in_order_and_once(family):
+def test_commands_arrive_in_order_exactly_once(family):
     family.join("w0.1")
     commands = numbered(2000)
     for command in commands:
         family.parent.send("w0.1", command)
-    wait(lambda: len(family.obeyed["w0.1"]) >= len(commands))
-    assert family.obeyed["w0.1"] == commands
+    wait(lambda: len(family.commands["w0.1"]) >= len(commands))
+    assert family.commands["w0.1"] == commands
     assert not family.reported("w0.1", Note)
 
 
-def test_commands_that_go_as_one_frame_are_numbered_and_sent_again_as_one(family, monkeypatch):
+def test_commands_packed_into_one_frame_share_a_number_and_are_resent_together(family, monkeypatch):
     family.join("w0.1")
     wait(lambda: family.parent.backlog("w0.1") == 0)
     commands = numbered(300)
-    drop(family, monkeypatch, [3])  # the second; the first of all was the welcome
+    drop(family, monkeypatch, [3])  # the second; the welcome was number 1
     for first in (0, 100, 200):
         packed = map(family.parent.pack, commands[first : first + 100])
         family.parent.send_packed("w0.1", *packed)
     assert family.parent.backlog("w0.1") == 3
-    wait(lambda: len(family.obeyed["w0.1"]) >= len(commands))
-    assert family.obeyed["w0.1"] == commands
+    wait(lambda: len(family.commands["w0.1"]) >= len(commands))
+    assert family.commands["w0.1"] == commands
     wait(lambda: family.parent.backlog("w0.1") == 0)
 
 
-def test_each_child_hears_its_own_commands_only(family):
+def test_each_child_receives_only_its_own_commands(family):
     names = ("w3.1", "w30.1", "w3.10")
     for name in names:
         family.join(name)
     for name in names[1:]:
         family.parent.send(name, CrashSeen(0, name, "", 1))
-    # The same socket carries this one behind all others.
+    # Travels on the same socket, after all the others.
     family.parent.send("w3.1", CrashSeen(0, "w3.1", "", 1))
-    wait(lambda: all(family.obeyed.values()))
-    assert {name: [one.cause for one in heard] for name, heard in family.obeyed.items()} == {
+    wait(lambda: all(family.commands.values()))
+    assert {name: [one.cause for one in heard] for name, heard in family.commands.items()} == {
         name: [name] for name in names
     }
 
 
 def drop(family, monkeypatch, numbers):
-    """Lose the first publishing of these commands, as a full queue does."""
+    """Lose the first transmission of the commands with these numbers, as a full queue would."""
     publish = Parent.publish
     lost = set(numbers)
 
@@ -219,26 +221,26 @@ def drop(family, monkeypatch, numbers):
     [[2], [5], [9], [3, 4], [2, 9], list(range(2, 10))],
     ids=lambda lost: "-".join(map(str, lost)),
 )
-def test_a_dropped_command_arrives_late_in_order_and_once(family, monkeypatch, lost):
+def test_dropped_commands_are_resent_in_order_exactly_once(family, monkeypatch, lost):
     monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
     family.join("w0.1")
     drop(family, monkeypatch, lost)
     commands = numbered(8)
     for command in commands:
         family.parent.send("w0.1", command)
-    wait(lambda: len(family.obeyed["w0.1"]) >= 8)
+    wait(lambda: len(family.commands["w0.1"]) >= 8)
     wait(lambda: family.parent.backlog("w0.1") == 0)
-    assert family.obeyed["w0.1"] == commands
+    assert family.commands["w0.1"] == commands
 
 
-def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch):
+def test_a_gap_in_commands_is_reported_once(family, monkeypatch):
     monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
     family.join("w0.1")
     drop(family, monkeypatch, [4])
     commands = numbered(50)
     for command in commands:
         family.parent.send("w0.1", command)
-    wait(lambda: len(family.obeyed["w0.1"]) >= 50)
+    wait(lambda: len(family.commands["w0.1"]) >= 50)
     wait(lambda: family.reported("w0.1", Note))
     family.children["w0.1"].report(Stopped(0, [], 0))
     wait(lambda: family.reported("w0.1", Stopped))
@@ -247,7 +249,7 @@ def test_a_gap_is_reported_once_however_much_came_behind_it(family, monkeypatch)
     assert len(notes) == 1
 
 
-def test_what_is_acknowledged_is_kept_no_longer(family):
+def test_acknowledged_commands_are_released(family):
     family.join("w0.1")
     for command in numbered(100):
         family.parent.send("w0.1", command)
@@ -255,7 +257,7 @@ def test_what_is_acknowledged_is_kept_no_longer(family):
     wait(lambda: family.parent.backlog("w0.1") == 0)
 
 
-def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypatch):
+def test_sending_to_a_child_with_too_many_unacknowledged_commands_fails(family, monkeypatch):
     monkeypatch.setattr(parent_end, "MAX_UNACKED", 10)
     family.parent.expect("w0.1")
     for command in numbered(10):
@@ -266,18 +268,18 @@ def test_a_child_that_does_not_acknowledge_is_broken_in_the_end(family, monkeypa
         family.parent.send("w0.1", Go())
 
 
-def test_a_command_to_a_child_that_is_forgotten_goes_nowhere(family):
+def test_commands_to_and_reports_from_a_forgotten_child_are_discarded(family):
     family.join("w0.1")
     family.parent.forget("w0.1")
     family.parent.send("w0.1", Go())
     family.parent.send("w9.1", Go())
     family.children["w0.1"].report(Go())
     family.join("w0.2")
-    assert family.obeyed["w0.1"] == []
+    assert family.commands["w0.1"] == []
     assert not family.reported("w0.1", Go)
 
 
-def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family):
+def test_backlog_counts_unacknowledged_commands_and_their_bytes(family):
     family.parent.expect("w0.1")
     for command in numbered(10):
         family.parent.send("w0.1", command)
@@ -291,21 +293,19 @@ def test_a_parent_can_tell_how_many_commands_a_child_has_not_acknowledged(family
     assert family.parent.backlog_bytes("w0.2") == 0
 
 
-def test_an_acknowledgement_goes_with_the_next_report(family, monkeypatch):
+def test_an_acknowledgement_travels_with_the_next_report(family, monkeypatch):
     monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
     monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
     child = family.join("w0.1")
     for command in numbered(10):
         family.parent.send("w0.1", command)
-    wait(lambda: len(family.obeyed["w0.1"]) == 10)
+    wait(lambda: len(family.commands["w0.1"]) == 10)
     assert family.parent.backlog("w0.1") == 10
     child.report_nowait(Started(0, 1))
     wait(lambda: family.parent.backlog("w0.1") == 0)
 
 
-def test_an_acknowledgement_without_a_report_waits_for_a_while_or_so_many_commands(
-    family, monkeypatch
-):
+def test_without_a_report_acknowledgements_are_sent_by_time_or_command_count(family, monkeypatch):
     monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
     family.join("w0.1")
     family.parent.send("w0.1", Go())
@@ -316,7 +316,7 @@ def test_an_acknowledgement_without_a_report_waits_for_a_while_or_so_many_comman
     wait(lambda: family.parent.backlog("w0.1") <= 5)
 
 
-def test_an_acknowledgement_does_not_wait_for_more_where_commands_are_large(family, monkeypatch):
+def test_large_commands_are_acknowledged_at_once(family, monkeypatch):
     monkeypatch.setattr(child_end, "ACK_NS", 3600 * S_NS)
     monkeypatch.setattr(parent_end, "RESEND_NS", 3600 * S_NS)
     family.join("w0.1")
@@ -327,7 +327,7 @@ def test_an_acknowledgement_does_not_wait_for_more_where_commands_are_large(fami
 
 
 @pytest.mark.parametrize(("most", "most_bytes"), [(10, 1 << 20), (1000, 100)])
-def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
+def test_resends_are_bounded_per_round_and_everything_arrives(
     family, monkeypatch, most, most_bytes
 ):
     monkeypatch.setattr(parent_end, "RESEND_NS", 10_000_000)
@@ -341,7 +341,7 @@ def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
     publish, again = Parent.publish, []
 
     def noting(parent, child, data):
-        # Within one go nothing is acknowledged, and numbers go up.
+        # Within one round the backlog does not change and numbers ascend.
         now = parent.backlog(child), unpack(data)[0]
         if again and again[-1][-1][0] == now[0] and again[-1][-1][1] < now[1]:
             again[-1].append(now)
@@ -350,15 +350,13 @@ def test_what_is_published_again_at_once_is_bounded_and_all_arrives(
         publish(parent, child, data)
 
     monkeypatch.setattr(Parent, "publish", noting)
-    wait(lambda: len(family.obeyed["w0.1"]) == 100)
-    assert family.obeyed["w0.1"] == commands
+    wait(lambda: len(family.commands["w0.1"]) == 100)
+    assert family.commands["w0.1"] == commands
     assert len(again) >= 10
     assert max(map(len, again)) <= 10
 
 
-def test_the_more_children_there_are_the_later_what_they_have_not_acknowledged_is_sent_again(
-    family, monkeypatch
-):
+def test_the_resend_delay_grows_with_the_number_of_children(family, monkeypatch):
     monkeypatch.setattr(parent_end, "RESEND_NS", 0)
     monkeypatch.setattr(parent_end, "RESEND_EACH_NS", 3600 * S_NS)
     family.parent.expect("w0.1")
@@ -380,7 +378,7 @@ def test_the_more_children_there_are_the_later_what_they_have_not_acknowledged_i
 # Waiting
 
 
-def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
+def test_a_busy_reader_does_not_make_the_loop_spin(family, monkeypatch):
     family.parent.expect("w0.1")
     child = family.bear("w0.1")
     child.join(DEADLINE_S)
@@ -410,51 +408,51 @@ def test_a_reader_that_is_busy_does_not_make_the_loop_spin(family, monkeypatch):
     wait(lambda: len(got) == 2)
 
 
-def test_reports_of_many_children_are_let_come_before_they_are_read(family, monkeypatch):
+def test_reports_of_many_children_are_gathered_before_they_are_read(family, monkeypatch):
     child = family.join("w0.1")
     wait(lambda: family.parent.backlog("w0.1") == 0)
     rests, gate = [], gevent.event.Event()
     monkeypatch.setattr(both_ends, "sleep", lambda rest_s: rests.append(rest_s) or gate.wait())
     monkeypatch.setattr(parent_end, "GATHER_EACH_S", parent_end.MIN_GATHER_S / 2)
     family.parent.expect("w1.1")
-    heard = len(family.heard)
+    heard = len(family.received)
     child.report_urgent(Started(0, 1))
     wait(lambda: rests)
     child.report_urgent(Started(0, 2))
     assert child.flush(DEADLINE_S)
-    assert len(family.heard) == heard
+    assert len(family.received) == heard
     gate.set()
-    wait(lambda: len(family.heard) == heard + 2)
+    wait(lambda: len(family.received) == heard + 2)
     assert {*rests} == {parent_end.MIN_GATHER_S}
     family.parent.forget("w1.1")
     assert not family.parent.reader.gather_s
 
 
-def test_timers_have_their_turn_however_much_there_is_to_read(family, monkeypatch):
+def test_timers_run_while_many_messages_are_read(family, monkeypatch):
     monkeypatch.setattr(both_ends, "TURN_NS", 0)
     family.join("w0.1")
-    obeyed, seen = family.obeyed["w0.1"], set()
+    commands, seen = family.commands["w0.1"], set()
     for command in numbered(600):
         family.parent.send("w0.1", command)
     with gevent.Timeout(DEADLINE_S):
-        while len(obeyed) < 600:
+        while len(commands) < 600:
             yield_to_loop()
-            seen.add(len(obeyed))
+            seen.add(len(commands))
     assert len(seen) >= 100
 
 
-def test_a_wake_up_that_is_missed_lasts_a_tick_at_the_most(family, monkeypatch):
+def test_a_missed_wakeup_delays_reading_by_at_most_one_tick(family, monkeypatch):
     family.join("w0.1")
     monkeypatch.setattr(both_ends.SocketReader, "on_readable", lambda one: None)
     family.parent.send("w0.1", Go())
-    wait(lambda: family.obeyed["w0.1"])
+    wait(lambda: family.commands["w0.1"])
 
 
-def test_whether_reports_are_unread_can_be_asked_and_they_are_read_then(family, monkeypatch):
+def test_has_unread_messages_sees_a_report_before_the_loop_reads_it(family, monkeypatch):
     monkeypatch.setattr(both_ends, "TICK_S", DEADLINE_S)
     family.join("w0.1")
     wait(lambda: family.parent.backlog("w0.1") == 0)
-    for _ in range(20):  # turns of the loop, for all that was said at the start
+    for _ in range(20):  # loop turns, so that the messages of the handshake are read
         gevent.sleep(0.001)
     assert not family.parent.has_unread_messages()
     pusher = family.context.socket(zmq.PUSH)
@@ -470,7 +468,7 @@ def test_whether_reports_are_unread_can_be_asked_and_they_are_read_then(family, 
     pusher.close(0)
 
 
-def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
+def test_readers_end_when_the_bus_is_closed(tmp_path):
     context = zmq.Context()
     parent, child = (
         Parent(context, str(tmp_path), ANY, ANY),
@@ -489,7 +487,7 @@ def test_who_reads_comes_to_an_end_when_the_bus_is_closed(tmp_path):
 
 
 class Sent:
-    """What children hand over to ZeroMQ: how often, and how many of the next to lose."""
+    """Counts the batches that children send by ZeroMQ; loses the next `lost` ones."""
 
     def __init__(self) -> None:
         self.count = self.lost = 0
@@ -510,21 +508,21 @@ def sent(monkeypatch):
     return made
 
 
-def test_what_is_sent_once_arrives_and_is_neither_kept_nor_acknowledged(family, sent):
+def test_send_once_delivers_without_backlog_or_acknowledgement(family, sent):
     family.join("w0.1")
     wait(lambda: family.parent.backlog("w0.1") == 0)
     batches = sent.count
     family.parent.send_once("w0.1", Go())
-    wait(lambda: family.obeyed["w0.1"] == [Go()])
+    wait(lambda: family.commands["w0.1"] == [Go()])
     assert family.parent.backlog("w0.1") == 0
     gevent.sleep(2 * child_end.ACK_NS / S_NS)
     assert sent.count == batches
     family.parent.send("w0.1", Started(0, 1))
-    wait(lambda: family.obeyed["w0.1"] == [Go(), Started(0, 1)])
+    wait(lambda: family.commands["w0.1"] == [Go(), Started(0, 1)])
     family.parent.send_once("w9.1", Go())
 
 
-def test_reports_arrive_in_order_and_travel_together(family, sent):
+def test_reports_arrive_in_order_and_in_batches(family, sent):
     child = family.join("w0.1")
     batches = sent.count
     records = numbered(5000)
@@ -535,13 +533,13 @@ def test_reports_arrive_in_order_and_travel_together(family, sent):
     assert sent.count - batches < 50
 
 
-def test_reports_may_be_made_where_waiting_is_forbidden(family):
+def test_report_nowait_works_inside_a_loop_callback(family):
     child = family.join("w0.1")
     gevent.get_hub().loop.run_callback(child.report_nowait, Go())
     wait(lambda: family.reported("w0.1", Go))
 
 
-def test_an_urgent_report_does_not_wait_for_company_and_takes_what_gathered(family, monkeypatch):
+def test_an_urgent_report_flushes_the_batch_at_once(family, monkeypatch):
     child = family.join("w0.1")
     monkeypatch.setattr(child_end, "BATCH_S", 1000.0)
     child.report(Started(0, 1))
@@ -550,7 +548,7 @@ def test_an_urgent_report_does_not_wait_for_company_and_takes_what_gathered(fami
     assert family.reported("w0.1", Started) == [Started(0, 1), Started(0, 2)]
 
 
-def test_urgent_reports_of_one_turn_travel_together(family, sent):
+def test_urgent_reports_of_one_loop_turn_share_a_batch(family, sent):
     child = family.join("w0.1")
     batches = sent.count
     records = numbered(500)
@@ -561,13 +559,13 @@ def test_urgent_reports_of_one_turn_travel_together(family, sent):
     assert sent.count - batches < 5
 
 
-def test_an_urgent_report_may_be_made_where_waiting_is_forbidden(family):
+def test_report_urgent_works_inside_a_loop_callback(family):
     child = family.join("w0.1")
     gevent.get_hub().loop.run_callback(child.report_urgent, Go())
     wait(lambda: family.reported("w0.1", Go))
 
 
-def test_a_lost_batch_of_reports_is_told(family, sent):
+def test_lost_reports_are_counted_and_reported(family, sent):
     child = family.join("w0.1")
     sent.lost = 2
     for number in range(3):
@@ -577,7 +575,7 @@ def test_a_lost_batch_of_reports_is_told(family, sent):
     assert [note.text for note in family.reported("w0.1", Note)] == ["lost 2 reports of w0.1"]
 
 
-def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, monkeypatch):
+def test_a_full_report_queue_blocks_the_reporter_and_loses_nothing(family, monkeypatch):
     monkeypatch.setattr(child_end, "MAX_REPORTS", 10)
     child = family.join("w0.1")
     records = numbered(1000)
@@ -590,7 +588,7 @@ def test_a_full_line_of_reports_makes_the_reporter_wait_and_loses_none(family, m
     assert most <= 10
 
 
-def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family, monkeypatch):
+def test_flush_returns_true_when_empty_and_false_at_its_deadline(family, monkeypatch):
     child = family.join("w0.1")
     child.report(Go())
     assert child.flush(DEADLINE_S) is True
@@ -599,7 +597,7 @@ def test_flush_is_true_when_all_is_handed_over_and_false_at_its_deadline(family,
     assert child.flush(0.01) is False
 
 
-def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, monkeypatch):
+def test_a_child_with_too_many_held_bytes_is_crowded_until_they_are_sent(family, monkeypatch):
     monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 100)
     child = family.join("w0.1")
     send, open_again = child_end.send_nowait, gevent.event.Event()
@@ -619,14 +617,14 @@ def test_a_child_that_holds_too_much_back_is_crowded_until_it_has_left(family, m
 
 @pytest.fixture
 def stuck(monkeypatch):
-    """While it is not set, ZeroMQ has no room for reports."""
+    """An event; ZeroMQ has no room for reports until it is set."""
     send, room = child_end.send_nowait, gevent.event.Event()
     monkeypatch.setattr(child_end, "send_nowait", lambda *given: room.is_set() and send(*given))
     yield room
     room.set()
 
 
-def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monkeypatch, stuck):
+def test_a_crowded_child_drops_notes_and_reports_how_many(family, monkeypatch, stuck):
     monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 300)
     stuck.set()
     child = family.join("w0.1")
@@ -649,7 +647,7 @@ def test_a_crowded_child_drops_what_only_informs_and_says_how_much(family, monke
     ]
 
 
-def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck):
+def test_a_blocking_report_waits_for_room_only_until_its_timeout(family, monkeypatch, stuck):
     monkeypatch.setattr(child_end, "MAX_HELD_BYTES", 100)
     monkeypatch.setattr(child_end, "ROOM_S", 0.01)
     stuck.set()
@@ -669,9 +667,7 @@ def test_who_can_wait_waits_for_room_but_not_for_ever(family, monkeypatch, stuck
     ]
 
 
-def test_a_child_whose_parent_takes_nothing_is_crowded_however_little_it_holds(
-    family, monkeypatch, stuck
-):
+def test_a_child_whose_parent_stalls_is_crowded_even_with_one_report(family, monkeypatch, stuck):
     monkeypatch.setattr(child_end, "STALL_NS", 1_000_000)
     told = []
     family.parent.expect("w0.1")
@@ -688,9 +684,9 @@ def test_a_child_whose_parent_takes_nothing_is_crowded_however_little_it_holds(
     assert told == [True, False]
 
 
-def test_children_of_a_parent_that_is_crowded_itself_have_no_room_until_it_is_over(family):
+def test_a_holding_parent_closes_its_childrens_room_until_it_releases(family):
     early = family.join("w0.1")
-    family.parent.expect("w9.1")  # nobody has heard of it yet
+    family.parent.expect("w9.1")  # it has not joined yet
     family.parent.hold(True)
     wait(lambda: not early.room.is_open)
     late = family.join("w0.2")
@@ -702,11 +698,11 @@ def test_children_of_a_parent_that_is_crowded_itself_have_no_room_until_it_is_ov
     family.parent.hold(False)
     for child in (early, late):
         assert child.room.wait(DEADLINE_S)
-    assert family.obeyed == {"w0.1": [Go()], "w0.2": []}
+    assert family.commands == {"w0.1": [Go()], "w0.2": []}
     assert family.join("w9.1").room.is_open
 
 
-def test_a_child_that_heard_of_holding_before_its_welcome_joins_all_the_same(family, monkeypatch):
+def test_a_child_told_to_hold_before_its_welcome_still_joins(family, monkeypatch):
     monkeypatch.setattr(parent_end, "RESEND_NS", 50_000_000)
     family.parent.hold(True)
     drop(family, monkeypatch, [1])
@@ -714,7 +710,7 @@ def test_a_child_that_heard_of_holding_before_its_welcome_joins_all_the_same(fam
     wait(lambda: not child.room.is_open)
 
 
-def test_holding_does_not_reach_a_child_that_is_broken(family, monkeypatch):
+def test_hold_is_not_sent_to_a_child_with_a_full_backlog(family, monkeypatch):
     monkeypatch.setattr(parent_end, "MAX_UNACKED", 3)
     family.parent.expect("w0.1")
     for command in numbered(3):
@@ -723,7 +719,7 @@ def test_holding_does_not_reach_a_child_that_is_broken(family, monkeypatch):
     assert family.parent.backlog("w0.1") == 3
 
 
-def test_much_that_is_reported_at_once_travels_in_pieces(family, sent):
+def test_a_burst_of_large_reports_is_split_into_batches(family, sent):
     child = family.join("w0.1")
     batches = sent.count
     records = [Note("info", str(number) + "x" * 50_000) for number in range(50)]
@@ -738,18 +734,18 @@ def test_much_that_is_reported_at_once_travels_in_pieces(family, sent):
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"\xc1", id="no msgpack"),
+        pytest.param(b"\xc1", id="not msgpack"),
         pytest.param(b"", id="empty"),
         pytest.param(pack(5), id="a number"),
         pytest.param(pack(["w0.1", 1]), id="too short"),
-        pytest.param(pack([["w0.1"], 1, 0, []]), id="a name that is none"),
+        pytest.param(pack([["w0.1"], 1, 0, []]), id="name is not a string"),
         pytest.param(pack(["w0.1", 3, 0, [["Nonsense", 1]]]), id="an unknown record"),
-        pytest.param(pack(["w0.1", 2, 0, 7]), id="records that are none"),
-        pytest.param(pack(["w0.1", "x", 0, []]), id="a number that is none"),
-        pytest.param(pack(["w0.1", 2, None, []]), id="an acknowledgement that is none"),
+        pytest.param(pack(["w0.1", 2, 0, 7]), id="records are not a list"),
+        pytest.param(pack(["w0.1", "x", 0, []]), id="number is not an integer"),
+        pytest.param(pack(["w0.1", 2, None, []]), id="acknowledgement is not an integer"),
     ],
 )
-def test_what_is_no_report_is_named_and_does_not_deafen_the_parent(family, data):
+def test_a_malformed_report_is_noted_and_the_parent_keeps_reading(family, data):
     child = family.join("w0.1")
     stranger = family.context.socket(zmq.PUSH)
     stranger.connect(bus.endpoints(family.directory)[1])
@@ -758,7 +754,7 @@ def test_what_is_no_report_is_named_and_does_not_deafen_the_parent(family, data)
     wait(
         lambda: any(
             isinstance(one.record, Note) and ": expected " in f": {one.record.text}"
-            for one in family.heard
+            for one in family.received
         )
     )
     child.report(Go())
@@ -766,7 +762,7 @@ def test_what_is_no_report_is_named_and_does_not_deafen_the_parent(family, data)
     assert family.reported("w0.1", Go) == [Go()]
 
 
-def test_a_report_that_cannot_be_packed_does_not_silence_the_child(family):
+def test_a_lone_surrogate_in_a_report_does_not_stop_the_child_reporting(family):
     child = family.join("w0.1")
     child.report(CrashSeen(0, "ValueError", "\udcff", 1))
     child.report(Go())
@@ -789,7 +785,7 @@ ITSELF.append(ITSELF)
         (StopUsers(ITSELF), "StopUsers.timeout_s.0.0"),
     ],
 )
-def test_a_report_that_no_message_can_carry_is_left_out_and_named_once(family, record, what):
+def test_an_unpackable_report_is_omitted_and_noted_once(family, record, what):
     child = family.join("w0.1")
     for _ in range(3):
         child.report(record)
@@ -803,7 +799,7 @@ def test_a_report_that_no_message_can_carry_is_left_out_and_named_once(family, r
     assert len(note.text) < 400
 
 
-def test_reports_that_cannot_be_packed_are_named_up_to_a_limit(family, monkeypatch):
+def test_notes_about_unpackable_reports_are_limited(family, monkeypatch):
     monkeypatch.setattr(child_end, "MAX_REFUSED", 3)
     child = family.join("w0.1")
     for number in range(10):
@@ -814,7 +810,7 @@ def test_reports_that_cannot_be_packed_are_named_up_to_a_limit(family, monkeypat
 
 
 @pytest.mark.parametrize("command", [["Nonsense", 1], ["Go", 1], 5, b"an envelope"])
-def test_a_command_that_cannot_be_read_is_named_and_ends_the_reading(family, command):
+def test_an_unreadable_command_raises_a_peer_error(family, command):
     family.parent.expect("w0.1")
     child = family.bear("w0.1")
     child.join(DEADLINE_S)
@@ -839,7 +835,7 @@ os._exit(0)
 
 
 @pytest.mark.slow
-def test_what_was_flushed_arrives_although_the_process_is_gone_at_once(family):
+def test_flushed_reports_arrive_although_the_process_exits_at_once(family):
     family.parent.expect("w0.1")
     command = [sys.executable, "-c", DYING, family.directory]
     with subprocess.Popen(command) as dying:
@@ -848,14 +844,14 @@ def test_what_was_flushed_arrives_although_the_process_is_gone_at_once(family):
     wait(lambda: family.reported("w0.1", Stopped))
 
 
-def test_a_join_after_the_stop_of_another_incarnation_starts_anew(family):
+def test_a_new_incarnation_does_not_receive_commands_of_the_previous_one(family):
     family.join("w0.1")
     family.parent.send("w0.1", StopUsers(1.0))
     family.parent.forget("w0.1")
     family.join("w0.2")
     family.parent.send("w0.2", Go())
-    wait(lambda: family.obeyed["w0.2"])
-    assert family.obeyed["w0.2"] == [Go()]
+    wait(lambda: family.commands["w0.2"])
+    assert family.commands["w0.2"] == [Go()]
 
 
 NONSENSE = [
@@ -877,7 +873,7 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("frame", NONSENSE)
-def test_a_frame_that_makes_no_sense_ends_nothing_and_is_named(family, frame):
+def test_a_nonsense_frame_does_not_disturb_other_reports(family, frame):
     child = family.join("w0.1")
     stranger = family.context.socket(zmq.PUSH)
     stranger.connect(bus.endpoints(family.directory)[1])
@@ -889,7 +885,7 @@ def test_a_frame_that_makes_no_sense_ends_nothing_and_is_named(family, frame):
     stranger.close()
 
 
-def test_a_child_that_is_mute_reports_what_it_had_said_and_nothing_more(family):
+def test_a_muted_child_sends_earlier_reports_and_no_later_ones(family):
     child = family.join("w0.1")
     child.report(Started(0, 1))
     child.mute()

@@ -1,4 +1,4 @@
-"""Pacer and gate together in one process, as scenarios see them."""
+"""Pacer and gate in one process, through the API that scenarios use."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tests.unit.throttle.local import HERE
 from tests.unit.throttle.support import Here, counted, eventually
 
 
-def pass_for_ever(name: str) -> None:
+def pass_forever(name: str) -> None:
     while True:
         throttle.wait(name)
 
 
-def test_no_slot_is_used_twice_or_early_and_the_bound_holds(here: Here):
+def test_no_slot_is_used_twice_or_early_and_the_rate_is_never_exceeded(here: Here):
     throttle.start("a", 2000, 1)
     for _ in range(50):
-        here.spawn(pass_for_ever, "a")
+        here.spawn(pass_forever, "a")
     eventually(lambda: len(here.used) > 500, "500 slots used")
     slots = [(one.epoch, one.slot) for one in here.used]
     assert len(slots) == len(set(slots))
@@ -49,7 +49,7 @@ def test_no_slot_is_used_twice_or_early_and_the_bound_holds(here: Here):
             assert last - first + 1 <= (dues[last] - dues[first]) / (MS_NS / 2) + 1.001
 
 
-def test_who_waits_first_passes_first(here: Here):
+def test_waiters_pass_in_fifo_order(here: Here):
     order: list[int] = []
     throttle.start("a", 0)
     for number in range(5):
@@ -60,7 +60,7 @@ def test_who_waits_first_passes_first(here: Here):
     assert order == [0, 1, 2, 3, 4]
 
 
-def test_a_rate_of_0_holds_all_and_infinity_holds_none(here: Here):
+def test_rate_0_blocks_everyone_and_infinity_nobody(here: Here):
     throttle.start("none", 0)
     throttle.start("all", inf)
     eventually(lambda: here.gate.queue("all").is_open(now_ns()), "open")
@@ -71,9 +71,9 @@ def test_a_rate_of_0_holds_all_and_infinity_holds_none(here: Here):
     assert here.gate.queue("none").waiting == 0
 
 
-def test_a_change_is_in_force_everywhere_at_one_moment(here: Here):
+def test_a_rate_change_takes_effect_at_one_moment(here: Here):
     throttle.start("a", 1000, 1)
-    here.spawn(pass_for_ever, "a")
+    here.spawn(pass_forever, "a")
     eventually(lambda: len(here.used) > 50, "it runs")
     asked_ns = now_ns()
     throttle.change_rate("a", 100, 1)
@@ -86,7 +86,7 @@ def test_a_change_is_in_force_everywhere_at_one_moment(here: Here):
     assert all(gap >= 10 * MS_NS - 2 for gap in gaps)
 
 
-def test_a_rate_without_an_interval_is_checked_with_the_one_that_there_is(here: Here):
+def test_a_rate_without_an_interval_is_checked_against_the_current_interval(here: Here):
     throttle.start("hourly", 1, 3600)
     throttle.change_rate("hourly", 100_000_000)
     assert throttle.state("hourly").rate == 100_000_000
@@ -97,12 +97,12 @@ def test_a_rate_without_an_interval_is_checked_with_the_one_that_there_is(here: 
         throttle.change_rate("secondly", 2_000_000)
 
 
-def test_a_timeout_longer_than_any_run_is_none(here: Here):
+def test_a_huge_timeout_is_no_timeout(here: Here):
     throttle.start("a", 1000, 1)
     throttle.wait("a", timeout=10**400)
 
 
-def test_the_same_rate_again_is_no_change(here: Here):
+def test_setting_the_same_rate_is_no_change(here: Here):
     throttle.start("a", 600)
     throttle.change_rate("a", 600)
     throttle.change_rate("a", 10, 1)
@@ -113,7 +113,7 @@ def test_the_same_rate_again_is_no_change(here: Here):
 
 def test_pause_resume_and_unlock(here: Here):
     throttle.start("a", 1000, 1)
-    here.spawn(pass_for_ever, "a")
+    here.spawn(pass_forever, "a")
     eventually(lambda: len(here.used) > 10, "it runs")
     throttle.pause("a")
     assert throttle.state("a").mode == "paused"
@@ -133,7 +133,7 @@ def test_pause_resume_and_unlock(here: Here):
     assert throttle.state("a").mode == "run"
 
 
-def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
+def test_stop_fails_the_waiters_and_frees_the_name(here: Here):
     throttle.start("a", 0)
     failures: list[str] = []
 
@@ -156,14 +156,14 @@ def test_stop_gives_those_who_wait_an_error_and_the_name_back(here: Here):
     assert here.used[-1].epoch > 1
 
 
-def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
+def test_a_late_answer_does_not_revive_a_stopped_throttle(here: Here):
     answer = context.find(Handler)
 
     def slow_answer(
         operation: str, arguments: tuple[object, ...], timeout_s: float, interruptible: bool
     ) -> object:
         found = answer(operation, arguments, timeout_s, interruptible)
-        here.pacer.stop("a")  # the caller was held up, by a pause of the run say
+        here.pacer.stop("a")  # the caller was delayed, for example by a pause of the run
         gevent.sleep(0.05)
         return found
 
@@ -174,7 +174,7 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
     with pytest.raises(ScenarioError, match="throttle a is not started"):
         throttle.wait("a", timeout=1)
     throttle.start("a", 0)
-    here.gate.queues.pop("a", None)  # as if nothing had been heard of it here
+    here.gate.queues.pop("a", None)  # as if this worker had not been told of it
     context.active().set(Handler, slow_answer)
     with pytest.raises(ScenarioError, match="throttle a was stopped"):
         throttle.wait("a", timeout=1)
@@ -183,7 +183,7 @@ def test_news_that_were_overtaken_by_the_end_revive_no_throttle(here: Here):
     throttle.wait("a", timeout=5)
 
 
-def test_so_many_stopped_throttles_are_remembered(here: Here, monkeypatch):
+def test_the_number_of_remembered_stopped_throttles_is_limited(here: Here, monkeypatch):
     monkeypatch.setattr(gates, "MAX_GONE", 3)
     for number in range(6):
         throttle.start(f"t{number}", 0)
@@ -195,7 +195,7 @@ def test_so_many_stopped_throttles_are_remembered(here: Here, monkeypatch):
         throttle.wait(name, timeout=5)
 
 
-def test_a_name_is_started_once(here: Here):
+def test_starting_a_name_twice_needs_the_same_arguments(here: Here):
     assert throttle.start("a", 1) == "started"
     throttle.change_rate("a", 5)
     assert throttle.start("a", 1) == "already started"
@@ -206,7 +206,7 @@ def test_a_name_is_started_once(here: Here):
         throttle.start("a", 2)
 
 
-def test_an_endless_interarrival_holds_all(here: Here):
+def test_an_infinite_interarrival_blocks_everyone(here: Here):
     throttle.start("a", interarrival=inf)
     throttle.start("b", 100)
     throttle.change_rate("b", interarrival=inf)
@@ -226,7 +226,7 @@ HOLD = [
 
 @pytest.mark.parametrize("hold", HOLD)
 @pytest.mark.parametrize("first", [1000, inf])
-def test_when_a_change_has_returned_it_is_in_force(here: Here, first, hold):
+def test_a_change_is_in_force_when_the_call_returns(here: Here, first, hold):
     throttle.start("a", first, 1)
     passed: list[int] = []
 
@@ -246,13 +246,13 @@ def test_when_a_change_has_returned_it_is_in_force(here: Here, first, hold):
     assert len(passed) == count
 
 
-def test_a_change_need_not_be_waited_for(here: Here):
+def test_a_change_with_wait_false_returns_before_it_is_in_force(here: Here):
     throttle.start("a", inf)
     throttle.change_rate("a", 0, wait=False)
     throttle.wait("a", timeout=5)  # it is in force only 40 ms later
 
 
-def test_a_change_in_a_paused_run_returns_and_is_in_force_when_it_goes_on(here: Here):
+def test_a_change_in_a_paused_run_takes_effect_on_resume(here: Here):
     throttle.start("a", inf)
     here.pacer.pause_run()
     pause.pause()
@@ -265,7 +265,7 @@ def test_a_change_in_a_paused_run_returns_and_is_in_force_when_it_goes_on(here: 
         throttle.wait("a", timeout=0.2)
 
 
-def test_a_change_whose_last_worker_is_lost_waits_for_none(here: Here):
+def test_a_change_returns_when_the_last_worker_is_lost(here: Here):
     throttle.start("a", inf)
     changing = here.spawn(throttle.change_rate, "a", 0)
     gevent.sleep(0)
@@ -273,7 +273,7 @@ def test_a_change_whose_last_worker_is_lost_waits_for_none(here: Here):
     changing.get(timeout=5)
 
 
-def test_a_rate_becomes_a_limit_of_concurrency_and_back_for_users_that_wait(here: Here):
+def test_waiting_users_follow_a_switch_between_rate_and_concurrency_limit(here: Here):
     throttle.start("a", 0)
     at_once, most, done = 0, 0, 0
 
@@ -305,7 +305,7 @@ def test_a_rate_becomes_a_limit_of_concurrency_and_back_for_users_that_wait(here
         here.spawn(throttle.wait, "a", 0.2).get()
 
 
-def test_a_waiter_that_was_killed_takes_no_slot(here: Here):
+def test_a_killed_waiter_takes_no_slot(here: Here):
     throttle.start("a", 0)
     first = here.spawn(throttle.wait, "a")
     second = here.spawn(throttle.wait, "a")
@@ -317,7 +317,7 @@ def test_a_waiter_that_was_killed_takes_no_slot(here: Here):
     assert len(here.used) == 1
 
 
-def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
+def test_waiters_that_leave_the_queue_are_not_retained(here: Here):
     throttle.start("a", 0)
     queue = here.gate.queue("a")
     for _ in range(5000):
@@ -328,7 +328,7 @@ def test_many_that_leave_and_come_back_do_not_pile_up(here: Here):
     assert sum(type(one) is Waiter for one in gc.get_objects()) < 500
 
 
-def test_places_come_back_however_their_holder_ends(here: Here):
+def test_permits_are_returned_however_their_holder_ends(here: Here):
     throttle.limit_concurrency("places", 2)
     inside, most = 0, 0
 
@@ -359,20 +359,20 @@ def test_places_come_back_however_their_holder_ends(here: Here):
     eventually(lambda: here.pacer.throttles["places"].permits.held == 0, "all back")
 
 
-def test_a_place_goes_back_when_its_greenlet_ends(here: Here):
+def test_a_permit_is_returned_when_its_greenlet_ends(here: Here):
     throttle.limit_concurrency("places", 1)
     for _ in range(3):
         here.spawn(throttle.wait, "places").join(10)
     eventually(lambda: not here.gate.holders, "nobody holds any")
 
 
-def visit_again_and_again(name: str, times: int) -> None:
+def visit_repeatedly(name: str, times: int) -> None:
     for _ in range(times):
         with throttle.permit(name):
             pass
 
 
-def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here: Here):
+def test_a_permit_is_kept_briefly_for_users_that_return_at_once(here: Here):
     throttle.limit_concurrency("places", 2)
     sent = 0
     handle = here.gate.handle
@@ -383,7 +383,7 @@ def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here
         handle(body)
 
     here.gate.handle = noting  # type: ignore[method-assign]
-    here.spawn(visit_again_and_again, "places", 1000).join(10)
+    here.spawn(visit_repeatedly, "places", 1000).join(10)
     assert 0 < sent < 200
     permits = here.pacer.throttles["places"].permits
     visit_until_kept(here)
@@ -394,21 +394,21 @@ def test_who_comes_again_at_once_finds_its_place_kept_and_for_a_moment_only(here
 def visit_until_kept(here: Here) -> None:
     def visit() -> None:
         while not here.gate.queue("places").stock.kept:
-            visit_again_and_again("places", 1)
+            visit_repeatedly("places", 1)
 
     here.spawn(visit).join(10)
     assert here.gate.queue("places").stock.kept
 
 
-def test_no_place_is_kept_where_nobody_comes_again_soon(here: Here):
+def test_no_permit_is_kept_when_users_do_not_return_soon(here: Here):
     throttle.limit_concurrency("places", 1)
     for _ in range(5):
-        here.spawn(visit_again_and_again, "places", 1).join(10)
+        here.spawn(visit_repeatedly, "places", 1).join(10)
         assert not here.gate.queue("places").stock.kept
         gevent.sleep(0.02)
 
 
-def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
+def test_a_permit_that_was_held_for_long_is_not_kept(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     with throttle.permit("places"):
@@ -417,7 +417,7 @@ def test_a_place_that_was_held_for_long_is_not_kept(here: Here):
     assert not here.gate.queue("places").stock.kept
 
 
-def test_a_place_is_kept_over_no_change(here: Here):
+def test_a_kept_permit_does_not_survive_a_change(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     throttle.change_rate("places", 0)
@@ -428,7 +428,7 @@ def test_a_place_is_kept_over_no_change(here: Here):
         throttle.permit("places", timeout=0.05).__enter__()
 
 
-def test_a_run_can_take_the_place_that_is_kept(here: Here):
+def test_throttle_run_can_take_a_kept_permit(here: Here):
     throttle.limit_concurrency("places", 1)
     visit_until_kept(here)
     inside: list[int] = []
@@ -439,7 +439,7 @@ def test_a_run_can_take_the_place_that_is_kept(here: Here):
 
 
 class Linked(gevent.Greenlet):
-    """Counts how often the gate wants to know of its end."""
+    """Counts how often the gate links its callback to this greenlet."""
 
     links = 0
 
@@ -448,7 +448,7 @@ class Linked(gevent.Greenlet):
         super().rawlink(callback)
 
 
-def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
+def test_a_greenlet_that_passes_repeatedly_is_linked_once(here: Here):
     throttle.limit_concurrency("places", 1000)
     links: list[int] = []
 
@@ -471,7 +471,7 @@ def test_a_greenlet_that_passes_again_and_again_is_linked_to_once(here: Here):
     eventually(lambda: here.pacer.throttles["places"].permits.held == 0, "all back")
 
 
-def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
+def test_run_calls_the_function_on_its_slot_and_reports_crashes(here: Here):
     crashes: list[BaseException] = []
     here.gate.on_crash = crashes.append
     throttle.start("a", 1000, 1)
@@ -485,7 +485,7 @@ def test_run_spawns_when_let_through_and_counts_crashes(here: Here):
 
 
 class Sent:
-    """Takes all mail."""
+    """Accepts and records all mail."""
 
     def __init__(self) -> None:
         self.all: list[tuple[int, object]] = []
@@ -494,7 +494,7 @@ class Sent:
         self.all.append((user_id, message))
 
 
-def test_a_message_is_sent_as_it_was_when_it_was_given(here: Here):
+def test_send_copies_the_message_when_called(here: Here):
     sent = Sent()
     context.active().set(MailRouter, sent)
     throttle.start("a", 0)
@@ -507,7 +507,7 @@ def test_a_message_is_sent_as_it_was_when_it_was_given(here: Here):
 
 
 class Me(User):
-    """A user without a crowd, which does what it is told."""
+    """A user outside any pool that runs `fn`."""
 
     def __init__(self, fn) -> None:
         super().__init__(1, None)
@@ -522,11 +522,11 @@ class Me(User):
 
 
 class Odd:
-    """What cannot be sent."""
+    """Cannot be packed by msgpack."""
 
 
 class Frozen(dict):
-    """A key that arrives as one that can be no key."""
+    """A hashable key that arrives as an unhashable dict."""
 
     def __hash__(self) -> int:
         return 1
@@ -541,7 +541,7 @@ class Frozen(dict):
         ({Frozen(x=1): 1}, "a message must be readable by msgpack"),
     ],
 )
-def test_what_cannot_be_sent_is_refused_before_a_slot_is_used(here: Here, message, refusal):
+def test_an_unsendable_message_is_refused_before_it_takes_a_slot(here: Here, message, refusal):
     throttle.start("a", 1000, 1)
     eventually(lambda: here.gate.find("a"), "it is known")
     for call in (
@@ -560,7 +560,7 @@ def test_what_cannot_be_sent_is_refused_before_a_slot_is_used(here: Here, messag
         throttle.send("a", "x", to="you")
 
 
-def test_service_and_response_time_are_recorded_side_by_side(here: Here):
+def test_service_and_response_times_are_both_recorded(here: Here):
     throttle.start("a", 1000, 1)
     timer = metrics.timer("work_here")
     outer = metrics.timer("outer_here")
@@ -569,7 +569,7 @@ def test_service_and_response_time_are_recorded_side_by_side(here: Here):
     throttle.wait("a")
     with outer.time(), timer.time():
         pass
-    with timer.time():  # the token is used up
+    with timer.time():  # the token has been used
         pass
     counts = {one.name: one.value for one in metrics.read()}
     assert counts["work_here"].count == 2
@@ -580,15 +580,15 @@ def test_service_and_response_time_are_recorded_side_by_side(here: Here):
     assert counts["token_lateness"].count == late_before + 1
 
 
-def test_names_of_response_times_are_not_for_scenarios():
+def test_metric_names_ending_in_response_are_reserved():
     with pytest.raises(ScenarioError, match=r"must not be called 'other\.response'"):
         metrics.counter("other.response")
 
 
-def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
+def test_nobody_passes_while_the_run_is_paused(here: Here):
     throttle.start("a", stages="1s:0/s, 1h:0/s", interval=1)
     throttle.change_rate("a", 1000, 1)
-    here.spawn(pass_for_ever, "a")
+    here.spawn(pass_forever, "a")
     eventually(lambda: len(here.used) > 10, "it runs")
     pause.pause()
     here.pacer.pause_run()
@@ -602,7 +602,7 @@ def test_a_paused_run_lets_nobody_through_and_goes_on_where_it_was(here: Here):
 
 
 def stalls_ns(stalls: list[int]) -> None:
-    """Note for how long this process did not get to run, where that makes slots void."""
+    """Record how long this process was not scheduled, where that voids slots."""
     before_ns = now_ns()
     while True:
         gevent.sleep(0.001)
@@ -612,12 +612,12 @@ def stalls_ns(stalls: list[int]) -> None:
             stalls.append(ns)
 
 
-def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
+def test_slots_due_during_a_pause_of_the_run_do_not_count_as_missed(here: Here):
     throttle.start("paused", 1000, 1)
     stalls: list[int] = []
     here.spawn(stalls_ns, stalls)
     for _ in range(20):
-        here.spawn(pass_for_ever, "paused")
+        here.spawn(pass_forever, "paused")
     eventually(lambda: len(here.used) > 100, "it runs")
     for _ in range(2):
         pause.pause()
@@ -627,15 +627,15 @@ def test_what_comes_due_while_the_run_is_paused_is_not_missed(here: Here):
         here.pacer.resume_run()
         seen = len(here.used)
         eventually(lambda: len(here.used) > seen + 100, "it runs again")  # noqa: B023
-    # None for the pauses; what this process itself was held up by the others of the machine counts.
+    # Pauses cause none; time when the machine did not schedule this process does.
     assert counted("paused", "missed") <= sum(stalls) * 1000 / S_NS
     assert here.gate.queue("paused").waiting == 20
 
 
-def test_what_comes_due_while_the_worker_stalls_is_missed(here: Here):
+def test_slots_due_while_the_worker_stalls_count_as_missed(here: Here):
     throttle.start("stalled", 1000, 1)
     for _ in range(200):
-        here.spawn(pass_for_ever, "stalled")
+        here.spawn(pass_forever, "stalled")
     eventually(lambda: len(here.used) > 100, "it runs")
     time.sleep(0.25)
     eventually(lambda: counted("stalled", "missed") > 0, "some are missed")
@@ -644,12 +644,12 @@ def test_what_comes_due_while_the_worker_stalls_is_missed(here: Here):
 def test_a_thousand_throttles_at_once(here: Here):
     names = [f"t{number}" for number in range(1000)]
     for name in names:
-        throttle.start(name, 1, 1)  # little work for the machine, and much for the books
-        here.spawn(pass_for_ever, name)
+        throttle.start(name, 1, 1)  # low rates: this tests bookkeeping, not throughput
+        here.spawn(pass_forever, name)
     eventually(lambda: {one.name for one in here.used} == set(names), "all run")
 
 
-def test_a_scenario_can_start_as_many_throttles_as_is_said_besides_those_of_amoc(monkeypatch):
+def test_the_limit_on_throttles_does_not_count_amocs_own(monkeypatch):
     monkeypatch.setattr(controller, "MAX_THROTTLES", 3)
     pacer = Pacer(lambda _worker, _record: None)
     for name in ("a", "b", "c"):
@@ -695,13 +695,13 @@ def test_a_scenario_can_start_as_many_throttles_as_is_said_besides_those_of_amoc
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(here: Here, call, message):
+def test_invalid_arguments_are_refused(here: Here, call, message):
     throttle.start("here", 1)
     with pytest.raises(ScenarioError, match=message):
         call()
 
 
-def test_an_operators_rate_rules():
+def test_the_operators_rate_overrides_the_scenarios():
     notes: list[str] = []
     operator = OperatorLog(lambda _, text: notes.append(text))
     pacer = Pacer(lambda *_: None, rates={"a": "30/s", "b": "1/s"}, operator=operator)
@@ -711,7 +711,7 @@ def test_an_operators_rate_rules():
     assert pacer.unused_rates == ["b"]
 
 
-def test_an_operator_changes_a_rate_and_a_wrong_one_changes_nothing(here: Here):
+def test_an_operator_can_change_a_rate_and_an_invalid_one_changes_nothing(here: Here):
     throttle.start("a", 10, 1)
     throttle.limit_concurrency("b", 2)
     assert here.pacer.change_rate("a", "1200/min") == "throttle a is changed to 1200/min"
@@ -728,7 +728,7 @@ def test_an_operator_changes_a_rate_and_a_wrong_one_changes_nothing(here: Here):
     assert (throttle.state("a").rate, throttle.state("b").rate) == (20, 5)
 
 
-def test_gradual_changes_say_what_they_are(here: Here):
+def test_state_describes_gradual_changes(here: Here):
     throttle.start("a", 10, 1)
     throttle.change_rate_gradually("a", to_rate=1000, duration=60)
     assert throttle.state("a").plan == "from 10 to 1000 in 60 s"
@@ -740,7 +740,7 @@ def test_gradual_changes_say_what_they_are(here: Here):
     assert throttle.state("a").plan == ""
 
 
-def test_a_gradual_change_may_be_given_per_another_interval(here: Here):
+def test_a_gradual_change_may_use_another_interval(here: Here):
     throttle.start("a", 600, 60)
     throttle.change_rate_gradually("a", to_rate=40, interval=1, duration=60)
     assert throttle.state("a").plan == "from 10 to 40 in 60 s"
@@ -756,13 +756,13 @@ def test_a_gradual_change_may_be_given_per_another_interval(here: Here):
     assert throttle.state("places").plan == "from 4 to 8 in 60 s"
 
 
-def test_a_throttle_that_is_started_while_the_run_is_paused_waits_for_it(here: Here):
+def test_a_throttle_started_during_a_pause_of_the_run_waits_for_resume(here: Here):
     pause.pause()
     here.pacer.pause_run()
     throttle.start("late", 1000, 1)
     assert throttle.state("late").mode == "frozen"
-    here.spawn(pass_for_ever, "late")
-    # It starts with the rate in force, and stands still as soon as that can be told.
+    here.spawn(pass_forever, "late")
+    # It starts at its rate and is frozen as soon as the worker has been told.
     eventually(lambda: throttle.state("late").actual_rate == 0, "it stands still")
     pause.resume()
     here.pacer.resume_run()
@@ -776,14 +776,14 @@ def test_stop_ends_every_wait_whatever_the_rate(here: Here, rate: int):
     throttle.start("a", rate, 1)
     outcomes: list[str] = []
 
-    def pass_again_and_again() -> None:
+    def pass_repeatedly() -> None:
         try:
-            pass_for_ever("a")
+            pass_forever("a")
         except ScenarioError as error:
             outcomes.append(str(error))
 
     for _ in range(20):
-        here.spawn(pass_again_and_again)
+        here.spawn(pass_repeatedly)
     eventually(lambda: len(here.used) > 1, "it runs")
     throttle.stop("a")
     eventually(lambda: len(outcomes) == 20, "all are turned away")
@@ -794,7 +794,7 @@ def test_stop_ends_every_wait_whatever_the_rate(here: Here, rate: int):
     assert len(here.used) == used
 
 
-def test_a_wait_that_was_killed_leaves_no_timer_behind(here: Here):
+def test_a_killed_wait_leaves_no_timer_behind(here: Here):
     throttle.start("a", 0)
     woken: list[str] = []
 
@@ -820,9 +820,9 @@ def test_amocs_own_throttle_cannot_be_stopped(here: Here):
         throttle.stop("user_rate")
 
 
-def test_an_open_throttle_lets_the_loop_turn(here: Here):
+def test_an_unlimited_throttle_lets_the_loop_turn(here: Here):
     throttle.start("a", inf)
-    here.spawn(pass_for_ever, "a")
+    here.spawn(pass_forever, "a")
     turns: list[int] = []
 
     def turn() -> None:
@@ -841,7 +841,7 @@ def pass_until(name: str, done: list[bool], passed: list[str]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unlocked", "permits"])
-def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str):
+def test_a_throttle_with_a_long_queue_does_not_starve_others(here: Here, kind: str):
     throttle.start("slow", 100, 1)
     passed: list[str] = []
     done: list[bool] = []
@@ -859,20 +859,20 @@ def test_a_throttle_with_a_standing_line_starves_no_other(here: Here, kind: str)
             here.spawn(visit)
     else:
         throttle.start("busy", 0)
-        # More than can be let through in one turn, and each comes back while the line stands.
+        # More than can pass in one turn, and each returns while others still wait.
         for _ in range(500):
             here.spawn(pass_until, "busy", done, passed)
         eventually(lambda: here.gate.queue("busy").waiting == 500, "all wait")
         throttle.unlock("busy")
     eventually(lambda: passed.count("busy") > 500, "users pass the busy one")
     before, end_s = passed.count("slow"), time.process_time() + 0.5
-    # Half a second of this process's own CPU: at least as long on the clock that slots go by.
+    # Half a second of this process's CPU time is at least as long on the clock of slots.
     eventually(lambda: time.process_time() > end_s, "the busy one keeps this process busy")
     done.append(True)
     assert passed.count("slow") - before >= 40
 
 
-def test_the_old_names_go_on_working(here: Here):
+def test_slot_is_a_deprecated_alias_of_permit(here: Here):
     throttle.start("places", 1, 0)  # as limit_concurrency("places", 1)
     with (
         pytest.deprecated_call(match=r"throttle\.slot is now throttle\.permit"),
@@ -884,7 +884,7 @@ def test_the_old_names_go_on_working(here: Here):
     assert not here.gate.holders
 
 
-def test_a_user_that_is_asked_to_stop_takes_no_slot_and_leaves_the_queue(here: Here):
+def test_a_user_asked_to_stop_leaves_the_queue_and_takes_no_slot(here: Here):
     throttle.start("a", 0)
     user = Me(lambda: throttle.wait("a"))
     get_hub().loop.run_callback(user.switch)

@@ -1,4 +1,4 @@
-"""Schedules of slots, and their profiles."""
+"""Slot schedules, their profiles and the slot allocator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from amoc.throttle.throttle import LEAD_NS
 START_NS = 10**15
 
 
-def row(profile: Profile, interval_ns: int = S_NS) -> SlotSchedule:
+def schedule(profile: Profile, interval_ns: int = S_NS) -> SlotSchedule:
     return SlotSchedule(Change(1, START_NS, Mode.RUN, profile, START_NS, interval_ns))
 
 
@@ -35,8 +35,8 @@ def dues(one: SlotSchedule, until_ns: int) -> list[tuple[int, int, float]]:
     return found
 
 
-def test_the_first_slot_is_due_at_once_and_the_others_follow_evenly():
-    assert dues(row(Constant(4)), S_NS) == [
+def test_the_first_slot_is_due_at_once_and_the_rest_are_evenly_spaced():
+    assert dues(schedule(Constant(4)), S_NS) == [
         (1, 0, 0.0),
         (1, 1, 0.25),
         (1, 2, 0.5),
@@ -45,65 +45,65 @@ def test_the_first_slot_is_due_at_once_and_the_others_follow_evenly():
     ]
 
 
-def test_a_spacing_that_is_no_whole_number_does_not_drift():
-    one = row(Constant(7), 60 * S_NS)
+def test_a_fractional_spacing_does_not_drift():
+    one = schedule(Constant(7), 60 * S_NS)
     last = dues(one, 86_400 * S_NS)[-1]
     assert last[1] == 7 * 1440
     assert abs(last[2] - 86_400) < 1e-6
 
 
-def test_a_row_of_rate_0_has_no_slots():
-    assert dues(row(Constant(0)), 10**6 * S_NS) == []
+def test_a_schedule_at_rate_0_has_no_slots():
+    assert dues(schedule(Constant(0)), 10**6 * S_NS) == []
 
 
-def test_a_change_keeps_the_progress_made():
-    one = row(Constant(1))
+def test_a_change_keeps_the_progress_towards_the_next_slot():
+    one = schedule(Constant(1))
     dues(one, S_NS)
     one.change(Change(2, START_NS + 3 * S_NS // 2, Mode.RUN, Constant(10), START_NS, S_NS))
     # Half a slot was made at 1.5 s; the other half takes 0.05 s at the new rate.
     assert dues(one, 17 * S_NS // 10) == [(2, 0, 1.55), (2, 1, 1.65)]
 
 
-def test_slots_that_were_laid_out_beyond_a_change_are_void():
-    one = row(Constant(10))
+def test_slots_laid_out_beyond_a_change_are_void():
+    one = schedule(Constant(10))
     assert len(dues(one, S_NS)) == 11
     one.change(Change(2, START_NS + S_NS // 2, Mode.HELD, Constant(10), START_NS, S_NS))
     one.change(Change(3, START_NS + S_NS, Mode.RUN, Constant(10), START_NS, S_NS))
-    # The slot at 0.5 s was due just when the pause began: its progress is complete.
+    # The slot at 0.5 s was due exactly when the pause began, so its progress is complete.
     assert dues(one, 11 * S_NS // 10) == [(3, 0, 1.0), (3, 1, 1.1)]
 
 
-def test_after_an_open_stretch_a_whole_spacing_passes():
-    one = row(Constant(10))
+def test_after_an_open_stretch_the_first_slot_is_a_full_spacing_later():
+    one = schedule(Constant(10))
     one.change(Change(2, START_NS + 50 * MS_NS, Mode.OPEN, Constant(inf), START_NS, S_NS))
     one.change(Change(3, START_NS + S_NS, Mode.RUN, Constant(10), START_NS, S_NS))
     assert dues(one, 11 * S_NS // 10) == [(1, 0, 0.0), (3, 0, 1.1)]
 
 
-def test_an_idle_row_saves_no_more_than_one_slot():
-    one = row(Constant(10))
+def test_an_idle_schedule_saves_at_most_one_slot():
+    one = schedule(Constant(10))
     dues(one, S_NS // 2)
     one.slide(START_NS + 60 * S_NS)
     assert [due for _, _, due in dues(one, 60 * S_NS + 150 * MS_NS)] == [60.0, 60.1]
 
 
-def test_sliding_over_changes_takes_the_numbers_of_the_newest():
-    one = row(Constant(10))
+def test_sliding_over_changes_uses_the_newest_epoch():
+    one = schedule(Constant(10))
     one.change(Change(2, START_NS + 5 * S_NS, Mode.RUN, Constant(1), START_NS, S_NS))
     one.slide(START_NS + 60 * S_NS)
     assert dues(one, 61 * S_NS) == [(2, 0, 60.0), (2, 1, 61.0)]
 
 
-def test_sliding_over_a_change_after_slots_were_taken_begins_its_numbers_at_0():
-    one = row(Constant(10))
+def test_sliding_over_a_change_restarts_slot_numbers_at_0():
+    one = schedule(Constant(10))
     assert dues(one, S_NS)[-1] == (1, 10, 1.0)
     one.change(Change(2, START_NS + 5 * S_NS, Mode.RUN, Constant(1), START_NS, S_NS))
     one.slide(START_NS + 60 * S_NS)
     assert dues(one, 61 * S_NS) == [(2, 0, 60.0), (2, 1, 61.0)]
 
 
-def test_sliding_within_an_epoch_goes_on_with_its_numbers():
-    one = row(Constant(10))
+def test_sliding_within_an_epoch_continues_its_slot_numbers():
+    one = schedule(Constant(10))
     dues(one, S_NS)
     one.slide(START_NS + 60 * S_NS)
     assert dues(one, 60 * S_NS) == [(1, 11, 60.0)]
@@ -111,31 +111,31 @@ def test_sliding_within_an_epoch_goes_on_with_its_numbers():
     assert dues(one, 61 * S_NS)[0] == (1, 12, 60.1)
 
 
-def test_a_change_goes_back_to_where_an_older_rate_held():
-    one = row(Steps((0, S_NS), (10.0, 1000.0)))
+def test_a_change_rewinds_slots_already_laid_out_at_a_later_rate():
+    one = schedule(Steps((0, S_NS), (10.0, 1000.0)))
     dues(one, 11 * S_NS // 10)  # laid out far into the second step
     one.change(Change(2, START_NS + 950 * MS_NS, Mode.RUN, TEN, START_NS, S_NS))
     assert dues(one, 11 * S_NS // 10) == [(2, 0, 1.0), (2, 1, 1.1)]
 
 
-def test_steps_are_taken_as_they_are_given():
+def test_steps_change_the_rate_at_their_times():
     steps = Steps((0, S_NS, 2 * S_NS), (10.0, 0.0, 5.0))
-    found = [due for _, _, due in dues(row(steps), 3 * S_NS)]
-    # What would be due when the rate falls to 0 is due when it rises again.
+    found = [due for _, _, due in dues(schedule(steps), 3 * S_NS)]
+    # The slot that would be due as the rate falls to 0 is due when it rises again.
     assert found == [*(index / 10 for index in range(10)), 2.0, 2.2, 2.4, 2.6, 2.8, 3.0]
 
 
-def test_a_ramp_brings_as_many_slots_as_the_area_below_it():
+def test_a_ramp_yields_as_many_slots_as_its_area():
     ramp = Ramps((Line(0, 10 * S_NS, 0.0, 200.0),))
-    assert abs(len(dues(row(ramp), 10 * S_NS)) - 1001) <= 1
+    assert abs(len(dues(schedule(ramp), 10 * S_NS)) - 1001) <= 1
 
 
-def test_a_sine_brings_as_many_slots_as_its_middle():
+def test_a_sine_yields_as_many_slots_as_its_mean():
     wave = Sine(0.0, 200.0, 2 * S_NS)
-    assert abs(len(dues(row(wave), 20 * S_NS)) - 2001) <= 2
+    assert abs(len(dues(schedule(wave), 20 * S_NS)) - 2001) <= 2
 
 
-# Whatever happens: the bound holds, no slot comes twice, nobody starves.
+# Properties: the rate is never exceeded, no slot is used twice, nobody starves.
 
 _RATES = st.sampled_from([0.0, 0.5, 3.0, 10.0, 97.0, 300.0, 1000.0])
 _ASKERS = ("a", "b", "c")
@@ -159,7 +159,7 @@ FAST = Constant(1000.0)
 
 @dataclass
 class World:
-    """A ledger, its askers, and what was used."""
+    """An allocator, its askers and the slots they used."""
 
     now_ns: int = START_NS
     epoch: int = 1
@@ -177,11 +177,11 @@ class World:
         default_factory=lambda: {asker: [] for asker in _ASKERS}
     )
     used: list[tuple[int, int, int, int]] = field(default_factory=list)
-    """When, due, epoch, slot."""
+    """Time used, time due, epoch, slot number."""
     used_by: Counter[str] = field(default_factory=Counter)
-    """How many each asker has used since it came."""
+    """Slots used by each asker since it joined."""
     answers: bool = True
-    """Whether askers give back what they are asked for."""
+    """Whether askers give back slots when asked to."""
 
     def __post_init__(self) -> None:
         change = self._change(self.now_ns)
@@ -217,15 +217,15 @@ class World:
         self.ledger.want(asker, *said, self.now_ns)
 
     def leave(self, asker: str, from_ns: int | None = None) -> None:
-        """All who wait at `asker` leave, and nobody uses what is due now, or at `from_ns`."""
+        """All waiters of `asker` leave; slots due now (or from `from_ns` on) stay unused."""
         self.want[asker] = 0
         if from_ns is None:
             used = [due_ns for _, due_ns, *_ in self.used if due_ns == self.now_ns]
-            from_ns = self.now_ns + len(used)  # what was used just now is not given back
+            from_ns = self.now_ns + len(used)  # slots used at this instant are not given back
         self.give_back(asker, from_ns, again=False)
 
     def give_back(self, asker: str, from_ns: int, *, again: bool = True) -> None:
-        """`asker` uses nothing that is due from then on, and wants as many again."""
+        """`asker` gives back its slots due from `from_ns` on and, if `again`, wants as many."""
         kept = [one for one in self.held[asker] if one[0] < from_ns]
         gone = len(self.held[asker]) - len(kept)
         self.held[asker] = kept
@@ -238,7 +238,7 @@ class World:
         self.ledger.want(asker, *said, self.now_ns, from_ns)
 
     def report_again(self, asker: str) -> None:
-        """A report that is older than the newest block arrives once more."""
+        """Deliver again reports that are older than the newest block."""
         for said in self.sent[asker][-3:-1]:
             if said[1] < self.seen[asker]:
                 self.ledger.want(asker, *said, self.now_ns)
@@ -284,7 +284,7 @@ class World:
         self.sent[asker].clear()
 
     def area(self, from_ns: int, to_ns: int) -> float:
-        """The integral of what was in force."""
+        """Integral of the rates in force."""
         total, at_ns = 0.0, from_ns
         while at_ns < to_ns:
             index = max(i for i, one in enumerate(self.changes) if one.from_ns <= at_ns)
@@ -304,7 +304,7 @@ def play(steps: list[tuple[str, object]]) -> World:
         match what, value:
             case "pass", int(ms):
                 world.go_on(ms, dealing=True)
-            case "sleep", int(ms):  # the dealer
+            case "sleep", int(ms):  # without dealing
                 world.go_on(ms, dealing=False)
             case "rate", float(rate):
                 world.profile = Constant(rate)
@@ -328,7 +328,7 @@ def play(steps: list[tuple[str, object]]) -> World:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_STEP, max_size=40))
 @example([("want", ("c", 2)), ("pass", 100), ("leave", "c"), ("lose", "c")])
-def test_whatever_happens_the_bound_holds_and_no_slot_comes_twice(steps):
+def test_the_rate_is_never_exceeded_and_no_slot_is_used_twice(steps):
     world = play(steps)
     slots = [(epoch, slot) for _, _, epoch, slot in world.used]
     assert len(slots) == len(set(slots))
@@ -342,14 +342,14 @@ def test_whatever_happens_the_bound_holds_and_no_slot_comes_twice(steps):
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(_STEP, max_size=30))
-def test_whatever_happens_nobody_starves_afterwards(steps):
+def test_no_asker_starves(steps):
     world = play(steps)
     world.mode, world.profile = Mode.RUN, Constant(100.0)
     world.publish(new_profile=True)
     for asker in _ASKERS:
         world.add(asker, 3)
     world.go_on(LEAD_NS // MS_NS + 50, dealing=True)
-    world.answers = False  # or who has just been served would want some again
+    world.answers = False  # or an asker just served would want more
     wanted = sum(world.want.values())
     world.go_on(wanted * 10 + 400, dealing=True)
     assert not any(world.want.values()), "all are served"
@@ -358,9 +358,9 @@ def test_whatever_happens_nobody_starves_afterwards(steps):
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.sampled_from(_ASKERS), min_size=1, max_size=3, unique=True),
-    st.sampled_from([(1000, 250), (2000, 2)]),  # what each is dealt at a time, in a run or in turn
+    st.sampled_from([(1000, 250), (2000, 2)]),  # slots per deal: in a row, alternating
 )
-def test_who_does_not_ask_holds_no_share(askers, rate_and_difference):
+def test_slots_are_shared_evenly_among_those_that_ask(askers, rate_and_difference):
     rate, difference = rate_and_difference
     world = World()
     world.profile = Constant(float(rate))
@@ -377,7 +377,7 @@ def test_who_does_not_ask_holds_no_share(askers, rate_and_difference):
     assert max(shares) - min(shares) <= difference
 
 
-def test_a_dealer_that_slept_catches_up_with_100_ms_and_no_more():
+def test_a_stalled_dealer_catches_up_at_most_100_ms_of_slots():
     for rate, asleep_ms in ((1000, 2000), (2000, 1000)):
         world = World()
         world.profile = Constant(float(rate))
@@ -393,8 +393,8 @@ def test_a_dealer_that_slept_catches_up_with_100_ms_and_no_more():
         assert world.ledger.void == max(used) + 1 - len(used) > 0.7 * rate
 
 
-def fast_world() -> World:
-    """A world in which 1,000 a second are in force and nobody asks."""
+def world_at_1000_per_s() -> World:
+    """A world with a rate of 1,000/s in force and no asker."""
     world = World()
     world.profile = FAST
     world.publish(new_profile=True)
@@ -402,7 +402,7 @@ def fast_world() -> World:
     return world
 
 
-def test_who_is_slow_gets_as_much_as_the_others_when_there_are_fewer_slots_than_askers():
+def test_slots_are_shared_evenly_at_a_low_rate():
     world = World()
     for asker in _ASKERS:
         world.add(asker, 3000)
@@ -413,8 +413,8 @@ def test_who_is_slow_gets_as_much_as_the_others_when_there_are_fewer_slots_than_
     assert max(shares) - min(shares) <= 1
 
 
-def test_slots_that_a_lost_asker_may_have_used_are_not_dealt_again():
-    world = fast_world()
+def test_slots_a_lost_asker_may_have_used_are_not_dealt_again():
+    world = world_at_1000_per_s()
     world.add("a", 1000)
     world.go_on(30, dealing=True)
     used = [slot for _, _, _, slot in world.used]
@@ -426,9 +426,9 @@ def test_slots_that_a_lost_asker_may_have_used_are_not_dealt_again():
     assert len(slots) == len(set(slots))
 
 
-def test_slots_that_a_change_makes_void_are_not_dealt_again_when_their_asker_is_lost():
+def test_slots_voided_by_a_change_are_not_dealt_again_when_their_asker_is_lost():
     for lost_first in (True, False):
-        world = fast_world()
+        world = world_at_1000_per_s()
         world.add("a", 1000)
         world.deal()
         if lost_first:
@@ -445,8 +445,8 @@ def test_slots_that_a_change_makes_void_are_not_dealt_again_when_their_asker_is_
         assert max(old) < from_ns
 
 
-def test_slots_of_a_lost_asker_are_no_credit_for_one_that_comes_later():
-    world = fast_world()
+def test_past_slots_of_a_lost_asker_are_not_credited_to_a_later_one():
+    world = world_at_1000_per_s()
     world.add("a", 1000)
     world.deal()
     world.lose("a")
@@ -456,8 +456,8 @@ def test_slots_of_a_lost_asker_are_no_credit_for_one_that_comes_later():
     assert min(due_ns for due_ns, *_ in world.held["b"]) >= world.now_ns
 
 
-def test_a_report_that_was_overtaken_changes_nothing():
-    world = fast_world()
+def test_an_outdated_report_changes_nothing():
+    world = world_at_1000_per_s()
     world.add("a", 10)
     world.deal()
     dealt = len(world.held["a"])
@@ -466,8 +466,8 @@ def test_a_report_that_was_overtaken_changes_nothing():
     assert len(world.held["a"]) == dealt
 
 
-def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
-    world = fast_world()
+def test_future_slots_of_a_lost_asker_are_dealt_again():
+    world = world_at_1000_per_s()
     world.add("a", 1000)
     world.deal()
     world.deal()
@@ -480,7 +480,7 @@ def test_slots_of_a_lost_asker_that_are_to_come_are_dealt_again():
     assert len(world.held["b"]) == len({one[2] for one in world.held["b"]})
 
 
-def test_a_late_or_repeated_report_asks_for_nothing_more():
+def test_a_repeated_report_asks_for_no_more_slots():
     world = World()
     world.profile = Constant(1000.0)
     world.publish(new_profile=True)
@@ -488,7 +488,7 @@ def test_a_late_or_repeated_report_asks_for_nothing_more():
     world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)
     dealt = world.ledger.deal(world.now_ns)
     assert sum(block.size for _, block in dealt) == 10
-    world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)  # has not seen them yet
+    world.ledger.want("a", 10, 0, world.now_ns, world.now_ns)  # sent before they arrived
     assert world.ledger.deal(world.now_ns) == []
 
 
@@ -496,7 +496,7 @@ def test_a_late_or_repeated_report_asks_for_nothing_more():
     ("rate", "first", "stride"),
     [(2000, (0, 1), 2), (1000, (0, 250), 1), (200, (0, 50), 1), (50, (0, 1), 2)],
 )
-def test_where_each_slot_wakes_a_worker_up_it_gets_several_in_a_row(rate, first, stride):
+def test_at_moderate_rates_a_worker_gets_several_slots_in_a_row(rate, first, stride):
     one = SlotAllocator[str](Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
     for asker in ("a", "b"):
         one.want(asker, 1000, 0, START_NS, START_NS)
@@ -508,13 +508,13 @@ def test_where_each_slot_wakes_a_worker_up_it_gets_several_in_a_row(rate, first,
     assert {block.spacing_ns for block in blocks} == {stride * spacing_ns}
 
 
-# Slots that are far apart are dealt far ahead, and can be had back
+# Widely spaced slots are dealt far ahead and can be asked back
 
 
-def test_slots_that_are_far_apart_are_dealt_further_ahead_while_the_rate_stays():
+def test_widely_spaced_slots_are_dealt_further_ahead():
     for rate, ahead in (
         (2000.0, 201),  # close together: 100 ms
-        (1000.0, 501),  # each wakes a process up: 500 ms
+        (1000.0, 501),  # each slot wakes a process: 500 ms
         (100.0, 51),
         (10.0, 33),  # 32 slots
         (1.0, 5),  # 4 s
@@ -529,13 +529,13 @@ def test_slots_that_are_far_apart_are_dealt_further_ahead_while_the_rate_stays()
     assert sum(block.size for _, block in one.deal(START_NS)) == 4
 
 
-def test_slots_that_nobody_came_for_are_laid_out_again_when_somebody_comes():
+def test_unused_slots_are_laid_out_again_for_the_next_asker():
     world = World()
     world.add("a", 17)
     world.deal()
     world.go_on(450, dealing=True)
     before = world.used[-1]
-    world.leave("a", START_NS + 500 * MS_NS)  # who came to the slot at 0.5 s?
+    world.leave("a", START_NS + 500 * MS_NS)  # nobody uses the slot at 0.5 s
     world.go_on(100, dealing=True)
     assert world.used[-1] == before
     world.add("b", 2)
@@ -544,7 +544,7 @@ def test_slots_that_nobody_came_for_are_laid_out_again_when_somebody_comes():
     assert [slot for *_, slot in world.held["b"]] == [5, 6], "they were nobody's"
 
 
-def test_slots_that_are_given_back_while_others_wait_are_theirs_at_their_times():
+def test_slots_given_back_go_to_waiting_askers_at_their_due_times():
     world = World()
     world.answers = False
     for asker in ("a", "b"):
@@ -559,7 +559,7 @@ def test_slots_that_are_given_back_while_others_wait_are_theirs_at_their_times()
     assert world.ledger.void == 0
 
 
-def test_slots_that_are_given_back_when_nobody_asks_go_to_who_has_others_for_later():
+def test_slots_given_back_go_to_askers_that_hold_later_ones():
     world = World()
     for asker in ("a", "b"):
         world.add(asker, 16)
@@ -571,7 +571,7 @@ def test_slots_that_are_given_back_when_nobody_asks_go_to_who_has_others_for_lat
     assert slots == list(range(23))
 
 
-def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
+def test_a_late_asker_gets_a_share_of_slots_dealt_far_ahead():
     world = World()
     world.add("a", 100)
     world.deal()
@@ -587,8 +587,8 @@ def test_who_comes_later_does_not_wait_until_slots_dealt_far_ahead_are_over():
     assert slots == list(range(len(slots)))
 
 
-def noting_asked(monkeypatch, world: World) -> list[str]:
-    """Who is asked for slots back from now on."""
+def record_asked(monkeypatch, world: World) -> list[str]:
+    """Record the askers that are asked to give slots back from now on."""
     asked: list[str] = []
     ask_back = world.ledger.ask_back
 
@@ -601,28 +601,28 @@ def noting_asked(monkeypatch, world: World) -> list[str]:
     return asked
 
 
-def crowd(world: World, size: int, wanted: int) -> None:
-    """So many others want so many slots each."""
+def add_askers(world: World, size: int, wanted: int) -> None:
+    """Add `size` askers that want `wanted` slots each."""
     for asker in map(str, range(size)):
         world.want[asker] = world.seen[asker] = 0
         world.held[asker], world.sent[asker] = [], []
         world.add(asker, wanted)
 
 
-def test_slots_that_are_too_few_for_all_are_not_asked_back_for_those_who_have_none(monkeypatch):
+def test_scarce_slots_are_not_asked_back_for_askers_without_any(monkeypatch):
     world = World()
-    asked = noting_asked(monkeypatch, world)
-    crowd(world, 64, 9)
+    asked = record_asked(monkeypatch, world)
+    add_askers(world, 64, 9)
     world.go_on(3000, dealing=True)
     assert not asked
     assert [slot for *_, slot in world.used] == list(range(len(world.used)))
     assert {*world.used_by.values()} == {1}, "they take turns"
 
 
-def test_once_slots_are_no_longer_too_few_they_are_asked_back_again(monkeypatch):
+def test_slots_are_asked_back_again_once_they_are_not_scarce(monkeypatch):
     world = World()
-    asked = noting_asked(monkeypatch, world)
-    crowd(world, 64, 1)
+    asked = record_asked(monkeypatch, world)
+    add_askers(world, 64, 1)
     world.go_on(500, dealing=True)
     for asker, wanted in world.want.items():
         if wanted:
@@ -636,7 +636,7 @@ def test_once_slots_are_no_longer_too_few_they_are_asked_back_again(monkeypatch)
     assert world.held["a"]
 
 
-def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
+def test_handling_a_report_examines_few_other_accounts(monkeypatch):
     looked = []
     has_later = SlotAllocator.has_later
 
@@ -656,7 +656,7 @@ def test_a_report_looks_at_few_others_however_many_there_are(monkeypatch):
         assert len(looked) <= 600, "none of them looks through all"
 
 
-def test_it_is_not_waited_for_long_when_what_is_asked_back_does_not_come():
+def test_an_asker_that_gives_nothing_back_delays_others_only_briefly():
     world = World()
     world.answers = False
     world.add("a", 100)

@@ -1,4 +1,4 @@
-"""Commands: refused or done by every worker, one after the other, and all recorded."""
+"""Commands: refused or executed by all workers, one at a time, and journalled."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ ARGUMENTS = {
     "set": {"values": {"rate": "5"}},
     "throttle": {"name": "messages", "rate": "5/s"},
 }
-"""Of the commands that take some."""
+"""Arguments of the commands that take any."""
 
 
 class FakeOrdering:
-    """Workers that answer at once, as the test says. Real ones: tests/process/test_control.py."""
+    """Workers that answer at once. For real ones see tests/process/test_control.py."""
 
     def __init__(self, have: Mapping[WorkerId, int]) -> None:
         self.have = dict(have)
@@ -64,7 +64,7 @@ class FakeOrdering:
 
     @property
     def kinds(self) -> list[type]:
-        """What they were asked."""
+        """Types of the orders, in order."""
         return [type(next(iter(one.values()))) for one in self.asked if one]
 
     def ready(self, among=None):
@@ -111,7 +111,7 @@ class FakeClock:
 
 
 class Run:
-    """Operations and all that is around them."""
+    """Commands with their collaborators."""
 
     def __init__(self, *have: int, plan_rate: tuple[float, float | None] = (50.0, None)) -> None:
         plan = RunPlan("x.py", range(1, 1), None, [], 1, "", 1.0, 1.0)
@@ -159,7 +159,7 @@ def fresh_pause(monkeypatch):
     monkeypatch.setattr(pause, "clock", pause.PauseClock())
 
 
-def test_added_users_have_the_next_numbers_and_each_worker_is_named():
+def test_added_users_get_the_next_ids_and_the_answer_names_each_worker():
     run = Run(0, 0)
     run.operations.add_users(3)
     answer = run.do("add", count=4)
@@ -172,7 +172,7 @@ def test_added_users_have_the_next_numbers_and_each_worker_is_named():
     assert run.status.added == 7
 
 
-def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs(monkeypatch):
+def test_users_added_by_command_leave_ids_for_the_plan(monkeypatch):
     monkeypatch.setattr(controller_commands, "ROOM_FOR_IDS", 5)
     run = Run(0)
     run.do("add", count=5)
@@ -181,7 +181,7 @@ def test_users_added_by_hand_take_no_numbers_from_those_that_the_plan_needs(monk
     assert run.starts.waiting() == 5
 
 
-def test_a_gap_before_added_ids_takes_numbers_too(monkeypatch):
+def test_a_gap_before_added_ids_counts_against_the_limit(monkeypatch):
     monkeypatch.setattr(controller_commands, "ROOM_FOR_IDS", 5)
     run = Run(0)
     with pytest.raises(ResourceError, match="got 6 more after 0"):
@@ -192,7 +192,7 @@ def test_a_gap_before_added_ids_takes_numbers_too(monkeypatch):
     assert run.starts.waiting() == 1
 
 
-def test_ids_are_added_once_and_later_users_come_after_the_highest():
+def test_ids_are_added_once_and_later_users_follow_the_highest():
     run = Run(0, 0)
     run.do("add", count=10)
     assert run.do("add", ids=(101, 105)).summary == "users 101 to 105 will start"
@@ -208,11 +208,11 @@ def test_ids_are_added_once_and_later_users_come_after_the_highest():
         run.do("add", ids=(990, 1001))
 
 
-def test_users_are_removed_by_their_ids_those_that_wait_first():
+def test_users_are_removed_by_id_waiting_ones_first():
     run = Run(5, 5)
     run.do("add", count=20)
     answer = run.do("remove", ids=(18, 30))
-    assert (answer.withdrawn, answer.asked) == (3, 4)  # each worker asks two of its own
+    assert (answer.withdrawn, answer.asked) == (3, 4)  # each worker asks two of its users
     assert answer.summary.startswith("there were only 7 users to remove: ")
     assert run.starts.waiting() == run.status.added == 17
     (order,) = {*run.broadcast.asked[-1].values()}
@@ -220,7 +220,7 @@ def test_users_are_removed_by_their_ids_those_that_wait_first():
     assert run.do("remove", ids=(18, 20)).withdrawn == 0
 
 
-def test_users_that_would_not_find_descriptors_are_not_added():
+def test_users_beyond_the_file_descriptor_limit_are_not_added():
     run = Run(0, 0)
     loaded = run.status.nodes["node0"]
     run.status.nodes = {"node0": loaded._replace(fds_per_user=1, fd_limit=150)}
@@ -230,7 +230,7 @@ def test_users_that_would_not_find_descriptors_are_not_added():
     assert run.starts.waiting() == 50
 
 
-def test_each_node_has_to_have_descriptors_for_its_own_users():
+def test_each_node_needs_file_descriptors_for_its_own_users():
     run = Run(0, 0)
     roomy = Loaded("x", "", [], (50.0, None), 1, 1, 1000, [])
     run.status.nodes = {"node0": roomy, "node1": roomy._replace(fd_limit=110)}
@@ -243,7 +243,7 @@ def test_each_node_has_to_have_descriptors_for_its_own_users():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_of_the_table_is_carried_out_and_answered_as_json(name):
+def test_every_command_is_executed_and_answered_as_json(name):
     run = Run(5, 5)
     if name == "resume":
         run.do("pause")
@@ -253,7 +253,7 @@ def test_every_command_of_the_table_is_carried_out_and_answered_as_json(name):
     assert bool(run.journal.lines) != is_read(name)
 
 
-def test_users_that_were_not_dealt_are_removed_before_those_that_run():
+def test_undealt_users_are_removed_before_running_ones():
     run = Run(5, 5)
     run.operations.add_users(3)
     answer = run.do("remove", count=5)
@@ -262,7 +262,7 @@ def test_users_that_were_not_dealt_are_removed_before_those_that_run():
     assert sum(run.broadcast.have.values()) == 8
 
 
-def test_what_became_of_those_removed_is_told_kind_by_kind():
+def test_the_answer_to_remove_counts_users_by_outcome():
     run = Run(50, 50)
     run.operations.add_users(10)
     for worker, found in ((0, Removal(1, 2, 3, 4, (9, 1))), (1, Removal(10, 20, 30, 40, (5,)))):
@@ -284,7 +284,7 @@ def test_what_became_of_those_removed_is_told_kind_by_kind():
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=6), st.integers(1, 400))
-def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have, count):
+def test_users_are_removed_evenly_across_workers_as_far_as_possible(have, count):
     run = Run(*have)
     answer = run.do("remove", count=count)
     taken = [before - run.broadcast.have[WorkerId("node0", n, 1)] for n, before in enumerate(have)]
@@ -294,7 +294,7 @@ def test_as_many_are_removed_as_there_are_and_evenly_where_that_is_possible(have
         assert gone >= most - 1 or gone == before, "only who has no more gives fewer"
 
 
-def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
+def test_settings_are_verified_by_all_workers_before_any_applies_them():
     run = Run(1, 1)
     answer = run.do("set", values={"rate": "5"})
     assert run.broadcast.kinds == [VerifySettings, ApplySettings]
@@ -302,7 +302,7 @@ def test_a_change_of_settings_is_verified_by_all_before_any_applies_it():
     assert answer.workers[0] == WorkerAnswer("node0/0", "done")
 
 
-def test_a_change_that_one_worker_refuses_changes_nothing():
+def test_settings_refused_by_one_worker_change_nothing():
     run = Run(1, 1)
     second = WorkerId("node0", 1, 1)
     run.broadcast.errors[VerifySettings, second] = Reply(
@@ -314,14 +314,14 @@ def test_a_change_that_one_worker_refuses_changes_nothing():
     assert run.updates.values == {}
 
 
-def test_a_worker_that_is_lost_while_it_verifies_does_not_refuse():
+def test_a_worker_lost_during_verification_does_not_block_the_change():
     run = Run(1, 1)
     run.broadcast.errors[VerifySettings, WorkerId("node0", 1, 1)] = LOST
     run.do("set", values={"rate": "5"})
     assert run.updates.values == {"rate": "5"}
 
 
-def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
+def test_a_silent_worker_is_named_and_nothing_is_changed():
     run = Run(1, 1)
     silent = Reply(Outcome.SILENT, "has not replied within 5 s")
     run.broadcast.errors[VerifySettings, WorkerId("node0", 1, 1)] = silent
@@ -330,7 +330,7 @@ def test_a_worker_that_does_not_answer_is_named_and_nothing_is_changed():
     assert run.updates.values == {}
 
 
-def test_a_start_rate_that_is_refused_changes_nothing_else():
+def test_an_invalid_start_rate_changes_no_other_setting():
     run = Run(1)
     with pytest.raises(SettingError, match="must be at least 1/min"):
         run.do("set", values={"rate": "5", "user_rate": "0.5"})
@@ -338,14 +338,14 @@ def test_a_start_rate_that_is_refused_changes_nothing_else():
     assert run.broadcast.kinds == [VerifySettings]
 
 
-def test_who_asks_for_a_change_waits_for_longer_than_it_may_take():
+def test_the_client_timeout_exceeds_the_longest_settings_change():
     until_there_s, checked_s, applied_s = REPLACE_S, ORDER_S, ORDER_S + REPLACE_S
-    at_last_s = max(START_RATE_S, ORDER_S)  # told of, or taken back
+    at_last_s = max(START_RATE_S, ORDER_S)  # announced or reverted
     assert QUEUE_S + until_there_s + checked_s + applied_s + at_last_s < client.TIMEOUT_S
 
 
 @pytest.mark.parametrize("name", ["set", "add"])
-def test_a_run_that_stops_while_a_command_waits_for_a_worker_is_not_changed(name):
+def test_a_run_that_stops_while_a_command_waits_is_not_changed(name):
     run = Run(1)
     ready = run.broadcast.ready
 
@@ -360,7 +360,7 @@ def test_a_run_that_stops_while_a_command_waits_for_a_worker_is_not_changed(name
     assert not run.starts.waiting()
 
 
-def test_nothing_is_changed_when_all_workers_are_lost_as_they_check_it():
+def test_losing_all_workers_during_verification_changes_nothing():
     run = Run(1)
     run.broadcast.errors[VerifySettings, WorkerId("node0", 0, 1)] = LOST
     with pytest.raises(PeerError, match="all workers asked to check rate were lost; nothing"):
@@ -368,7 +368,7 @@ def test_nothing_is_changed_when_all_workers_are_lost_as_they_check_it():
     assert run.updates.values == {}
 
 
-def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere():
+def test_settings_that_one_worker_fails_to_apply_are_reverted_everywhere():
     run = Run(1, 1)
     run.do("set", values={"rate": "5"})
     second = WorkerId("node0", 1, 1)
@@ -382,7 +382,7 @@ def test_a_change_that_an_update_function_does_not_take_is_taken_back_everywhere
     assert run.rates == []
 
 
-def test_the_answer_to_a_change_says_what_it_was_and_is():
+def test_set_is_answered_with_the_workers_text():
     run = Run(1, 1)
     assert run.do("set", values={"rate": "5"}).summary == "done"
 
@@ -397,13 +397,13 @@ def test_the_answer_to_a_change_says_what_it_was_and_is():
         ({"repeat_num": "3"}, []),
     ],
 )
-def test_settings_of_starts_are_the_rate_of_their_throttle(values, rates):
+def test_start_settings_change_the_start_rate_throttle(values, rates):
     run = Run(1)
     run.do("set", values=values)
     assert run.rates == rates
 
 
-def test_a_start_rate_that_not_all_confirm_in_time_is_in_force_and_the_answer_says_so():
+def test_the_answer_says_if_not_all_confirmed_a_start_rate_in_time():
     run = Run(1)
     run.rate_remark = "not all have confirmed it"
     assert run.do("set", values={"user_rate": "600"}).summary == "done; not all have confirmed it"
@@ -411,13 +411,13 @@ def test_a_start_rate_that_not_all_confirm_in_time_is_in_force_and_the_answer_sa
     assert [fields["outcome"] for _, fields in run.journal.lines] == ["ok"]
 
 
-def test_an_interarrival_does_not_rule_over_a_user_rate_that_was_set_before():
+def test_an_interarrival_does_not_override_an_earlier_user_rate():
     run = Run(1, plan_rate=(50.0, 300.0))
     run.do("set", values={"interarrival": "10ms"})
     assert run.rates == [300.0]
 
 
-def test_a_pause_stops_all_clocks_and_a_resume_starts_them():
+def test_pause_stops_all_clocks_and_resume_starts_them():
     run = Run(1, 1)
     run.do("pause")
     assert run.status.state is State.PAUSED
@@ -435,7 +435,7 @@ def test_a_pause_stops_all_clocks_and_a_resume_starts_them():
 
 
 @pytest.mark.parametrize("state", [State.STARTING, State.STOPPING, State.FINISHED])
-def test_a_run_that_does_not_run_cannot_be_changed_but_looked_at(state):
+def test_a_run_that_is_not_running_can_only_be_queried(state):
     run = Run(3)
     run.status.state = state
     for name in ("add", "remove", "set", "pause", "resume", "stop"):
@@ -446,14 +446,14 @@ def test_a_run_that_does_not_run_cannot_be_changed_but_looked_at(state):
     run.do("note")
 
 
-def test_stop_asks_for_the_end():
+def test_stop_requests_the_end_of_the_run():
     run = Run(1)
     assert not run.operations.stop_asked
     run.do("stop")
     assert run.operations.stop_asked
 
 
-def test_all_commands_that_change_something_are_written_down_the_refused_ones_too():
+def test_changing_commands_are_journalled_including_refused_ones():
     run = Run(1)
     run.do("status")
     run.do("users")
@@ -486,7 +486,7 @@ def test_commands_do_not_overlap():
     assert all(one.successful() for one in doing)
 
 
-def test_stop_does_not_wait_for_commands_that_are_under_way():
+def test_stop_does_not_wait_for_commands_in_progress():
     run = Run(1)
     held = gevent.event.Event()
 
@@ -505,7 +505,7 @@ def test_stop_does_not_wait_for_commands_that_are_under_way():
     removing.get(timeout=10)
 
 
-def test_a_command_that_the_end_of_the_run_breaks_off_is_written_down_as_such():
+def test_a_command_interrupted_by_the_end_of_the_run_is_journalled():
     run = Run(1)
     run.broadcast.ask = lambda *_, **__: gevent.sleep(1000)  # type: ignore[method-assign]
     removing = gevent.spawn(run.do, "remove", count=1)

@@ -41,7 +41,7 @@ LEVELS = st.sampled_from([logging.DEBUG, logging.INFO, logging.WARNING, logging.
 
 
 class Clock:
-    """A clock that stands still until the test moves it."""
+    """A clock that only the test advances."""
 
     def __init__(self) -> None:
         self.ns = 1_000 * S_NS
@@ -58,7 +58,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Process:
-    """A process with a log, apart from the one that the tests run in."""
+    """A simulated process with its own log."""
 
     def __init__(self, directory: Path, level: int = logging.INFO, **fields: Any) -> None:
         self.directory = directory
@@ -103,7 +103,7 @@ def kind(level: int) -> Kind:
 
 
 @given(st.lists(st.integers(0, 30 * S_NS), max_size=300), LEVELS)
-def test_the_filter_loses_no_line_and_counts_none_twice(gaps: list[int], level: int) -> None:
+def test_the_filter_counts_each_line_exactly_once(gaps: list[int], level: int) -> None:
     repeats, now, written = RepeatFilter(), 0, 0
     for gap in gaps:
         now += gap
@@ -114,9 +114,7 @@ def test_the_filter_loses_no_line_and_counts_none_twice(gaps: list[int], level: 
 
 
 @given(st.integers(2, 5_000), st.integers(1, 600))
-def test_a_storm_of_failures_costs_a_few_lines_however_many_there_are(
-    each_second: int, seconds: int
-) -> None:
+def test_a_storm_of_failures_writes_few_lines(each_second: int, seconds: int) -> None:
     one = kind(logging.ERROR)
     step_ns = S_NS // min(each_second, 50)
     lines = sum(bool(one.take(now)) for now in range(0, seconds * S_NS, step_ns))
@@ -124,22 +122,22 @@ def test_a_storm_of_failures_costs_a_few_lines_however_many_there_are(
     assert lines <= 8 + seconds * S_NS // MAX_NS
 
 
-def test_the_first_is_written_at_once_and_the_rest_after_growing_times() -> None:
+def test_the_first_repeat_is_written_at_once_and_the_rest_at_growing_intervals() -> None:
     one = kind(logging.WARNING)
     times = [now // S_NS for now in range(0, 300 * S_NS, S_NS // 10) if one.take(now)]
     assert times == [0, 1, 3, 7, 15, 31, 63, 123, 183, 243]
 
 
-def test_a_kind_that_was_quiet_for_a_period_begins_anew() -> None:
+def test_a_quiet_period_resets_the_interval() -> None:
     one = kind(logging.WARNING)
     assert [one.take(0), one.take(1), one.due(FIRST_NS)] == [1, 0, 1]
-    assert one.take(10 * S_NS) == 1  # the period that then began has ended without any
+    assert one.take(10 * S_NS) == 1  # the following period passed without a line
     assert one.take(10 * S_NS + 1) == 0
     assert one.due(11 * S_NS) == 1
 
 
 @pytest.mark.parametrize("level", [logging.DEBUG, logging.INFO])
-def test_what_only_informs_is_written_line_by_line_unless_it_storms(level: int) -> None:
+def test_info_lines_are_written_singly_up_to_a_rate(level: int) -> None:
     one = kind(level)
     now = 0
     for _ in range(5 * FREE):
@@ -149,7 +147,7 @@ def test_what_only_informs_is_written_line_by_line_unless_it_storms(level: int) 
     assert sum(counts) <= FREE
 
 
-def test_kinds_beyond_the_limit_are_one_for_each_level() -> None:
+def test_kinds_beyond_the_limit_share_one_per_level() -> None:
     repeats = RepeatFilter()
     for number in range(MAX_KINDS):
         assert repeats.find(key(f"{number}"), False, 0).message == f"{number}"
@@ -161,7 +159,7 @@ def test_kinds_beyond_the_limit_are_one_for_each_level() -> None:
     assert len(repeats) == MAX_KINDS + 2
 
 
-def test_kinds_that_are_quiet_make_room_and_those_that_hold_lines_do_not() -> None:
+def test_quiet_kinds_are_evicted_but_not_those_holding_lines() -> None:
     repeats = RepeatFilter()
     for number in range(MAX_KINDS):
         repeats.find(key(f"{number}", logging.ERROR), False, 0).take(0)
@@ -175,14 +173,14 @@ def test_kinds_that_are_quiet_make_room_and_those_that_hold_lines_do_not() -> No
 
 
 @given(st.integers(0, 10**12), st.integers(0, 2**60))
-def test_numbers_do_not_make_another_kind(number: int, address: int) -> None:
+def test_numbers_do_not_make_a_new_kind(number: int, address: int) -> None:
     assert template_of(f"user {number} at {address:#x}") == "user # at #"
 
 
 # The operator
 
 
-def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> None:
+def test_the_operator_sees_a_few_warnings_per_second_and_a_count_of_the_rest() -> None:
     feed, told = OperatorFeed(), []
     feed.attach(OperatorLog(lambda *note: told.append(note)))
     for number in range(MAX_PER_S + 4):
@@ -196,7 +194,7 @@ def test_the_operator_is_told_a_few_a_second_and_how_many_more_there_are() -> No
     assert told[-2:] == [("error", "again"), ("trace", "Traceback")]
 
 
-def test_what_came_before_the_operator_could_be_told_is_counted() -> None:
+def test_warnings_before_an_operator_is_attached_are_counted() -> None:
     feed, told = OperatorFeed(), []
     for second in range(5):
         feed.show(logging.WARNING, str(second), "", 1, second * S_NS)
@@ -208,7 +206,7 @@ def test_what_came_before_the_operator_could_be_told_is_counted() -> None:
 # The handler
 
 
-def test_a_line_says_when_what_who_and_where(process: Process) -> None:
+def test_a_line_has_time_level_message_user_and_worker(process: Process) -> None:
     process.open().attach(user=7)
     process.logger.info("joined %s", "lobby", extra={"room": 12, "password": "hush"})
     (line,) = process.lines()
@@ -224,7 +222,7 @@ def test_a_line_says_when_what_who_and_where(process: Process) -> None:
     }
 
 
-def test_ten_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
+def test_ten_thousand_equal_failures_write_one_line_and_one_count(
     process: Process, clock: Clock
 ) -> None:
     process.open().attach()
@@ -246,7 +244,7 @@ def test_ten_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     assert process.told[2][1] == "user # gives up (chat, 9,999 more)"
 
 
-def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
+def test_without_ticks_held_lines_are_written_with_the_next_one(
     process: Process, clock: Clock
 ) -> None:
     process.open().attach(user=7)
@@ -259,7 +257,7 @@ def test_what_was_held_is_written_with_the_next_one_where_nothing_ticks(
 
 
 @pytest.mark.parametrize("failures", [2, 5])
-def test_a_line_with_a_count_names_the_cause_and_nothing_of_one_user(
+def test_a_counted_line_names_the_cause_but_no_single_user(
     process: Process, clock: Clock, failures: int
 ) -> None:
     process.open().attach(user=7)
@@ -284,9 +282,7 @@ def test_a_line_with_a_count_names_the_cause_and_nothing_of_one_user(
     )
 
 
-def test_threads_that_log_alike_lose_no_line_and_write_none_twice(
-    process: Process, clock: Clock
-) -> None:
+def test_concurrent_threads_lose_and_duplicate_no_lines(process: Process, clock: Clock) -> None:
     process.open().attach()
     each, threads = 2_000, 4
 
@@ -312,7 +308,7 @@ def test_threads_that_log_alike_lose_no_line_and_write_none_twice(
     assert sum(line.get("count", 1) for line in process.lines()) == each * threads
 
 
-def test_the_end_writes_what_is_held(process: Process) -> None:
+def test_end_writes_held_lines(process: Process) -> None:
     process.open()
     for _ in range(3):
         process.logger.error("no")
@@ -321,7 +317,7 @@ def test_the_end_writes_what_is_held(process: Process) -> None:
 
 
 @pytest.mark.parametrize("how", ["raised", "named"])
-def test_another_error_is_another_line_though_the_message_is_the_same(
+def test_different_errors_with_the_same_message_are_separate_lines(
     process: Process, how: str
 ) -> None:
     process.open()
@@ -333,7 +329,7 @@ def test_another_error_is_another_line_though_the_message_is_the_same(
     ]
 
 
-def test_a_cause_that_the_caller_knows_is_taken(process: Process) -> None:
+def test_a_cause_given_by_the_caller_is_used(process: Process) -> None:
     process.open()
     for user in range(5):
         cause = "OSError: gone (chat.py:3 in start)"
@@ -344,14 +340,14 @@ def test_a_cause_that_the_caller_knows_is_taken(process: Process) -> None:
     assert (rest["count"], rest["cause"]) == (4, first["cause"])
 
 
-def test_what_is_logged_before_there_is_a_file_is_written_then(process: Process) -> None:
+def test_lines_logged_before_the_file_is_open_are_written_later(process: Process) -> None:
     process.logger.info("early")
     process.open()
     process.logger.info("late")
     assert [line["message"] for line in process.lines()] == ["early", "late"]
 
 
-def test_what_is_kept_before_there_is_a_file_is_bounded_and_the_rest_counted(
+def test_lines_kept_before_the_file_is_open_are_limited_and_counted(
     process: Process, clock: Clock
 ) -> None:
     for _ in range(file.MAX_KEPT + 7):
@@ -363,7 +359,7 @@ def test_what_is_kept_before_there_is_a_file_is_bounded_and_the_rest_counted(
     assert lines[-1]["message"] == "7 lines left out: too many before the log file was open"
 
 
-def test_a_log_without_a_directory_goes_nowhere_but_still_warns(process: Process) -> None:
+def test_a_log_without_a_directory_still_warns_the_operator(process: Process) -> None:
     process.log.open("")
     process.attach()
     process.logger.warning("careful")
@@ -372,7 +368,7 @@ def test_a_log_without_a_directory_goes_nowhere_but_still_warns(process: Process
     assert process.told == [("warning", "careful (chat)")]
 
 
-def test_a_second_process_goes_on_with_the_file(process: Process, clock: Clock) -> None:
+def test_a_second_process_appends_to_the_file(process: Process, clock: Clock) -> None:
     process.open()
     process.logger.info("the first")
     process.log.end()
@@ -381,9 +377,7 @@ def test_a_second_process_goes_on_with_the_file(process: Process, clock: Clock) 
     assert [line["incarnation"] for line in second.lines()] == [1, 2]
 
 
-def test_a_directory_that_cannot_be_made_is_told_and_the_run_goes_on(
-    tmp_path: Path, clock: Clock
-) -> None:
+def test_a_directory_that_cannot_be_created_only_warns(tmp_path: Path, clock: Clock) -> None:
     (tmp_path / "file").write_text("")
     process = Process(tmp_path / "file" / "logs").open().attach()
     process.logger.info("nowhere")
@@ -393,7 +387,7 @@ def test_a_directory_that_cannot_be_made_is_told_and_the_run_goes_on(
     assert text.endswith("the run continues without it")
 
 
-def test_a_full_log_is_told_and_goes_on_with_warnings(
+def test_a_full_log_is_reported_and_still_takes_warnings(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file, "MAX_BYTES", 1 << 20)
@@ -418,7 +412,7 @@ def test_a_full_log_is_told_and_goes_on_with_warnings(
     )
 
 
-def test_lines_that_the_disk_does_not_take_are_counted(
+def test_lines_that_cannot_be_written_to_disk_are_counted(
     process: Process, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     process.open().attach()
@@ -456,7 +450,7 @@ class Mute:
         ("y" * 20_000, (), "y" * 10_000 + "…"),
     ],
 )
-def test_whatever_is_logged_becomes_a_line(
+def test_any_message_and_arguments_become_a_line(
     process: Process, message: Any, arguments: tuple[Any, ...], written: str
 ) -> None:
     process.open()
@@ -471,7 +465,7 @@ def fails(*_: object) -> int:
 
 
 @pytest.mark.parametrize("level", [logging.INFO, logging.WARNING])
-def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
+def test_a_line_that_cannot_be_formatted_is_counted_and_never_raises(
     process: Process, capfd: pytest.CaptureFixture[str], level: int
 ) -> None:
     process.open().attach()
@@ -487,7 +481,7 @@ def test_a_line_that_cannot_be_put_together_is_counted_and_never_raises(
     assert capfd.readouterr().err == ""
 
 
-def test_an_operator_that_cannot_be_told_costs_no_line_and_raises_nothing(process: Process) -> None:
+def test_a_failing_operator_log_loses_no_line_and_never_raises(process: Process) -> None:
     process.open()
     process.log.attach(OperatorLog(fails))
     process.logger.warning("written all the same")
@@ -495,7 +489,7 @@ def test_an_operator_that_cannot_be_told_costs_no_line_and_raises_nothing(proces
     assert [line["message"] for line in process.lines()] == ["written all the same"]
 
 
-def test_a_log_call_at_the_end_of_the_stack_raises_nothing_of_its_own(process: Process) -> None:
+def test_a_log_call_at_the_recursion_limit_raises_only_recursion_error(process: Process) -> None:
     process.open()
 
     def deep(left: int) -> None:
@@ -506,7 +500,7 @@ def test_a_log_call_at_the_end_of_the_stack_raises_nothing_of_its_own(process: P
 
     record = logging.LogRecord("chat", logging.INFO, "chat.py", 1, "here %s", ("x",), None)
     limit = sys.getrecursionlimit()
-    # From where there is no room for the handler's first call to where there is room for all.
+    # From too little stack for the first call of the handler to enough for all of them.
     for left in range(limit - 200, limit):
         with contextlib.suppress(RecursionError):
             deep(left)
@@ -542,9 +536,7 @@ def test_what_is_given_with_a_line_takes_no_more_room_than_a_message(process: Pr
     assert deep["traceback"].startswith("…y")
 
 
-def test_levels_below_the_chosen_one_are_not_written_whatever_a_logger_is_set_to(
-    process: Process,
-) -> None:
+def test_the_level_applies_even_if_a_logger_is_set_lower(process: Process) -> None:
     process.open()
     process.logger.setLevel(logging.DEBUG)
     process.logger.debug("not this")
@@ -552,7 +544,7 @@ def test_levels_below_the_chosen_one_are_not_written_whatever_a_logger_is_set_to
     assert [line["message"] for line in process.lines()] == ["this"]
 
 
-def test_what_a_scenario_gives_with_a_line_stays_its_own(process: Process) -> None:
+def test_extra_fields_of_a_scenario_do_not_override_amocs(process: Process) -> None:
     process.open().attach(user=7)
     given = {"user": "alice", "worker": "b", "cause": "none", "tell": False}
     process.logger.warning("hello", extra=given)
@@ -562,7 +554,7 @@ def test_what_a_scenario_gives_with_a_line_stays_its_own(process: Process) -> No
     assert process.told
 
 
-def test_amocs_own_warnings_are_shown_only_where_they_say_so(process: Process) -> None:
+def test_amocs_own_warnings_are_shown_only_on_request(process: Process) -> None:
     process.open().attach()
     process.own.warning("for the file")
     process.own.warning("for the operator", extra={"tell": True})
@@ -571,7 +563,7 @@ def test_amocs_own_warnings_are_shown_only_where_they_say_so(process: Process) -
     assert not any("extra" in line for line in process.lines())
 
 
-def test_what_a_thread_logs_is_written_and_the_operator_is_told_how_much(process: Process) -> None:
+def test_warnings_of_a_thread_are_written_and_counted_for_the_operator(process: Process) -> None:
     process.open().attach()
     thread = threading.Thread(target=process.logger.warning, args=("from elsewhere",))
     thread.start()
@@ -582,12 +574,12 @@ def test_what_a_thread_logs_is_written_and_the_operator_is_told_how_much(process
     assert [line["message"] for line in process.lines()] == ["from elsewhere"]
 
 
-# The process's own
+# The log of the process
 
 
 @pytest.fixture
 def log() -> Iterator[logs.ProcessLog]:
-    """A process's log; loggers are as before when the test is over."""
+    """A process log; the state of all loggers is restored afterwards."""
     root, log = logging.getLogger(), logs.ProcessLog()
     level, threads = root.level, logging.logThreads
     known = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger)]
@@ -615,7 +607,7 @@ def test_a_process_logs_to_its_own_file(log: logs.ProcessLog, tmp_path: Path) ->
     assert [line["message"] for line in lines] == ["early", "hello"]
 
 
-def test_a_forked_process_begins_anew_and_leaves_what_its_parent_holds(
+def test_a_forked_process_does_not_write_lines_held_by_its_parent(
     log: logs.ProcessLog, tmp_path: Path
 ) -> None:
     log.begin("supervisor", "info")
@@ -631,7 +623,7 @@ def test_a_forked_process_begins_anew_and_leaves_what_its_parent_holds(
 
 
 @pytest.mark.parametrize("force", [False, True])
-def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
+def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_the_log(
     log: logs.ProcessLog, tmp_path: Path, force: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     told: list[tuple[str, str]] = []
@@ -650,7 +642,7 @@ def test_basic_config_of_a_scenario_neither_doubles_nor_breaks_it(
 
 
 @pytest.mark.parametrize("put_right", ["keep", "tick"])
-def test_a_configuration_of_a_scenario_does_not_silence_amoc(
+def test_a_logging_configuration_of_a_scenario_does_not_silence_amoc(
     log: logs.ProcessLog, tmp_path: Path, put_right: str
 ) -> None:
     own = logging.getLogger("amoc.runtime.supervisor.supervisor")

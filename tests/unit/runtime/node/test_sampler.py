@@ -1,4 +1,4 @@
-"""From the boards of nodes to totals and seconds: nothing is lost, nothing is counted twice."""
+"""From node boards to totals and seconds: nothing is lost and nothing counted twice."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ NOBODY = range(1, 1)
 
 
 @pytest.fixture(autouse=True)
-def _plain_again():
+def _reset_vectors():
     yield
     vectors.use(None)
 
@@ -48,17 +48,17 @@ FULL = "counter big is at its maximum (2**64 - 1) and is no longer counting"
 
 
 def wire(record):
-    """`record` as it comes out at the other end of a line."""
+    """Return `record` as it arrives at the other end of a link."""
     return FROM_NODE.unpack(FROM_NODE.pack(record))
 
 
 def worker_of(sample: Sample, at: int = 0) -> WorkerPoint:
-    """What a sample says of a worker."""
+    """Return a worker's figures from a sample."""
     return worker_point("node0", sample.workers[at], 1.0)
 
 
 class Node:
-    """A node's board with two workers, its sampler, and what was truly recorded."""
+    """A node's board with two workers, its sampler, and the true counts."""
 
     def __init__(self) -> None:
         self.board = Board(2, 10)
@@ -90,8 +90,8 @@ STEPS = st.one_of(
 )
 
 
-def together(seconds: list[Counts]) -> Counts:
-    """What was counted in all of them together."""
+def combined(seconds: list[Counts]) -> Counts:
+    """Return the sum of all seconds."""
     timers = TimerSums()
     whole = Counts(timers=timers)
     for one in seconds:
@@ -104,7 +104,7 @@ def together(seconds: list[Counts]) -> Counts:
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=60))
 @pytest.mark.parametrize("numpy", [None, np])
-def test_whatever_is_lost_repeated_or_late_the_last_sample_makes_all_right(numpy, steps):
+def test_the_last_sample_restores_totals_after_lost_repeated_or_late_ones(numpy, steps):
     vectors.use(numpy)
     nodes = [Node(), Node()]
     sent: list[list[Any]] = [[], []]
@@ -125,9 +125,9 @@ def test_whatever_is_lost_repeated_or_late_the_last_sample_makes_all_right(numpy
             index, acknowledged = arguments
             sample = sent[number][index % len(sent[number])]
             merged.take(f"node{number}", sample)
-            if acknowledged:  # else this was lost on its way
+            if acknowledged:  # otherwise the acknowledgement was lost
                 node.sampler.acknowledge(sample.sequence)
-        told, truth = together(seconds).counters, sum((one.counted for one in nodes), Counter())
+        told, truth = combined(seconds).counters, sum((one.counted for one in nodes), Counter())
         assert all(count <= truth[name] for name, count in told.items())
     for number, node in enumerate(nodes):
         merged.take(f"node{number}", node.sample(last=True))
@@ -135,8 +135,8 @@ def test_whatever_is_lost_repeated_or_late_the_last_sample_makes_all_right(numpy
     counted = sum((one.counted for one in nodes), Counter())
     crashed = sum((one.crashed for one in nodes), Counter())
     durations = Histogram.of(nodes[0].durations + nodes[1].durations)
-    # Seconds add up to this, wherever they were cut.
-    whole = together(seconds)
+    # Seconds add up to the totals wherever they were cut.
+    whole = combined(seconds)
     for found, truth in ((whole.counters, counted), (whole.crashes, crashed)):
         assert Counter(found) == truth
     assert whole.timers.get("ttd", Histogram()) == durations
@@ -150,7 +150,7 @@ def test_whatever_is_lost_repeated_or_late_the_last_sample_makes_all_right(numpy
     assert recorded.cells == durations.cells
 
 
-def test_a_sum_that_no_message_can_carry_stays_at_the_most_and_is_told_once():
+def test_an_overflowing_counter_stays_at_its_maximum_and_is_noted_once():
     node = Node()
     for worker in (0, 1):
         node.count(worker, Kind.COUNTER, "big", 2**63)
@@ -163,7 +163,7 @@ def test_a_sum_that_no_message_can_carry_stays_at_the_most_and_is_told_once():
     assert node.sampler.take_notes() == []
 
 
-def test_a_metric_of_two_kinds_is_reported_as_both_and_told_once():
+def test_a_metric_of_two_kinds_is_reported_as_both_and_noted_once():
     node = Node()
     node.board.area(1).declare(Kind.COUNTER, "ttd")[0] = 3
     node.record(0, 1000)
@@ -177,7 +177,7 @@ def test_a_metric_of_two_kinds_is_reported_as_both_and_told_once():
     assert node.sampler.take_notes() == []
 
 
-def test_a_gauge_of_two_rules_is_merged_by_the_first_and_told_once():
+def test_a_gauge_with_two_merge_rules_uses_the_first_and_is_noted_once():
     node = Node()
     node.board.area(1).declare(Kind.GAUGE, "level", Merge.MAX)[0] = 3
     node.sample()
@@ -190,7 +190,7 @@ def test_a_gauge_of_two_rules_is_merged_by_the_first_and_told_once():
     assert node.sampler.take_notes() == []
 
 
-def test_crashes_and_throttles_may_be_called_as_metrics_are():
+def test_crashes_and_throttles_may_share_names_with_metrics():
     node = Node()
     node.count(0, Kind.COUNTER, "a", 1)
     for kind in (Kind.CRASH, Kind.THROTTLE):
@@ -208,14 +208,14 @@ def test_notes_on_metrics_are_limited(monkeypatch):
         assert len(node.sampler.take_notes()) == (number < 3)
 
 
-def test_a_worker_whose_cell_is_full_makes_the_counter_full():
+def test_a_full_cell_of_one_worker_makes_the_whole_counter_full():
     node = Node()
     node.count(0, Kind.COUNTER, "big", 2**64 - 1)
     assert node.sample().counters == {"big": 2**64 - 1}
     assert node.sampler.take_notes() == [FULL]
 
 
-def test_what_has_grown_since_the_sample_before_travels_and_what_is_lost_comes_again():
+def test_samples_carry_growth_and_repeat_what_was_lost():
     node = Node()
     node.count(0, Kind.COUNTER, "a", 1)
     node.record(0, 1000)
@@ -234,7 +234,7 @@ def test_what_has_grown_since_the_sample_before_travels_and_what_is_lost_comes_a
     assert (node.sample().counters, TimerBlock(*node.sample().timers)) == ({}, {})
 
 
-def test_while_nobody_acknowledges_samples_stay_as_large_as_what_has_grown_and_few():
+def test_unacknowledged_samples_are_limited_and_do_not_grow():
     node = Node()
     sizes = []
     while node.sampler.due:
@@ -249,7 +249,7 @@ def test_while_nobody_acknowledges_samples_stay_as_large_as_what_has_grown_and_f
     assert node.sampler.due
 
 
-def test_after_a_minute_without_an_answer_another_sample_is_made(monkeypatch):
+def test_sampling_is_retried_after_a_minute_without_acknowledgement(monkeypatch):
     node = Node()
     while node.sampler.due:
         node.sample()
@@ -263,7 +263,7 @@ def test_after_a_minute_without_an_answer_another_sample_is_made(monkeypatch):
     assert node.sample().counters == {"a": 1}
 
 
-def test_no_part_of_the_work_is_larger_than_a_slice(monkeypatch):
+def test_sampling_yields_after_each_slice_of_work(monkeypatch):
     looked = []
     changed = vectors.changed
 
@@ -290,7 +290,7 @@ def test_no_part_of_the_work_is_larger_than_a_slice(monkeypatch):
     assert len(breaths) >= len(looked) + 30 / 8
 
 
-def test_workers_may_get_their_numbers_while_a_sample_is_made():
+def test_a_sample_uses_worker_numbers_assigned_while_it_is_taken():
     breaths = []
     board = Board(2, 10)
     record(board.area(1).declare(Kind.TIMER, "t"), 256)
@@ -304,7 +304,7 @@ def test_workers_may_get_their_numbers_while_a_sample_is_made():
     assert [worker_of(sample, at).worker for at in (0, 1)] == [*board.numbers]
 
 
-def test_what_was_declared_and_never_used_is_known():
+def test_declared_metrics_that_were_never_used_are_reported():
     node = Node()
     node.board.area(0).declare(Kind.COUNTER, "never")
     node.board.area(0).declare(Kind.TIMER, "nothing")
@@ -315,7 +315,7 @@ def test_what_was_declared_and_never_used_is_known():
     assert merged.take_growth() == Counts()
 
 
-def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
+def test_worker_lag_is_reported_since_the_last_sample_and_overall():
     node = Node()
     lag = node.board.area(1).declare(Kind.TIMER, "loop_lag")
     row = node.board.row(1)
@@ -331,7 +331,7 @@ def test_a_worker_says_how_it_did_since_the_last_sample_and_over_all():
     assert worker_of(node.sampler.take(NOBODY, 0), 1).lag_p99_s == 0
 
 
-def test_what_a_worker_notes_late_is_a_share_of_the_time_since_it_noted_before():
+def test_worker_rates_are_relative_to_the_time_between_heartbeats():
     node = Node()
     row, of_second = node.board.row(0), []
     row[Cell.HEARTBEAT_NS] = now_ns()
@@ -344,7 +344,7 @@ def test_what_a_worker_notes_late_is_a_share_of_the_time_since_it_noted_before()
     assert of_second == [(0, 0, 0), (0.25, 0.25, S_NS // 2), (0, 0, 0), (1, 1, 2 * S_NS)]
 
 
-def test_of_many_workers_some_are_told_of_and_in_the_end_each():
+def test_of_many_workers_only_some_are_sampled_until_the_last_sample():
     board = Board(8, 10)
     board.first = 16
     many = Sampler(board, HOST, 20_000)
@@ -362,7 +362,7 @@ def test_of_many_workers_some_are_told_of_and_in_the_end_each():
 
 
 @pytest.mark.parametrize("shape", ["lognormal", "bimodal", "uniform"])
-def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
+def test_merged_percentiles_match_the_raw_values(shape):
     draw = np.random.default_rng(7)
     values = {
         "lognormal": lambda: draw.lognormal(-4, 1.2, 40_000),
@@ -386,21 +386,21 @@ def test_percentiles_over_workers_and_nodes_are_those_of_the_raw_values(shape):
     exact = np.quantile(values, fractions, method="inverted_cdf")
     found = timer.quantiles_s(*fractions)
     assert found == pytest.approx(exact, rel=0.01)
-    assert found == pytest.approx(exact, rel=0.0041)  # what the docs say
+    assert found == pytest.approx(exact, rel=0.0041)  # the bound stated in the docs
     assert timer.count == len(values)
     assert timer.max_ns == round(values.max() * 1e9)
     assert timer.mean_s == pytest.approx(values.mean(), rel=0.004)
 
 
 @given(st.integers(0, CELLS - 1))
-def test_a_cell_ends_where_the_next_one_begins(cell):
+def test_histogram_cells_are_contiguous(cell):
     assert cell_of(end_ns(cell)) == cell
     assert cell == CELLS - 1 or cell_of(end_ns(cell) + 1) == cell + 1
     assert middle_ns(cell) <= end_ns(cell) + 0.5
 
 
 def grown(reader: AreaReader) -> dict[str, object]:
-    """What a reader finds that has grown: counters, and cells of timers by number."""
+    """Return the growth that a reader finds: counters, and timer cells by number."""
     reader.read_new()
     found: dict[str, object] = {one.name: one.by for some in reader.changes() for one in some}
     for some in reader.timer_changes():
@@ -410,7 +410,7 @@ def grown(reader: AreaReader) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("numpy", [None, np])
-def test_a_reader_sees_each_growth_once(numpy):
+def test_a_reader_reports_each_growth_once(numpy):
     vectors.use(numpy)
     area = Board(1, 1).area(0)
     reader = AreaReader(area, {"t": 0, "u": 1}.__getitem__)
@@ -468,7 +468,7 @@ def sample(sequence: int, at_s: float, **parts):
     )
 
 
-def test_a_second_ends_when_its_sample_was_taken():
+def test_a_second_ends_at_the_time_of_its_sample():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     samples.take("node0", sample(1, 9.5, counters={"init": 1}))
@@ -496,7 +496,7 @@ def test_a_second_ends_when_its_sample_was_taken():
     assert second.nodes[0].memory_bytes == 1 << 30
 
 
-def test_a_run_was_never_active_for_longer_than_the_second_was():
+def test_active_time_never_exceeds_the_span_of_the_second():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     samples.take("node0", sample(1, 9.5))
@@ -506,7 +506,7 @@ def test_a_run_was_never_active_for_longer_than_the_second_was():
 
 
 @pytest.mark.parametrize("taken_s", [10.9, 9.0])
-def test_a_second_ends_never_in_the_future_and_never_before_it_began(taken_s):
+def test_a_second_never_ends_in_the_future_or_before_its_start(taken_s):
     samples = SampleMerger()
     seconds = PointCutter(samples)
     samples.take("node0", sample(1, 8.0))
@@ -517,7 +517,7 @@ def test_a_second_ends_never_in_the_future_and_never_before_it_began(taken_s):
 
 
 class Fallen:
-    """A worker that died ten seconds ago by the clock of this test."""
+    """A dead worker whose last heartbeat was at `heartbeat_s`; the clock stands at 100 s."""
 
     NOW_NS = 100 * S_NS
 
@@ -534,7 +534,7 @@ class Fallen:
 
 
 @pytest.mark.parametrize(("noted_s", "longest_s"), [(0, 4), (2, 4), (7, 7)])
-def test_a_dead_workers_longest_silence_is_its_longest_lag(monkeypatch, noted_s, longest_s):
+def test_the_silence_of_a_dead_worker_counts_as_loop_lag(monkeypatch, noted_s, longest_s):
     one = Fallen(monkeypatch, heartbeat_s=96)
     cells = one.area.declare(Kind.TIMER, "loop_lag")
     if noted_s:
@@ -545,24 +545,24 @@ def test_a_dead_workers_longest_silence_is_its_longest_lag(monkeypatch, noted_s,
     assert one.lag().cells[cell_of(4 * S_NS)] == 1
 
 
-def test_what_a_dead_worker_used_comes_to_what_those_before_it_used(monkeypatch):
+def test_cpu_of_a_dead_worker_is_added_to_that_of_its_predecessors(monkeypatch):
     one = Fallen(monkeypatch, heartbeat_s=96)
     cpu = health_figures.cell("cpu")
     one.row[cpu] = 4 * S_NS
     sampler.record_silence(one.board, 1, 5 * S_NS)
     assert one.row[cpu] == 8 * S_NS
-    sampler.record_silence(one.board, 1, 0)  # was never found to hang: what it noted stays
+    sampler.record_silence(one.board, 1, 0)  # never seen hanging: its own figure stays
     assert one.row[cpu] == 8 * S_NS
 
 
 @pytest.mark.parametrize("heartbeat_s", [0, 98.5, 99, 99.5])
-def test_who_was_on_time_or_never_began_was_not_silent(monkeypatch, heartbeat_s):
+def test_a_worker_on_time_or_never_started_has_no_silence(monkeypatch, heartbeat_s):
     one = Fallen(monkeypatch, heartbeat_s)
     sampler.record_silence(one.board, 1, 5 * S_NS)
     assert one.lag().count == 0
 
 
-def test_a_workers_lag_is_the_99th_percentile_of_the_second_and_of_all_its_time():
+def test_worker_lag_is_the_99th_percentile_per_second_and_overall():
     one = Node()
     row, lag = one.board.row(0), one.board.area(0).declare(Kind.TIMER, "loop_lag")
     found = []
@@ -583,7 +583,7 @@ def test_a_worker_that_was_never_late_has_no_lag():
 
 
 @pytest.mark.parametrize(("used_s", "cpu_s"), [(5, 8), (0, 4), (None, 4)])
-def test_a_worker_that_hangs_is_late_by_its_silence_and_uses_what_is_seen_from_outside(
+def test_a_hanging_worker_has_its_silence_as_lag_and_its_cpu_from_the_os(
     monkeypatch, used_s, cpu_s
 ):
     one = Fallen(monkeypatch, heartbeat_s=96)
@@ -591,12 +591,12 @@ def test_a_worker_that_hangs_is_late_by_its_silence_and_uses_what_is_seen_from_o
     used_ns = used_s * S_NS if used_s is not None else None
     monkeypatch.setattr(process, "cpu_ns", lambda _pid: used_ns)
     figures = worker_of(Sampler(one.board, HOST, 20_000).take(NOBODY, 0), 1)
-    late_s = 4 if used_s is not None else 0  # what is no process any more hangs no longer
+    late_s = 4 if used_s is not None else 0  # an ended process does not hang
     assert (figures.lag_p99_s, figures.loop_lag_p99_s) == (late_s, late_s)
     assert figures.cpu_s == cpu_s
 
 
-def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in():
+def test_a_late_node_is_not_waited_for_and_its_counts_go_to_a_later_second():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     for name in ("node0", "node1"):
@@ -615,7 +615,7 @@ def test_a_late_node_is_not_waited_for_and_its_figures_count_where_they_come_in(
     assert (second.late, second.counters, second.t_s) == ([], {"a": 12}, 2.0)
 
 
-def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_lost():
+def test_a_sample_that_arrives_after_its_second_was_cut_is_not_lost():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     samples.take("node0", sample(1, 10.0))
@@ -627,7 +627,7 @@ def test_a_sample_that_was_on_its_way_for_longer_than_it_was_waited_for_is_not_l
     assert (last.t_s, last.counters) == (3.5, {"a": 5})
 
 
-def test_failures_have_their_moments_and_else_the_bounds_of_their_second():
+def test_failures_have_exact_times_or_the_bounds_of_their_second():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     refused, late = "pay.failures.refused", "pay.failures.late"
@@ -640,7 +640,7 @@ def test_failures_have_their_moments_and_else_the_bounds_of_their_second():
     }
     samples.take("node0", sample(2, 11.0, counters={refused: 4, late: 1}, gauges=moments))
     first = seconds.cut(seconds.end_ns(int(11.1 * S_NS)), moment())
-    # Of the other cause no worker tells the moments any more.
+    # No worker reports the times of the other cause any more.
     assert first.failed_at == {refused: (0.25, 0.75), late: (0.0, 1.0)}
     assert first.gauges == {"queue": 2.0}
     moments[f"last_failure.{refused}"] = (Merge.MAX, 11.5, 1)
@@ -649,7 +649,7 @@ def test_failures_have_their_moments_and_else_the_bounds_of_their_second():
     assert second.failed_at == {refused: (1.0, 1.5)}
 
 
-def test_no_time_is_no_second():
+def test_an_empty_span_yields_no_second():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     assert seconds.cut(S_NS, moment()) is None
@@ -659,7 +659,7 @@ def test_no_time_is_no_second():
     assert not seconds.over(6 * S_NS + 1)
 
 
-def test_throttles_show_what_is_wanted_and_what_was_done():
+def test_throttle_points_show_the_wanted_rate_and_the_counts():
     samples = SampleMerger()
     seconds = PointCutter(samples)
     seconds.begin(S_NS)

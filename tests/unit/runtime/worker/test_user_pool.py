@@ -1,4 +1,4 @@
-"""The pool starts users at their times, never before, counts them, and lets all leave."""
+"""The user pool: starting users at their times, counting, removing and stopping them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from amoc.metrics import registry
 from amoc.metrics.area import Kind
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
-from amoc.runtime.worker import user_pool as crowd_module
+from amoc.runtime.worker import user_pool
 from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
 from amoc.scenario.start_rate import USER_RATE
 from amoc.users.placement import Placement, one_node
@@ -30,7 +30,7 @@ DEADLINE_S = 60.0
 
 
 class FakeGate:
-    """A throttle that is open, or lets through whom the test says."""
+    """A throttle that is open or admits users on request."""
 
     def __init__(self):
         self.open = True
@@ -50,13 +50,13 @@ class FakeGate:
     def leave(self, waiter):
         self.line.remove(waiter)
 
-    def let_through(self, count):
+    def admit(self, count):
         for _ in range(count):
             self.line.pop(0).give(7)
 
 
 class Worker:
-    """A crowd on a board of its own, and all that it reported."""
+    """A user pool with its own board, and its reports."""
 
     def __init__(self, start, users=200):
         self.board = Board(workers=1, highest_id=users)
@@ -64,15 +64,15 @@ class Worker:
         self.reports = []
         self.gate = FakeGate()
         orders = Orders(0, 42, start, "", self.reports.append, self.gate, PLACEMENT)
-        self.crowd = UserPool(orders, self.board)
-        self.crowd.repeat_num, self.crowd.repeat_interval_s = 1.0, 0.0
-        self.starter = gevent.spawn(self.crowd.start_users)
+        self.pool = UserPool(orders, self.board)
+        self.pool.repeat_num, self.pool.repeat_interval_s = 1.0, 0.0
+        self.starter = gevent.spawn(self.pool.start_users)
 
     def deal(self, ids, due_ns=0, offsets_ns=(), again=False):
         ids = list(ids)
         for user_id in ids:  # as the node does
             self.board.users[user_id] = UserState.RESTARTING if again else UserState.STARTING
-        self.crowd.deal(StartUsers(0, ids, due_ns or now_ns(), list(offsets_ns), again))
+        self.pool.deal(StartUsers(0, ids, due_ns or now_ns(), list(offsets_ns), again))
 
     def states(self):
         return {
@@ -92,7 +92,7 @@ class Worker:
         return sum(one.number for one in self.reports if isinstance(one, Started))
 
     def stop(self, timeout_s=DEADLINE_S):
-        return gevent.spawn(self.crowd.stop, timeout_s).get(timeout=2 * DEADLINE_S)
+        return gevent.spawn(self.pool.stop, timeout_s).get(timeout=2 * DEADLINE_S)
 
     def __getitem__(self, cell):
         return self.board.row(0)[cell]
@@ -110,25 +110,25 @@ def worker():
         yield make
     for one in made:
         one.starter.kill()
-        one.crowd.stop(0)
+        one.pool.stop(0)
 
 
 def stay(user_id):
     gevent.sleep(1000)
 
 
-def test_users_dealt_without_times_start_at_once_and_are_reported_together(worker):
+def test_users_without_start_times_start_at_once_and_are_reported_in_batches(worker):
     one = worker(stay)
     one.deal(range(1, 151))
     one.wait_states(RUNNING=150)
     one.wait(lambda: one.started() == 150)
     assert len(one.reports) < 10
     assert (one[cell("users")], one[Cell.USERS_PEAK], one[cell("waiting")]) == (150, 150, 0)
-    assert len(one.crowd) == 150
+    assert len(one.pool) == 150
 
 
 def test_blocks_start_in_the_order_they_were_dealt(worker, monkeypatch):
-    # Where a start takes so long that the loop has to turn, the next block's users come in between.
+    # If starts were slow, the loop would turn and users of the next block come in between.
     monkeypatch.setattr(loop_yield, "HOLD_NS", int(DEADLINE_S) * S_NS)
     order = []
     one = worker(order.append)
@@ -139,17 +139,17 @@ def test_blocks_start_in_the_order_they_were_dealt(worker, monkeypatch):
     assert order == [5, 3, 4, 2, 1]
 
 
-def test_users_that_begin_slowly_are_not_made_faster_than_they_begin(worker, monkeypatch):
+def test_users_are_not_created_faster_than_they_begin(worker, monkeypatch):
     monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
-    monkeypatch.setattr(crowd_module, "STARTS_PER_TURN", 10)
+    monkeypatch.setattr(user_pool, "STARTS_PER_TURN", 10)
     there: list[int] = []
-    one = worker(lambda _: there.append(len(one.crowd)))
+    one = worker(lambda _: there.append(len(one.pool)))
     one.deal(range(1, 201))
     one.wait(lambda: len(there) == 200)
     assert max(there) == 10
 
 
-def test_users_wait_for_their_times(worker):
+def test_users_wait_for_their_start_times(worker):
     one = worker(stay)
     one.deal([1, 2], due_ns=now_ns() + 3600 * 10**9, offsets_ns=[0, 1])
     for _ in range(5):
@@ -166,7 +166,7 @@ def test_no_user_starts_before_its_time_even_when_another_blocks_the_loop(worker
         starts[user_id] = now_ns()
         if user_id > 100:
             gevent.sleep(0.002 * (user_id - 100))
-            # What a blocking call does: the loop's own idea of the time falls behind.
+            # As in a blocking call, the loop's cached time falls behind.
             until_ns = now_ns() + 8 * MS_NS
             while now_ns() < until_ns:
                 pass
@@ -185,7 +185,7 @@ def test_no_user_starts_before_its_time_even_when_another_blocks_the_loop(worker
     assert early == {}
 
 
-def test_how_late_users_start_is_recorded(worker):
+def test_the_lateness_of_user_starts_is_recorded(worker):
     one = worker(stay)
     one.deal([1, 2, 3], due_ns=now_ns() - 10 * 10**9, offsets_ns=[0, 1, 2])
     one.wait(lambda: one.reports)
@@ -203,8 +203,8 @@ def test_users_that_lost_their_worker_count_as_restarted(worker):
 
 
 @pytest.mark.parametrize("blocks", [[[1, 2], [1, 2]], [[1, 2, 1, 2]]], ids=["apart", "together"])
-def test_a_user_that_is_dealt_twice_runs_once(worker, blocks):
-    # A block that was on its way when its worker was replaced may come beside the board's own list.
+def test_a_user_dealt_twice_runs_once(worker, blocks):
+    # A block sent before its worker was replaced may arrive besides the list on the board.
     runs = []
 
     def start(user_id):
@@ -221,16 +221,16 @@ def test_a_user_that_is_dealt_twice_runs_once(worker, blocks):
     assert (one[cell("users")], one[Cell.RESTARTED], one[cell("waiting")]) == (2, 2, 0)
 
 
-def test_the_peak_stays_when_users_have_left(worker):
+def test_the_peak_remains_after_users_have_left(worker):
     one = worker(lambda user_id: None)
     one.deal(range(1, 6))
     one.wait_states(FINISHED=5)
     one.deal([6])
     one.wait_states(FINISHED=6)
-    assert (one[cell("users")], one[Cell.USERS_PEAK], len(one.crowd)) == (0, 5, 0)
+    assert (one[cell("users")], one[Cell.USERS_PEAK], len(one.pool)) == (0, 5, 0)
 
 
-def test_crashes_are_counted_each_and_reported_once_for_each_cause(worker):
+def test_each_crash_is_counted_and_each_cause_reported_once(worker):
     def start(user_id):
         if user_id % 2:
             raise ValueError(f"user {user_id}")
@@ -249,11 +249,11 @@ def test_crashes_are_counted_each_and_reported_once_for_each_cause(worker):
 # Stopping
 
 
-def test_an_empty_crowd_stops_at_once(worker):
+def test_an_empty_pool_stops_at_once(worker):
     assert worker(stay).stop(0.0) == UsersGone(0, 0, [])
 
 
-def test_users_in_their_pause_leave_and_those_inside_start_finish(worker):
+def test_stop_ends_pausing_users_and_lets_running_ones_finish(worker):
     gate = Event()
 
     def start(user_id):
@@ -261,17 +261,17 @@ def test_users_in_their_pause_leave_and_those_inside_start_finish(worker):
             gate.wait()
 
     one = worker(start)
-    one.crowd.repeat_num, one.crowd.repeat_interval_s = inf, inf
+    one.pool.repeat_num, one.pool.repeat_interval_s = inf, inf
     one.deal(range(1, 11))
     one.wait_states(BETWEEN=5, RUNNING=5)
-    stopping = gevent.spawn(one.crowd.stop, DEADLINE_S)
+    stopping = gevent.spawn(one.pool.stop, DEADLINE_S)
     one.wait_states(FINISHED=5, RUNNING=5)
     gate.set()
     assert stopping.get(timeout=DEADLINE_S) == UsersGone(0, 0, [])
     assert one.states() == {UserState.FINISHED: 10}
 
 
-def test_users_that_do_not_finish_in_time_are_killed_and_counted_as_timed_out(worker):
+def test_users_that_do_not_finish_in_time_are_killed_and_count_as_timed_out(worker):
     one = worker(stay)
     one.deal(range(1, 11))
     one.wait_states(RUNNING=10)
@@ -280,8 +280,8 @@ def test_users_that_do_not_finish_in_time_are_killed_and_counted_as_timed_out(wo
     assert one[cell("users")] == 0
 
 
-def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
-    monkeypatch.setattr(crowd_module, "FINALLY_S", 0.01)
+def test_a_limited_number_of_users_that_survive_kill_are_named(worker, monkeypatch):
+    monkeypatch.setattr(user_pool, "FINALLY_S", 0.01)
 
     def start(user_id):
         while user_id > 20 and not gate.is_set():
@@ -298,7 +298,7 @@ def test_users_that_will_not_die_are_named_up_to_a_number(worker, monkeypatch):
     gate.set()
 
 
-def test_users_that_had_not_started_when_it_stops_never_do(worker):
+def test_users_not_started_when_the_pool_stops_never_start(worker):
     one = worker(stay)
     far_ns = now_ns() + 3600 * 10**9
     one.deal([1, 2, 3], due_ns=far_ns, offsets_ns=[0, 1, 2])
@@ -308,14 +308,14 @@ def test_users_that_had_not_started_when_it_stops_never_do(worker):
     one.deal([6, 7])
     gevent.sleep(0)
     assert one.board.users[4] == one.board.users[6] == UserState.NONE
-    assert len(one.crowd) == 0
+    assert len(one.pool) == 0
 
 
 FAR_NS = 3600 * 10**9
 
 
-def with_a_queue(worker, ids, again):
-    """A crowd that waits for the time of its first block, with another one behind that."""
+def with_queued(worker, ids, again):
+    """A pool that waits for the time of its first block, with another block behind it."""
     one = worker(stay)
     one.deal([100], due_ns=now_ns() + FAR_NS, offsets_ns=[0])
     gevent.sleep(0)
@@ -324,16 +324,16 @@ def with_a_queue(worker, ids, again):
     return one
 
 
-def test_users_that_are_turned_away_wait_no_longer(worker):
-    one = with_a_queue(worker, [1, 2], again=False)
+def test_withdrawn_users_do_not_count_as_waiting(worker):
+    one = with_queued(worker, [1, 2], again=False)
     assert one[cell("waiting")] == 3
     one.stop(0.0)
-    assert one[cell("waiting")] <= 1  # the one whose time is awaited finds out when that comes
+    assert one[cell("waiting")] <= 1  # the user whose time is awaited leaves only at that time
 
 
-def test_users_that_would_have_started_again_are_lost_when_it_stops(worker):
-    # They have been counted as started; so they must be counted as gone, too.
-    one = with_a_queue(worker, [1, 2], again=True)
+def test_users_waiting_to_restart_are_lost_when_the_pool_stops(worker):
+    # They were counted as started, so they must be counted as gone, too.
+    one = with_queued(worker, [1, 2], again=True)
     one.stop(0.0)
     assert [UserState(one.board.users[user_id]) for user_id in (1, 2)] == [UserState.LOST] * 2
 
@@ -341,21 +341,21 @@ def test_users_that_would_have_started_again_are_lost_when_it_stops(worker):
 # The start rate
 
 
-def test_users_start_one_by_one_as_the_throttle_lets_them_through(worker):
+def test_users_start_one_by_one_as_the_throttle_admits_them(worker):
     order = []
     one = worker(order.append)
     one.gate.open = False
     one.deal([3, 1, 2])
     one.wait(lambda: len(one.gate.line) == 3)
     assert one.states() == {UserState.STARTING: 3}
-    one.gate.let_through(2)
+    one.gate.admit(2)
     one.wait_states(FINISHED=2, STARTING=1)
     assert order == [3, 1]
     assert one[cell("waiting")] == 1
     one.wait(lambda: one.started() == 2)
 
 
-def test_nobody_overtakes_those_that_wait_when_the_start_rate_becomes_unlimited(worker):
+def test_an_unlimited_start_rate_does_not_let_users_overtake_waiting_ones(worker):
     order = []
     one = worker(order.append)
     one.gate.open = False
@@ -364,7 +364,7 @@ def test_nobody_overtakes_those_that_wait_when_the_start_rate_becomes_unlimited(
     one.gate.open = True
     one.deal([3])
     one.wait(lambda: len(one.gate.line) == 3)
-    one.gate.let_through(3)
+    one.gate.admit(3)
     one.wait_states(FINISHED=3)
     assert order == [1, 2, 3]
 
@@ -373,10 +373,10 @@ def test_nobody_overtakes_those_that_wait_when_the_start_rate_becomes_unlimited(
 
 
 def removed(one, count, force=False):
-    return gevent.spawn(one.crowd.remove, count, force).get(timeout=DEADLINE_S)
+    return gevent.spawn(one.pool.remove, count, force).get(timeout=DEADLINE_S)
 
 
-def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
+def test_users_with_the_highest_ids_are_removed_whether_started_or_not(worker):
     one = worker(stay)
     one.deal([1, 2, 3])
     one.wait_states(RUNNING=3)
@@ -384,28 +384,28 @@ def test_those_with_the_highest_numbers_are_removed_started_or_not(worker):
     one.deal([4, 5])
     one.wait(lambda: len(one.gate.line) == 2)
     assert removed(one, 3) == Removal(withdrawn=2, asked=1)
-    assert one.crowd.find(3).stop_reason
-    assert not one.crowd.find(2).stop_reason
+    assert one.pool.find(3).stop_reason
+    assert not one.pool.find(2).stop_reason
     assert one.gate.line == [], "who will not start stands in nobody's way"
     one.wait(lambda: one.started() == 5)
     assert one.states() == {UserState.RUNNING: 2, UserState.STOPPING: 1}
     assert one[cell("waiting")] == 0
 
 
-def test_a_user_that_is_asked_to_leave_is_not_asked_again(worker):
+def test_a_user_already_asked_to_stop_is_not_asked_again(worker):
     one = worker(stay)
     one.deal([1, 2, 3])
     one.wait_states(RUNNING=3)
     assert removed(one, 1).asked == 1
     assert removed(one, 1).asked == 1
-    assert [bool(one.crowd.find(n).stop_reason) for n in (1, 2, 3)] == [False, True, True]
-    assert one.crowd.removable == 1
+    assert [bool(one.pool.find(n).stop_reason) for n in (1, 2, 3)] == [False, True, True]
+    assert one.pool.removable == 1
 
 
 def test_a_removed_user_finishes_its_iteration_and_counts_as_removed(worker):
     gate = Event()
     one = worker(lambda user_id: gate.wait())
-    one.crowd.repeat_num, one.crowd.repeat_interval_s = inf, inf
+    one.pool.repeat_num, one.pool.repeat_interval_s = inf, inf
     one.deal([1, 2])
     one.wait_states(RUNNING=2)
     removed(one, 1)
@@ -413,7 +413,7 @@ def test_a_removed_user_finishes_its_iteration_and_counts_as_removed(worker):
     one.wait_states(BETWEEN=1, REMOVED=1)
 
 
-def test_removed_by_force_they_are_gone_at_once_with_their_finally_blocks_run(worker):
+def test_users_removed_by_force_end_at_once_and_run_finally_blocks(worker):
     ended = []
 
     def start(user_id):
@@ -430,8 +430,8 @@ def test_removed_by_force_they_are_gone_at_once_with_their_finally_blocks_run(wo
     assert one.states() == {UserState.RUNNING: 3, UserState.REMOVED: 2}
 
 
-def test_who_does_not_leave_by_force_is_named(worker, monkeypatch):
-    monkeypatch.setattr(crowd_module, "FINALLY_S", 0.01)
+def test_users_that_survive_forced_removal_are_named(worker, monkeypatch):
+    monkeypatch.setattr(user_pool, "FINALLY_S", 0.01)
     gate = Event()
 
     def start(user_id):
@@ -447,7 +447,7 @@ def test_who_does_not_leave_by_force_is_named(worker, monkeypatch):
     one.wait_states(FINISHED=1, REMOVED=1)
 
 
-def test_more_than_there_are_can_be_asked_to_leave(worker):
+def test_removing_more_users_than_exist_removes_all(worker):
     one = worker(stay)
     one.deal([1])
     one.wait_states(RUNNING=1)
@@ -457,17 +457,17 @@ def test_more_than_there_are_can_be_asked_to_leave(worker):
 
 def test_users_may_be_removed_before_they_are_dealt(worker):
     one = worker(stay)
-    removing = gevent.spawn(one.crowd.remove_ids, [2, 3], False)
+    removing = gevent.spawn(one.pool.remove_ids, [2, 3], False)
     assert removing.get(timeout=DEADLINE_S) == Removal(withdrawn=2)
     one.deal([1, 2])
     one.deal([3], again=True)
     one.wait_states(RUNNING=1, REMOVED=1)
     one.wait(lambda: one.started() == 3)
-    one.deal([2])  # it was unwanted once
+    one.deal([2])  # withdrawn only once
     one.wait_states(RUNNING=2, REMOVED=1)
 
 
-def test_users_are_removed_by_their_ids_wherever_they_are(worker):
+def test_users_are_removed_by_id_in_any_state(worker):
     one = worker(stay)
     one.deal(range(1, 7))
     one.wait_states(RUNNING=6)
@@ -475,27 +475,27 @@ def test_users_are_removed_by_their_ids_wherever_they_are(worker):
     one.deal([8, 9])
     one.deal([10], again=True)
     one.wait(lambda: len(one.gate.line) == 3)
-    one.board.users[11] = UserState.STARTING  # on its way here
-    removing = gevent.spawn(one.crowd.remove_range, 5, 8, False)
+    one.board.users[11] = UserState.STARTING  # in transit
+    removing = gevent.spawn(one.pool.remove_range, 5, 8, False)
     assert removing.get(timeout=DEADLINE_S) == Removal(asked=2, withdrawn=1)
-    again = gevent.spawn(one.crowd.remove_range, 5, 200, False)
+    again = gevent.spawn(one.pool.remove_range, 5, 200, False)
     assert again.get(timeout=DEADLINE_S) == Removal(withdrawn=2, not_again=1)
     assert not one.gate.line
     one.deal([11])
     one.wait(lambda: one.started() == 10)
     assert one.states() == {UserState.RUNNING: 4, UserState.REMOVED: 1, UserState.STOPPING: 2}
-    killing = gevent.spawn(one.crowd.remove_range, 1, 2, True)
+    killing = gevent.spawn(one.pool.remove_range, 1, 2, True)
     assert killing.get(timeout=DEADLINE_S) == Removal(killed=2)
 
 
-def test_a_user_that_has_not_begun_is_removed_once(worker):
+def test_a_user_that_has_not_begun_counts_once_when_removed(worker):
     one = worker(stay)
     one.deal([1])
-    one.wait(lambda: len(one.crowd) == 1)
-    assert one.crowd.remove_range(1, 1, False).total == 1
+    one.wait(lambda: len(one.pool) == 1)
+    assert one.pool.remove_range(1, 1, False).total == 1
 
 
-def test_who_lost_its_worker_and_is_removed_does_not_start_again(worker):
+def test_a_removed_user_of_a_lost_worker_does_not_restart(worker):
     one = worker(stay)
     one.gate.open = False
     one.deal([1, 2], again=True)
@@ -504,15 +504,15 @@ def test_who_lost_its_worker_and_is_removed_does_not_start_again(worker):
     assert one.states() == {UserState.RESTARTING: 1, UserState.REMOVED: 1}
 
 
-def test_users_that_have_left_by_themselves_are_not_counted_as_removed(worker):
+def test_finished_users_do_not_count_as_removed(worker):
     one = worker(lambda user_id: None)
     one.deal([1])
     one.wait_states(FINISHED=1)
-    removing = gevent.spawn(one.crowd.remove_ids, [1], False)
+    removing = gevent.spawn(one.pool.remove_ids, [1], False)
     assert removing.get(timeout=DEADLINE_S) == Removal()
 
 
-def test_a_start_rate_whose_throttle_is_stopped_starts_nobody(worker):
+def test_no_user_starts_once_the_start_rate_throttle_is_stopped(worker):
     one = worker(stay)
     one.gate.open = False
     one.deal([1, 2])
@@ -522,31 +522,31 @@ def test_a_start_rate_whose_throttle_is_stopped_starts_nobody(worker):
     assert one.states() == {UserState.STARTING: 1}
 
 
-def test_users_that_are_killed_before_the_loop_comes_to_them_never_begin(worker, monkeypatch):
-    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)  # it turns after each user that begins
+def test_users_killed_before_their_first_loop_turn_never_begin(worker, monkeypatch):
+    monkeypatch.setattr(loop_yield, "HOLD_NS", 0)  # the loop turns after each user that begins
     begun = []
     one = worker(lambda user_id: begun.append(user_id) or stay(user_id))
     one.deal(range(1, 101))
     one.wait(lambda: 3 <= len(begun) < 50)
-    removal = one.crowd.remove(100, force=True)
+    removal = one.pool.remove(100, force=True)
     seen = len(begun)
     assert (removal.killed + removal.withdrawn, removal.stuck) == (100, ())
-    assert len(one.crowd) == one.crowd.queued == 0
+    assert len(one.pool) == one.pool.queued == 0
     assert seen < 100
     gevent.sleep(0)
     assert len(begun) == seen
     one.wait_states(REMOVED=seen)
 
 
-def test_users_are_asked_to_stop_at_once_and_end_while_the_loop_turns(worker, monkeypatch):
+def test_all_users_are_asked_to_stop_at_once_and_end_over_several_loop_turns(worker, monkeypatch):
     monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
     asked = []
-    one = worker(lambda user_id: user.wait_stopping() and asked.append(len(one.crowd)))
+    one = worker(lambda user_id: user.wait_stopping() and asked.append(len(one.pool)))
     one.deal(range(1, 101))
     one.wait_states(RUNNING=100)
-    gone = gevent.spawn(one.crowd.stop, DEADLINE_S)
+    gone = gevent.spawn(one.pool.stop, DEADLINE_S)
     one.wait(lambda: asked)
-    assert not one.crowd.removable  # all have been asked, though most have not ended
+    assert not one.pool.removable  # all have been asked, though most have not ended
     assert gone.get(timeout=2 * DEADLINE_S) == UsersGone(0, 0, [])
     assert asked == list(range(100, 0, -1))
     one.wait_states(FINISHED=100)
