@@ -1,4 +1,4 @@
-"""The dashboard as a browser shows it: a run from its form to its report, on a line that breaks."""
+"""The dashboard in a browser: a run from its form to its report, over an unreliable connection."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ SETTINGS_COME = """() => {
     controls.querySelector(`[data-key=${key}]`).remove();
   amocLive.show({ controls: html });
 }"""
-"""As if what the scenario declares became known only now."""
+"""As if the scenario's settings became known only now."""
 CUT_OFF = """[...document.querySelectorAll("#controls .scroll")]
   .filter((one) => one.scrollWidth > one.clientWidth).map((one) => one.dataset.key)"""
-"""Tables of controls that have to be scrolled."""
+"""Tables of controls that need scrolling."""
 READER, OPERATOR = "a-token-to-read-with", "a-token-to-run-with"
 QUIET = ("Failed to load resource", "net::ERR")
-"""What the console says of a line that is cut on purpose."""
+"""What the console logs when the connection is cut on purpose."""
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
 
 @contextmanager
 def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
-    """A page of the dashboard that has nothing to complain of at the end."""
+    """Open a page of the dashboard; at the end, it must have logged no errors."""
     opened = browser.new_context(**context)  # type: ignore[arg-type]
     page = opened.new_page()
     page.set_default_timeout(DEADLINE_MS)
@@ -104,7 +104,7 @@ def opened(browser: Browser, address: str, **context: object) -> Iterator[Page]:
 
 
 def until(page: Page, condition: str, what: str) -> None:
-    """Wait for a condition; the page's own policy forbids what Playwright would do."""
+    """Wait for a condition; the page's security policy forbids Playwright's own way."""
     give_up = time.monotonic() + DEADLINE_S
     while not _is(page, condition):
         assert time.monotonic() < give_up, f"{what}; the page says {page.inner_text('body')[:3000]}"
@@ -112,7 +112,7 @@ def until(page: Page, condition: str, what: str) -> None:
 
 
 def _begins_at(page: Page, address: str) -> None:
-    """It begins at the section that its address names, though what follows is laid out later."""
+    """Assert that a page opens at the section in its address, though the rest is laid out later."""
     page.goto(address)
     page.locator("html[data-drawn]").wait_for(state="attached")
     section = page.locator(f"#{urlsplit(address).fragment}")
@@ -126,18 +126,18 @@ def _is(page: Page, condition: str) -> bool:
 
     try:
         return bool(page.evaluate(condition))
-    except Error as error:  # it goes to another page just now
+    except Error as error:  # it is navigating to another page
         if "navigation" not in str(error) and "not defined" not in str(error):
             raise
         return False
 
 
 def seconds(page: Page) -> int:
-    """How many seconds the charts show."""
+    """Return how many seconds the charts show."""
     return int(page.evaluate("amocReport.page.data.times.length"))
 
 
-def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon):
+def test_a_run_from_its_form_to_its_report_over_an_unreliable_connection(browser, daemon):
     with (
         CutLine(urlsplit(daemon.url).port or 0) as line,
         opened(browser, f"http://127.0.0.1:{line.port}/", **DESKTOP) as page,
@@ -166,7 +166,7 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         }
         assert (settings["buyers"], settings["pause"]) == ("all", "0.02")
 
-        # A rate is changed; what somebody types stays while the page changes around it.
+        # A rate is changed; half-typed text survives while the page changes around it.
         page.get_by_label("Annotation").fill("half typed")
         page.get_by_label("New rate of looks").fill("5/s")
         page.get_by_label("New value of goods").wait_for()
@@ -185,7 +185,7 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         page.get_by_role("button", name="Add a note").click()
         page.locator("#events", has_text="half typed").wait_for()
 
-        # Settings are changed as they are set at the start, within their limits.
+        # Settings are changed with the same inputs as at the start, within their limits.
         goods = page.get_by_label("New value of goods")
         goods.fill("12")
         page.get_by_role("button", name="Change goods").click()
@@ -201,9 +201,9 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         assert page.get_by_label("New value of mood").input_value() == '"wild"'
         assert page.get_by_label("New value of buyers").count() == 0, "it is read-only"
 
-        # The line is cut for some seconds of the run; then all of them are there.
+        # The connection is cut for some seconds of the run; afterwards all of them are shown.
         line.cut()
-        until(page, "document.getElementById('link').dataset.state === 'lost'", "it is told")
+        until(page, "document.getElementById('link').dataset.state === 'lost'", "the loss is shown")
         there, was = seconds(page), len(daemon.get(f"/runs/{run}/series")["seconds"])
         eventually(
             lambda: daemon.get(f"/runs/{run}/series?after={was + 2}")["seconds"], "the run goes on"
@@ -220,9 +220,11 @@ def test_a_run_from_its_form_to_its_report_on_a_line_that_breaks(browser, daemon
         assert None not in users[: was + 2]
         legend = page.locator("[data-chart=users] .u-legend .u-value").nth(1)
         page.locator("[data-chart=users]").scroll_into_view_if_needed()
-        eventually(lambda: legend.inner_text() == "6", "the maximum is that of all seconds")
+        eventually(lambda: legend.inner_text() == "6", "the maximum covers all seconds")
         words = page.locator("[data-chart=users] table.words tbody tr").first
-        eventually(lambda: words.locator("td").nth(2).inner_text() == "6", "it is told in words")
+        eventually(
+            lambda: words.locator("td").nth(2).inner_text() == "6", "the table says the same"
+        )
 
         # Users come and go, the run pauses, and it ends.
         page.get_by_role("spinbutton", name="Users", exact=True).fill("3")
@@ -327,7 +329,7 @@ def test_zooming_into_a_long_run_shows_its_single_seconds(browser, daemon):
         page.get_by_text("Single seconds are not in this file").wait_for()
 
 
-def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, daemon, tmp_path):
+def test_a_scenario_is_uploaded_and_errors_of_a_start_are_shown(browser, daemon, tmp_path):
     file = tmp_path / "till-2.py"
     file.write_text('"""A till."""\n\n\ndef start(user_id):\n    pass\n')
     with opened(browser, f"{daemon.url}/dashboard/start", **DESKTOP) as page:
@@ -358,7 +360,7 @@ def test_a_scenario_is_uploaded_and_what_is_wrong_with_a_start_is_told(browser, 
 
 
 def axe() -> str:
-    """The source of axe-core."""
+    """Return the source of axe-core."""
     place = os.environ.get("AMOC_NODE_MODULES")
     if not place:
         if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
@@ -370,7 +372,7 @@ def axe() -> str:
 @pytest.mark.parametrize(
     ("scheme", "screen"), [("light", DESKTOP), ("dark", PHONE)], ids=["light", "dark-phone"]
 )
-def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_screen(
+def test_pages_have_no_serious_accessibility_problem_and_fit_the_screen(
     browser, daemon, scheme, screen
 ):
     source = axe()
@@ -413,7 +415,7 @@ def test_no_page_has_a_serious_problem_of_accessibility_or_is_wider_than_the_scr
             daemon.wait_for_end(run)
 
 
-def test_with_the_keyboard_alone_a_run_is_stopped_and_one_that_waits_is_removed(browser, daemon):
+def test_a_run_can_be_stopped_and_a_queued_one_removed_by_keyboard_alone(browser, daemon):
     run = daemon.start("shop", users=2)
     waits = daemon.patch("/execution/start", {"scenario": "shop", "queue": True}, 202)["run"]
     with opened(browser, daemon.url, **DESKTOP) as page:
@@ -425,7 +427,7 @@ def test_with_the_keyboard_alone_a_run_is_stopped_and_one_that_waits_is_removed(
         row = page.locator("table.runs").get_by_text(waits)
         eventually(lambda: row.count() == 0, "it is not listed any more")
     with opened(browser, f"{daemon.url}/dashboard/runs/{run}", **DESKTOP) as page:
-        until(page, "document.querySelector('[data-command=stop]') !== null", "controls are there")
+        until(page, "document.querySelector('[data-command=stop]') !== null", "controls are shown")
         page.locator("[data-command=stop]").focus()
         page.keyboard.press("Enter")
         page.get_by_role("dialog").wait_for()
@@ -440,7 +442,7 @@ def test_with_the_keyboard_alone_a_run_is_stopped_and_one_that_waits_is_removed(
         until(page, "document.getElementById('link').dataset.state === 'over'", "the run is over")
 
 
-def test_who_may_only_read_signs_in_and_sees_no_buttons(browser, tmp_path):
+def test_a_reader_signs_in_and_sees_no_buttons(browser, tmp_path):
     tokens = tmp_path / "tokens"
     tokens.write_text(f"read {READER}\nrun {OPERATOR}\n")
     tokens.chmod(0o600)

@@ -1,4 +1,4 @@
-"""The report as a browser shows it: quiet, complete, readable on any screen and on paper."""
+"""The report in a browser: without errors, complete, readable on any screen and on paper."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def visit(browser, report) -> Iterator[Visit]:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_all_charts_are_drawn_without_a_complaint_or_a_request(browser, report, screen):
+def test_all_charts_are_drawn_without_errors_or_requests(browser, report, screen):
     with Visit(browser, report, **screen) as visit:
         visit.page.evaluate(
             "document.querySelectorAll('details').forEach((one) => one.open = true)"
@@ -74,8 +74,8 @@ def test_all_charts_are_drawn_without_a_complaint_or_a_request(browser, report, 
         assert visit.requests == []
 
 
-def test_the_window_is_drawn_first_then_what_is_scrolled_to_and_all_of_it_on_paper(browser, report):
-    # In a browser that is never idle: in one that is, charts out of sight are drawn meanwhile.
+def test_visible_charts_are_drawn_first_and_all_of_them_for_printing(browser, report):
+    # In a browser that is never idle: an idle one also draws the charts out of sight.
     script = """
         window.requestIdleCallback = () => 0;
         const mark = performance.mark.bind(performance);
@@ -130,7 +130,7 @@ def test_the_page_is_never_wider_than_the_screen(browser, report, screen):
         assert drag.is_visible() is (screen is DESKTOP), "a finger scrolls"
 
 
-def test_hostile_text_is_shown_and_does_nothing(visit):
+def test_hostile_text_is_shown_but_not_executed(visit):
     assert visit.page.locator("img").count() == 0
     assert visit.page.locator("script").count() == 2
     cause = visit.page.locator(".causes summary").first
@@ -141,7 +141,7 @@ def test_hostile_text_is_shown_and_does_nothing(visit):
     assert visit.requests == []
 
 
-def test_a_script_that_got_into_the_page_would_not_run(visit):
+def test_an_injected_script_would_not_run(visit):
     visit.page.evaluate(
         """() => {
             const script = document.createElement("script");
@@ -158,7 +158,7 @@ def test_a_script_that_got_into_the_page_would_not_run(visit):
     assert visit.refused == visit.requests
 
 
-def test_zooming_into_one_chart_zooms_into_all_and_back(visit):
+def test_zooming_in_one_chart_zooms_all_charts_in_and_out(visit):
     visit.draw_all()
     over = visit.page.locator("[data-chart=users] .u-over")
     over.scroll_into_view_if_needed()
@@ -179,13 +179,13 @@ def test_zooming_into_one_chart_zooms_into_all_and_back(visit):
     assert visit.page.evaluate("amocReport.page.state.zoom") is None
 
 
-def test_a_chart_that_is_drawn_later_shows_what_was_zoomed_into(visit):
+def test_a_chart_drawn_later_follows_the_zoom(visit):
     visit.page.evaluate("amocReport.page.setZoom([40, 60], null)")
     visit.draw_all()
     assert visit.scale("rss") == [40, 60]
 
 
-def test_the_cursor_is_in_all_charts_at_once_and_tells_values_and_marks(visit):
+def test_the_cursor_shows_values_and_marks_in_all_charts_at_once(visit):
     visit.draw_all()
     over = visit.page.locator("[data-chart=counters0] .u-over")
     over.scroll_into_view_if_needed()
@@ -211,7 +211,7 @@ def test_service_and_response_time_share_a_scale_that_can_be_linear(visit):
     assert visit.scale("timer00", "y")[0] == 0
 
 
-def test_the_limits_of_amoc_itself_are_in_the_range_and_drawn(visit):
+def test_amocs_own_limits_are_drawn_within_the_range(visit):
     visit.draw_all()
     assert visit.scale("lag", "y")[1] >= Limits().controller_lag_s
     colour = visit.page.evaluate("amocReport.page.state.palette.limit")
@@ -236,7 +236,7 @@ def test_the_limits_of_amoc_itself_are_in_the_range_and_drawn(visit):
 
 
 @pytest.mark.parametrize(("scheme", "ground"), [("light", LIGHT), ("dark", DARK)])
-def test_the_page_follows_the_readers_colours(browser, report, scheme, ground):
+def test_the_page_follows_the_preferred_colour_scheme(browser, report, scheme, ground):
     with Visit(browser, report, color_scheme=scheme, **DESKTOP) as visit:
         colour = "getComputedStyle(document.body).backgroundColor"
         assert visit.page.evaluate(colour) == ground
@@ -282,7 +282,7 @@ def test_text_has_enough_contrast_to_be_read(browser, report, scheme):
         assert visit.page.evaluate(CONTRAST) == []
 
 
-def test_on_paper_everything_is_open_light_and_within_the_sheet(browser, report):
+def test_printed_pages_are_expanded_light_and_fit_the_paper(browser, report):
     with Visit(browser, report, color_scheme="dark", **DESKTOP) as visit:
         visit.page.evaluate(
             """() => addEventListener("beforeprint", () => {
@@ -306,7 +306,7 @@ def test_on_paper_everything_is_open_light_and_within_the_sheet(browser, report)
         assert visit.complaints == []
 
 
-def test_each_chart_says_what_it_shows_to_those_who_do_not_see_it(visit):
+def test_each_chart_is_described_for_screen_readers(visit):
     visit.draw_all()
     for canvas in visit.page.locator("figure[data-chart] canvas").all():
         assert canvas.get_attribute("role") == "img"
@@ -325,14 +325,14 @@ def test_each_chart_says_what_it_shows_to_those_who_do_not_see_it(visit):
     assert bare == 0
 
 
-def test_without_scripts_figures_stand_in_tables(browser, report):
+def test_without_scripts_figures_are_shown_in_tables(browser, report):
     with Visit(browser, report, java_script_enabled=False, **DESKTOP) as visit:
         assert visit.page.locator("[data-chart=users] table.words").is_visible()
         assert not visit.page.locator("[data-chart=users] .plot").is_visible()
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 2])
-def test_a_run_that_was_too_short_for_charts_is_shown_all_the_same(browser, tmp_path, seconds):
+def test_a_run_too_short_for_charts_is_shown_without_errors(browser, tmp_path, seconds):
     runs.leave(tmp_path / "run", runs.points(seconds), runs.journal(seconds))
     write(load(RunDirectory(tmp_path / "run")), tmp_path / "report.html")
     with Visit(browser, tmp_path / "report.html", **DESKTOP) as visit:

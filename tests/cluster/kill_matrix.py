@@ -1,16 +1,16 @@
-"""Whatever is hurt, in whatever way: nothing is left, nobody runs twice, no reported count is lost.
+"""Kill matrix: whatever fails, nothing is left over, no user runs twice, no reported count is lost.
 
     python -m tests.cluster.kill_matrix [--rounds 10] [--only node/kill,host/cut] [--at-once 2]
 
-Each cell is a run over ssh on three small hosts, one of whose processes, or cable, or all of it is
-hurt while users run: killed, frozen for 10 s, cut off for 10 s, or switched off; or its cable gets
-worse, and delays, loses or reorders frames. Where AMOC_RAY names a Python that has Ray, there are
-cells of runs on a Ray cluster as well. Prints a line for
-each cell of each round; the exit code is 1 unless all was as it has to be. Needs root.
+Each cell is a run over ssh on three small hosts. While users run, one host, one of its processes
+or its cable is hurt: killed, frozen for 10 s, cut off for 10 s, or switched off; or the cable
+starts to delay, lose or reorder frames. If AMOC_RAY names a Python that has Ray, there are cells of
+runs on a Ray cluster as well. Prints a line for each cell of each round; the exit code is 1 unless
+all cells pass. Needs root.
 
-Where that was not so, and processes of the run have waited for a core for longer than its limits
-leave, the cell is *starved*: it says nothing of what it tests, so it is run again by itself, twice
-at the most. As many run side by side as this machine has cores that are idle when it begins.
+If a cell fails and processes of its run have waited for a core for longer than the run's timeouts
+allow, the cell is *starved*: it proves nothing, so it is run again alone, at most twice. As many
+cells run in parallel as this machine has idle cores at the start.
 """
 
 from __future__ import annotations
@@ -41,51 +41,51 @@ from tests.cluster.starvation import Starvation, Watch
 
 USERS = 6
 AGAIN = 2
-"""How often a cell is run again whose host was too busy."""
+"""How often a starved cell is run again."""
 NO_CRITERIA = "no criteria"
-"""The verdict of a run that has come to its end and has no thresholds."""
+"""The verdict of a run that has ended and has no thresholds."""
 HURT_S = 10.0
 REPORTED_S = 2.5
-"""What was counted so long before the end of a node was in a report: one comes each second."""
+"""Counts this long before a node's end have been reported: reports are sent each second."""
 _BOOT_CLOCK = 7
-"""The clock of the scenario's log, which all hosts here share."""
+"""The clock of the scenario's log, shared by all hosts here."""
 PROCESSES = {
     "node": r"amoc: node\s*$",
     "supervisor": "amoc: supervisor",
     "worker": "amoc: worker",
     "keeper": "amoc: node keeper",
 }
-"""On the host that is hurt."""
+"""Processes on the host that is hurt."""
 OF_RAY = {"actor": "ray::AmocNode", "raylet": r"\S*/raylet "}
-"""There, in runs on a Ray cluster."""
+"""Processes there in runs on a Ray cluster."""
 CABLES = {
     "delay": {"delay_ms": 150.0},
     "loss": {"delay_ms": 5.0, "loss": 0.05},
     "reorder": {"delay_ms": 5.0, "jitter_ms": 30.0},
 }
-"""What a cable does from then on (`Network.worsen`)."""
+"""How a cable behaves from then on (`Network.worsen`)."""
 SHOWN_BY = {"delay": "carried", "loss": "lost", "reorder": "overtaken"}
-"""Which of its frames show that."""
+"""The count of frames that proves it."""
 VICTIMS = (*PROCESSES, "launcher", "controller")
 CELLS = (
     *(f"{victim}/{how}" for victim in VICTIMS for how in ("kill", "freeze")),
     *(f"{host}/{how}" for host in ("host", "head") for how in ("cut", "off", *CABLES)),
 )
-"""A cable, and the power, is of a host; the controller's is the head."""
+"""Cable and power belong to a host; the controller's host is the head."""
 RAY_CELLS = tuple(f"{victim}/{how}" for victim in OF_RAY for how in ("kill", "freeze"))
 
 
 class Expected(NamedTuple):
-    """What has to come of a cell."""
+    """The expected outcome of a cell."""
 
     survives: bool
-    """The run goes on to its end."""
+    """Whether the run continues to its end."""
     loses_node: bool
-    """What was counted on the host since its last report may be lost."""
+    """Whether counts on the host since its last report may be lost."""
 
 
 def expected(cell: str) -> Expected:
-    """What has to come of a cell."""
+    """Return the expected outcome of a cell."""
     victim, _, how = cell.partition("/")
     if how in CABLES:
         return Expected(survives=True, loses_node=False)
@@ -94,10 +94,10 @@ def expected(cell: str) -> Expected:
 
 
 class Cell:
-    """A run, and what is hurt of it.
+    """A run, and the part of it that is hurt.
 
     Attributes:
-        pids: The first processes of its hosts, and that of its run.
+        pids: The first process of each of its hosts, and that of its run.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class Cell:
         self.pids = [host.pid for host in network.hosts]
 
     def problems(self) -> list[str]:
-        """Have it happen; what was not as it has to be."""
+        """Run the cell; return its problems."""
         turns = 40 if self.how == "kill" else 100
         with self._running(turns) as run:
             self.pids.append(run.process.pid)
@@ -137,7 +137,7 @@ class Cell:
         return over_ssh(self._network, self._directory, turns, *users)
 
     def _hurt(self, run: Run) -> Callable[[], object]:
-        """Hurt it; what makes good again what can be."""
+        """Hurt the victim; return a function that undoes it where possible."""
         hurt = self.head if self.victim in ("head", "controller", "launcher") else self.host
         if how := CABLES.get(self.how):
             self._cable = self._network.worsen(hurt, **how)
@@ -156,7 +156,7 @@ class Cell:
         os.kill(pid, signal.SIGSTOP)
 
         def thaw() -> None:
-            # nsenter stops itself when what it has started is stopped.
+            # nsenter stops itself when its child is stopped.
             for one in (pid, run.process.pid):
                 with suppress(ProcessLookupError):
                     os.kill(one, signal.SIGCONT)
@@ -172,7 +172,7 @@ class Cell:
         return hurt.pid_of({**PROCESSES, **OF_RAY}[self.victim])
 
     def _left(self, run: Run) -> list[str]:
-        """What of the run is still there on any host; at once where its controller ended it."""
+        """Return what is left of the run on any host at the deadline."""
         there = [host for host in (run.head, *run.nodes) if Path(f"/proc/{host.pid}").exists()]
 
         def left() -> list[str]:
@@ -185,7 +185,7 @@ class Cell:
         return []
 
     def _of_cable(self) -> list[str]:
-        """Nothing, or that the cable was not as bad as it has to be."""
+        """Return a problem if the cable was not as bad as intended."""
         frames = self._cable() if self._cable else {}
         as_bad = not frames or (frames[SHOWN_BY[self.how]] and not frames["overflowed"])
         return [] if as_bad else [f"the cable was another one: {frames}"]
@@ -206,7 +206,7 @@ class Cell:
         return [*found, *([] if verdict == NO_CRITERIA else [f"the verdict is {verdict}"])]
 
     def _counts(self, run: Run, place: int) -> list[str]:
-        """Hold what was counted against what users have noted in a file."""
+        """Compare the counts with the users' log."""
         directory = run.directory / "run"
         if not directory.exists():
             return ["the run has left nothing"]
@@ -230,10 +230,10 @@ class Cell:
 
 
 class Result(NamedTuple):
-    """What has come of a cell.
+    """The result of a cell.
 
     Attributes:
-        problems: What was not as it has to be.
+        problems: What was not as expected.
         starvation: How busy its host was.
     """
 
@@ -280,14 +280,14 @@ def one(name: str) -> Result:
 
 
 def idle_cores() -> int:
-    """How many cells may run side by side."""
+    """Return how many cells may run in parallel."""
     return max(1, int(len(os.sched_getaffinity(0)) - os.getloadavg()[0]))
 
 
 def of_round(
     names: list[str], at_once: int, run: Callable[[str], Result] = one
 ) -> Iterator[tuple[str, Result]]:
-    """Run these cells, and those again that were starved; each with what has come of it."""
+    """Run these cells, and starved ones again; yield each with its result."""
     starved = []
     with ThreadPoolExecutor(at_once) as pool:
         for name, result in zip(names, pool.map(run, names), strict=True):
@@ -303,7 +303,7 @@ def of_round(
 
 
 def main() -> int:
-    """Run all cells so many times."""
+    """Run all cells for the given number of rounds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=1)
     known = (*CELLS, *RAY_CELLS)

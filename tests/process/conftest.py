@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Callable[[str], Path]:
-    """Writes a scenario file; its text may speak of HERE, the test's own directory."""
+    """Write a scenario file; in its text, HERE stands for the test's directory."""
 
     def write(text: str, name: str = "trial.py") -> Path:
         file = tmp_path / name

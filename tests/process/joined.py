@@ -1,4 +1,4 @@
-"""Runs whose nodes have joined as those on other hosts do, by keepers that are all on loopback."""
+"""Runs whose nodes join as on other hosts, by keepers that are all on loopback."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SECRET = "a secret of the run that is long enough"
 
 
 def free_ports() -> int:
-    """The first of `PORTS` in a row that nobody listens at."""
+    """Return the first of `PORTS` consecutive free ports."""
     while True:
-        # Of those that no connection is given by the system, before the run has bound all of them.
+        # Below the ephemeral ports, so that no connection takes one before the run binds them all.
         port = random.randrange(10_000, 32_000)
         with ExitStack() as stack, suppress(OSError):
             for one in range(port, port + PORTS):
@@ -30,11 +30,11 @@ def free_ports() -> int:
 
 
 class Joined:
-    """A run, and the keepers that have come to it.
+    """A run, and the keepers that join it.
 
     Attributes:
         run: The ``amoc run``.
-        keepers: Those that were started here.
+        keepers: The keepers started here.
     """
 
     def __init__(self, run: Run, port: int, secret: Path, cache: Path) -> None:
@@ -45,7 +45,7 @@ class Joined:
         self._cache = cache
 
     def keeper(self, name: str) -> subprocess.Popen[bytes]:
-        """Start a host that calls itself `name`."""
+        """Start the keeper of a host named `name`."""
         command = [sys.executable, "-m", "amoc", "node", "--name", name]
         where = ["--controller", f"tcp://127.0.0.1:{self._port}", "--secret-file"]
         env = {**os.environ, "XDG_CACHE_HOME": str(self._cache)}
@@ -71,7 +71,7 @@ class Joined:
 def joined(
     scenario: str | Path, count: int, *arguments: str, directory: Path, nodes: int | None = None
 ) -> Iterator[Joined]:
-    """``amoc run --cluster join`` on `count` nodes of one worker each, `nodes` of them wanted."""
+    """Run ``amoc run --cluster join --nodes`` `nodes`, with `count` nodes of one worker each."""
     port, secret = free_ports(), directory / "secret"
     secret.touch(0o600)
     secret.write_text(SECRET)

@@ -1,4 +1,4 @@
-"""Runs amoc as an operator would, in processes of its own, and looks at the tree they form."""
+"""Runs amoc as an operator would, in separate processes, and inspects their tree."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DEADLINE_S = 120.0
 
 
 def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """What `condition` returns as soon as it is true; fails the test when it never is."""
+    """Wait until `condition` returns a true value, and return it; fail the test at the deadline."""
     begun = time.monotonic()
     while True:
         result = condition()
@@ -35,11 +35,11 @@ def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
         waited_s = time.monotonic() - begun
         if waited_s > deadline_s:
             pytest.fail(f"not within {deadline_s:g} s: {what}")
-        time.sleep(min(0.05, 0.01 + waited_s / 20))  # looks take CPU from what is waited for
+        time.sleep(min(0.05, 0.01 + waited_s / 20))  # polling takes CPU from the process under test
 
 
 def parents() -> dict[int, int]:
-    """The parent of each process that is not a zombie."""
+    """Return the parent of each process that is not a zombie."""
     found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and (fields := _state(int(entry.name))):
@@ -48,7 +48,7 @@ def parents() -> dict[int, int]:
 
 
 def title(pid: int) -> str:
-    """How the process calls itself."""
+    """Return the title of a process; empty when it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].decode()
     except OSError:
@@ -56,17 +56,17 @@ def title(pid: int) -> str:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those of `pids` that still run."""
+    """Return those of `pids` that still run."""
     return {pid for pid in pids if _state(pid)}
 
 
 def parent(pid: int) -> int:
-    """The parent of a process; 0 if that has ended."""
+    """Return the parent of a process; 0 if the process has ended."""
     return int(fields[1]) if (fields := _state(pid)) else 0
 
 
 def _state(pid: int) -> list[str]:
-    """What the kernel says of a process behind its name; nothing where it has ended."""
+    """Return the fields of /proc/PID/stat after the name; none if the process has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
@@ -75,10 +75,10 @@ def _state(pid: int) -> list[str]:
 
 
 def below(pid: int) -> set[int]:
-    """A process and those below it that run, without a look at all others there are."""
+    """Return a process and its descendants that run, without reading all of /proc."""
     found = alive({pid})
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):  # it has ended meanwhile
+        with suppress(OSError):  # it has just ended
             for child in task.read_text().split():
                 found |= below(int(child))
     return found
@@ -89,9 +89,9 @@ class Run:
 
     Attributes:
         pid: The controller's process id.
-        json: Where the summary will be.
-        directory: The run's own directory.
-        temporary: Where it has its sockets; their paths must be short.
+        json: Path of the summary.
+        directory: The run directory.
+        temporary: Directory of its sockets; their paths must be short.
     """
 
     def __init__(
@@ -109,7 +109,7 @@ class Run:
         self._process = self._started(
             [*("run", *arguments, "--json", str(self.json)), *("--run-dir", str(self.directory))],
             {**os.environ, "TMPDIR": str(self.temporary), **env},
-            # What Python reads when it starts has to be there by then.
+            # Python reads these variables only at its start, so it must be started with them.
             "" if before is None and any(name.startswith("PYTHON") for name in env) else before,
         )
         self.pid = self._process.pid
@@ -132,27 +132,27 @@ class Run:
 
     @property
     def has_sockets(self) -> bool:
-        """Whether it has a directory of sockets."""
+        """Whether its socket directory exists."""
         return any(self.temporary.glob("amoc-*"))
 
     @property
     def output(self) -> str:
-        """All that was printed so far."""
+        """Everything printed so far."""
         return self._output.read_text()
 
     @property
     def ended(self) -> bool:
-        """Whether it is over."""
+        """Whether the controller has ended."""
         return self._process.poll() is not None
 
     def tree(self) -> dict[int, str]:
-        """The processes below the controller and itself, with their titles."""
+        """Return the controller and its descendants, with their titles."""
         return {pid: title(pid) for pid in below(self.pid)}
 
     def find(self, role: str) -> list[int]:
-        """The processes of the tree whose title begins with ``amoc: role``.
+        """Return the processes of the tree whose title begins with ``amoc: role``.
 
-        One that was forked right now still has that of its parent, and is none of them.
+        A process that was just forked still has its parent's title, and is left out.
         """
         titles = self.tree()
         return sorted(
@@ -162,7 +162,7 @@ class Run:
         )
 
     def wait_for(self, role: str, count: int = 1) -> list[int]:
-        """The processes with that role, once there are `count` of them."""
+        """Wait until there are `count` processes with a role, and return them."""
 
         def there() -> list[int]:
             if self.ended:
@@ -173,7 +173,7 @@ class Run:
         return eventually(there, f"{count} × {role}:\n{self.output}")
 
     def look(self, command: str) -> Any:
-        """What the run answers to a command that only reads, without a process for each look."""
+        """Send the run a command that only reads, without starting a process; return its answer."""
         return client.request(self.directory / "control", command, {})
 
     def wait_for_output(self, text: str) -> None:
@@ -194,14 +194,14 @@ class Run:
         os.kill(pid, signum)
 
     def end(self, deadline_s: float = DEADLINE_S) -> int:
-        """The exit status, once it has ended by itself."""
+        """Wait for the run to end, and return its exit status."""
         try:
             return self._process.wait(deadline_s)
         except subprocess.TimeoutExpired:
             pytest.fail(f"amoc still runs after {deadline_s:g} s:\n{self.output}")
 
     def summary(self) -> Any:
-        """The JSON summary."""
+        """Return the JSON summary."""
         return json.loads(self.json.read_text())
 
     def clean_up(self) -> None:
@@ -226,17 +226,17 @@ def running(
     before: str | None = None,
     **env: str,
 ) -> Iterator[Run]:
-    """``amoc run`` with `arguments`; nothing of it outlives the block.
+    """Run ``amoc run`` with `arguments`; none of its processes outlives the block.
 
     Args:
         scenario: A file or a module.
         arguments: Options of the command.
-        directory: Of the test, for what is printed and the summary.
-        run_directory: The run's own; None means ``run`` in `directory`.
-        may_be_limited: Whether it is as good when this machine, which has other things to do, is
-            too slow for it.
-        before: Code that its processes, which are forks of one, have executed before all else.
-            None means that they are forks of `preloaded`'s; all others start as people start amoc.
+        directory: The test's directory, for the output and the summary.
+        run_directory: The run directory; None means ``run`` in `directory`.
+        may_be_limited: Whether the test also passes if this machine, which may be busy, is too slow
+            for the run.
+        before: Code that the first process executes before anything else; its forks inherit the
+            effect. None means a fork of `preloaded`'s process; otherwise amoc starts from scratch.
         env: Environment variables.
     """
     options = ["--limited-ok"] if may_be_limited else []
@@ -254,10 +254,10 @@ def running(
 
 
 def also_over_nodes(*on_one: str) -> pytest.MarkDecorator:
-    """Have a test run with the options ``spread``: those of one node, and of three.
+    """Run a test twice, with ``spread`` being the options of one node, then of three nodes.
 
     Args:
-        on_one: Of one node.
+        on_one: The options of one node.
     """
     on_three = ("--cluster", "local:3", "--workers", "1")
     there = [on_one, pytest.param(on_three, marks=pytest.mark.once)]
@@ -265,5 +265,5 @@ def also_over_nodes(*on_one: str) -> pytest.MarkDecorator:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a file that users append to; none when it is not there yet."""
+    """Return the complete lines of a file that users append to; none if it does not exist yet."""
     return re.findall(r"(.*)\n", path.read_text()) if path.exists() else []

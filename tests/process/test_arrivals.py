@@ -1,4 +1,4 @@
-"""An arrival rate: iterations begin on time, and what cannot begin is dropped and counted."""
+"""An arrival rate: iterations start on time, and those that cannot start are counted as dropped."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ NOTING = """
 
 
 class Target(socketserver.ThreadingTCPServer):
-    """Answers each connection with a byte, unless it stalls."""
+    """A server that answers each connection with a byte, unless it stalls."""
 
     allow_reuse_address = daemon_threads = True
     block_on_close = False
@@ -84,7 +84,7 @@ def amoc(run: Run, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def told(run: Run) -> tuple[int, int]:
-    """Iterations that have begun, and those that were dropped, as a run tells while it goes on."""
+    """Return the iterations started and dropped, as reported while the run goes on."""
     found = re.search(r"arrivals: ([\d,]+), ([\d,]+) dropped", run.look("status")["summary"])
     assert found is not None
     arrivals, dropped = (int(one.replace(",", "")) for one in found.groups())
@@ -92,17 +92,17 @@ def told(run: Run) -> tuple[int, int]:
 
 
 def elapsed_s(run: Run) -> float:
-    """How far the run is."""
+    """Return the time since the run's start."""
     return float(run.look("status")["elapsed_s"])
 
 
 def counted(run: Run) -> tuple[int, int]:
-    """Iterations that began, and those that were dropped."""
+    """Return the iterations started and dropped, from the summary."""
     counters = run.summary()["counters"]
     return counters["arrivals"], counters.get("dropped", 0)
 
 
-def test_a_target_that_stalls_does_not_lower_the_arrivals(scenario, tmp_path):
+def test_a_stalled_target_does_not_lower_the_arrival_rate(scenario, tmp_path):
     with target() as server:
         file = scenario(ASKING.replace("PORT", str(server.port)))
         arguments = ("--arrival-rate", "100/s", "--duration", "5s", "--workers", "2")
@@ -110,7 +110,7 @@ def test_a_target_that_stalls_does_not_lower_the_arrivals(scenario, tmp_path):
             eventually(lambda: server.came > 50, "users come")
             server.goes_on.clear()
             before = server.came
-            # None of them was answered: so many more users wait at the same time.
+            # None of them is answered, so that many more users wait at the same time.
             eventually(lambda: server.came >= before + 100, "they come although it stalls")
             server.goes_on.set()
             assert run.end() == 0, run.output
@@ -124,7 +124,7 @@ def test_a_target_that_stalls_does_not_lower_the_arrivals(scenario, tmp_path):
     assert response["count"] == service["count"] == arrivals, "no turn is made up"
 
 
-def test_what_no_user_is_free_for_is_dropped_and_fails_a_threshold(scenario, tmp_path):
+def test_iterations_without_a_free_user_are_dropped_and_fail_a_threshold(scenario, tmp_path):
     with target() as server:
         file = scenario(ASKING.replace("PORT", str(server.port)))
         arguments = ("--arrival-rate", "100/s", "--max-users", "7", "--expect", "dropped < 1%")
@@ -147,7 +147,7 @@ def test_what_no_user_is_free_for_is_dropped_and_fails_a_threshold(scenario, tmp
     assert summary["thresholds"][0]["value"] == pytest.approx(dropped / 300, abs=1e-6)
 
 
-def test_none_is_lost_when_a_worker_is_killed(scenario, tmp_path):
+def test_no_arrival_is_lost_when_a_worker_is_killed(scenario, tmp_path):
     rates = "0s:200/s,3s:200/s,0s:0/s,1h:0/s"
     with running(
         scenario(NOTING), "--arrival-rate", rates, "--workers", "2", directory=tmp_path
@@ -161,7 +161,7 @@ def test_none_is_lost_when_a_worker_is_killed(scenario, tmp_path):
         eventually(lambda: {pid for _, pid in begun()} >= set(workers), "both workers begin some")
         run.kill(workers[0])
         (third,) = eventually(lambda: set(run.find("worker")) - set(workers), "a replacement")
-        # What it took along is counted while the run goes on, and not only at its end.
+        # The killed worker's slots are counted during the run, not only at its end.
         eventually(lambda: sum(told(run)) == 600, "each slot is counted")
         changed = amoc(run, "throttle", "arrival_rate", "0s:100/s,2s:100/s,0s:0/s,1h:0/s")
         assert changed.returncode == 0
@@ -183,7 +183,7 @@ def test_none_is_lost_when_a_worker_is_killed(scenario, tmp_path):
     assert all(not {workers[0], workers[1]} <= pids for pids in owners.values())
 
 
-def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tmp_path):
+def test_an_arrival_rate_can_be_changed_and_paused_but_users_not_added(scenario, tmp_path):
     arguments = ("--arrival-rate", "100/s", "--max-users", "50", "--comment", "open")
     with running(scenario(NOTING), *arguments, directory=tmp_path) as run:
         eventually(lambda: len(lines(tmp_path / "begun")) > 20, "iterations begin")
@@ -212,8 +212,8 @@ def test_the_rate_is_changed_and_paused_while_users_cannot_be_added(scenario, tm
         assert amoc(run, "stop").returncode == 0
         assert run.end() == 0, run.output
         arrivals, dropped = counted(run)
-    assert last == (arrivals, dropped), "what a pause has dropped was told while the run went on"
+    assert last == (arrivals, dropped), "iterations dropped by a pause were reported during the run"
     assert arrivals == len(lines(tmp_path / "begun"))
     again = preloaded.amoc("replay", str(run.directory), "--plan", cwd=ROOT)
     assert "iterations start at 100/s, on at most 50 users" in again.stdout
-    assert "400/s" in again.stdout, "the command is given again, too"
+    assert "400/s" in again.stdout, "the command is repeated, too"

@@ -1,4 +1,4 @@
-"""What code of a scenario raises is a crash or a refusal, in every place and whatever it is."""
+"""Any exception raised anywhere in a scenario's code counts as a crash or a refusal."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ PLACES = """
 
 
 @kinds
-def test_what_is_raised_anywhere_is_counted_by_cause_and_no_worker_dies(
+def test_exceptions_anywhere_are_counted_by_cause_and_no_worker_dies(
     kind: str, scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(PLACES.replace("KIND", kind))
@@ -105,7 +105,7 @@ def test_what_is_raised_anywhere_is_counted_by_cause_and_no_worker_dies(
     causes = " ".join(one["cause"] for one in summary["crashes"])
     places = ["in_start", "in_throttle_run", "in_match", "in_action", "in_callback", "in_greenlet"]
     if kind in ("greenlet.GreenletExit()", "user.UserStopped()"):
-        places.remove("in_greenlet")  # that is how a greenlet of gevent's ends
+        places.remove("in_greenlet")  # this is how gevent ends a greenlet
     assert [place for place in places if f" in {place})" not in causes] == [], summary["crashes"]
     assert "trial.in_subscriber, a subscriber of user.added, raised" in output
 
@@ -131,7 +131,7 @@ BOTH_ENDS = """
 @pytest.mark.parametrize(
     ("in_init", "code"), [(True, ExitCode.INIT_FAILED), (False, ExitCode.TERMINATE_FAILED)]
 )
-def test_what_init_and_terminate_raise_is_their_failure(
+def test_any_exception_in_init_or_terminate_fails_the_run(
     kind: str, in_init: bool, code: int, scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(BOTH_ENDS.replace("IN_INIT", str(in_init)).replace("KIND", kind))
@@ -157,7 +157,7 @@ DEADLY = """
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_change_that_kills_worker_after_worker_is_taken_back(
+def test_a_change_that_kills_workers_is_rolled_back(
     workers: int, scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(DEADLY)
@@ -199,7 +199,7 @@ SPAWNING = """
 """
 
 
-def test_what_outlives_its_user_is_counted_and_said(
+def test_greenlets_that_outlive_their_user_are_counted_and_reported(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(SPAWNING)

@@ -1,6 +1,6 @@
-"""A run's directory that was damaged never says ok, and everything that reads it says why.
+"""A damaged run directory never counts as ok, and every command that reads it says why.
 
-One real run is made; each test alters a copy of what it has left.
+One real run is made; each test alters a copy of its directory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ MADE = ("report.html", "junit.xml", "logs/controller.jsonl")
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> Path:
-    """The directory of a run that ended with all that it leaves."""
+    """The complete directory of a run that has ended."""
     directory = tmp_path_factory.mktemp("whole")
     scenario = directory / "trial.py"
     scenario.write_text(textwrap.dedent(SCENARIO))
@@ -57,7 +57,7 @@ def copy(whole, tmp_path) -> Path:
 
 
 def amoc(*arguments: str | Path) -> tuple[int, str, str]:
-    """The exit code, what is printed, and what is said beside it."""
+    """Run a command; return its exit code, stdout and stderr."""
     done = CliRunner().invoke(
         cli, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False
     )
@@ -65,7 +65,7 @@ def amoc(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def verdicts(run: Path) -> dict[str, Any]:
-    """What each command that reads a run says of it: exit code and run part of the summary."""
+    """Read a run with each command; return the exit codes, messages and the summary's run part."""
     page = run.parent / "page.html"
     code, printed, said = amoc("export", run, "--json")
     told = json.loads(printed)["summary"]["run"]
@@ -134,7 +134,7 @@ ALTERATIONS: dict[str, Alter] = {
 
 
 def split(data: bytes) -> list[bytes]:
-    """The lines of a file, or its records."""
+    """Split a file into its lines or its records."""
     if data.startswith(MARK):
         return [MARK + one for one in data.split(MARK)[1:]]
     return data.splitlines(keepends=True)
@@ -152,14 +152,14 @@ def leave(file: Path, data: bytes | None) -> None:
 
 
 def says_the_same(data: bytes, other: bytes) -> bool:
-    """Whether both are the same JSON object."""
+    """Return whether both are the same JSON object."""
     try:
         return bool(json.loads(data) == json.loads(other))
     except ValueError:
         return False
 
 
-def test_a_whole_run_is_complete(copy):
+def test_an_undamaged_run_is_complete(copy):
     found = verdicts(copy)
     assert (found["verdict"], found["exit_code"], found["reasons"]) == ("no criteria", 0, [])
     assert (found["codes"], found["said"]) == ({0}, "")
@@ -167,12 +167,12 @@ def test_a_whole_run_is_complete(copy):
 
 @pytest.mark.parametrize("name", SOURCES)
 @pytest.mark.parametrize("how", ["remove", *ALTERATIONS])
-def test_no_altered_file_leaves_a_run_ok(copy, name, how):
+def test_a_run_with_an_altered_file_is_incomplete(copy, name, how):
     file = copy / name
     data = file.read_bytes()
     versions: list[bytes | None] = [None]
     if how != "remove":
-        # A line that is doubled may repeat a key with the same value.
+        # A duplicated line may only repeat a key with the same value.
         every = (altered(how, data, seed) for seed in range(100))
         versions = list(islice((one for one in every if not says_the_same(one, data)), 5))
     assert versions
@@ -190,7 +190,7 @@ def test_no_altered_file_leaves_a_run_ok(copy, name, how):
     assert "incomplete" in seen["page"]
 
 
-def test_a_summary_that_has_lost_its_checksum_is_not_trusted(copy):
+def test_a_summary_without_its_checksum_is_not_trusted(copy):
     file = copy / "summary.json"
     altered_summary = json.loads(file.read_bytes())
     del altered_summary["checksum"]
@@ -201,7 +201,7 @@ def test_a_summary_that_has_lost_its_checksum_is_not_trusted(copy):
     assert "summary.json is damaged, so it was rebuilt" in found["said"]
 
 
-def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
+def test_a_run_stays_incomplete_after_its_summary_was_rebuilt(copy):
     (copy / "summary.json").unlink()
     series = copy / "series.amoc"
     series.write_bytes(b"".join(split(series.read_bytes())[:3]))
@@ -216,7 +216,7 @@ def test_a_run_stays_incomplete_when_its_summary_was_rebuilt(copy):
     assert "without that, the verdict would be: no criteria" in run["reasons"]
 
 
-def test_everything_that_is_missing_is_named(copy):
+def test_all_missing_files_are_named(copy):
     for name in ("summary.json", "series.amoc"):
         (copy / name).unlink()
     found = verdicts(copy)
@@ -226,7 +226,7 @@ def test_everything_that_is_missing_is_named(copy):
 
 @pytest.mark.parametrize("name", MADE)
 @pytest.mark.parametrize("how", ["remove", "empty", "cut in half", "garble"])
-def test_what_is_made_of_a_run_is_made_again(copy, name, how):
+def test_damaged_derived_files_are_made_again(copy, name, how):
     file = copy / name
     leave(file, None if how == "remove" else altered(how, file.read_bytes(), 0))
     found = verdicts(copy)
@@ -237,8 +237,8 @@ def test_what_is_made_of_a_run_is_made_again(copy, name, how):
 
 
 @pytest.mark.parametrize("verdict", ["killed", "running"])
-def test_a_run_can_be_read_at_each_moment_of_its_life(copy, verdict):
-    """Whatever it has written by then; a setting named like a secret is hidden, and there."""
+def test_a_run_can_be_read_at_any_moment(copy, verdict):
+    """Whatever it has written by then; the value of a secret-like setting is hidden."""
     lines = {name: split((copy / name).read_bytes()) for name in SOURCES[:2]}
     (copy / "summary.json").unlink()
     with contextlib.ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""A disk that is full and a run directory that is deleted end no run, and no verdict hides them."""
+"""A full disk or a deleted run directory does not end a run, but makes it incomplete."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ AT_ONCE = ("--users", "3", "--duration", "1h", "--set", "interarrival=0")
 
 @pytest.fixture
 def tiny(tmp_path) -> Iterator[Path]:
-    """A file system of a megabyte."""
+    """A file system of one megabyte."""
     path = tmp_path / "tiny"
     path.mkdir()
     done = subprocess.run(
@@ -42,7 +42,7 @@ def tiny(tmp_path) -> Iterator[Path]:
 
 
 def fill(directory: Path) -> Path:
-    """A file that takes all the room that is left."""
+    """Write a file that takes all the remaining space."""
     filler = directory / "filler"
     with filler.open("wb", buffering=0) as file, contextlib.suppress(OSError):
         while True:
@@ -64,7 +64,7 @@ def report(run: Run) -> subprocess.CompletedProcess[str]:
     return amoc("report", str(run.directory), cwd=ROOT)
 
 
-def test_a_run_whose_directory_is_deleted_goes_on_and_is_incomplete(scenario, tmp_path):
+def test_a_run_whose_directory_is_deleted_continues_and_is_incomplete(scenario, tmp_path):
     with running(scenario(COUNTING), *AT_ONCE, directory=tmp_path) as run:
         eventually(lambda: seconds(run) >= 2, "some seconds are written")
         shutil.rmtree(run.directory)
@@ -80,7 +80,7 @@ def test_a_run_whose_directory_is_deleted_goes_on_and_is_incomplete(scenario, tm
     assert "Traceback" not in run.output
 
 
-def test_a_full_disk_ends_no_run_and_makes_it_incomplete(scenario, tmp_path, tiny):
+def test_a_full_disk_does_not_end_a_run_but_makes_it_incomplete(scenario, tmp_path, tiny):
     with running(
         scenario(COUNTING), *AT_ONCE, directory=tmp_path, run_directory=tiny / "run"
     ) as run:
@@ -96,7 +96,7 @@ def test_a_full_disk_ends_no_run_and_makes_it_incomplete(scenario, tmp_path, tin
     assert "Traceback" not in run.output
 
 
-def test_seconds_that_a_full_disk_has_cost_are_missed_later_too(scenario, tmp_path, tiny):
+def test_seconds_lost_to_a_full_disk_leave_the_run_incomplete(scenario, tmp_path, tiny):
     with running(
         scenario(COUNTING), *AT_ONCE, directory=tmp_path, run_directory=tiny / "run"
     ) as run:

@@ -1,8 +1,8 @@
-"""Each shell block of the documentation is run, or says in its mark why it is not.
+"""Each shell block of the documentation is run, or its mark says why not.
 
-`<!-- runs -->` above a block has it run here, in a directory with amoc's scenarios and those of its
-page. In `<!-- runs: 5m -> 1s; given COMMAND; while COMMAND -->` the first part is what is put in
-the place of what; `given` is a command that was run before, `while` one that is running meanwhile.
+`<!-- runs -->` above a block makes it run here, with amoc's scenarios and those of its page.
+In `<!-- runs: 5m -> 1s; given COMMAND; while COMMAND -->` the first part is a replacement in
+the block's text; `given` is a command to run before, `while` one that runs at the same time.
 `<!-- not run: REASON -->` says why a block is not run.
 """
 
@@ -57,7 +57,7 @@ BLOCKS = list(blocks())
 RUN = [one for one in BLOCKS if one.mark == "runs"]
 
 
-def test_each_block_is_run_or_says_why_not():
+def test_each_block_is_marked_as_run_or_says_why_not():
     assert [(one.page, one.line) for one in BLOCKS if not one.mark] == []
     assert [one for one in BLOCKS if one.mark == "not run" and not one.options] == []
     assert len(RUN) >= 12
@@ -88,7 +88,7 @@ def test_a_block_of_a_page_works(block, tmp_path):
 
 
 def prepare(page: str, place: Path) -> None:
-    """The scenarios of amoc and of a page, and a command `amoc`."""
+    """Provide the scenarios of amoc and of a page, and the commands `amoc` and `pytest`."""
     (place / "scenarios").symlink_to(ROOT / "scenarios")
     [path] = [one for one in PAGES if one.name == page]
     for name, source in _FILE.findall(path.read_text()):
@@ -107,7 +107,7 @@ def environment(place: Path) -> dict[str, str]:
 
 
 def shell(text: str, place: Path) -> None:
-    """Run commands, each of which must end well."""
+    """Run commands, each of which must succeed."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", text],
         cwd=place,
@@ -123,7 +123,7 @@ def shell(text: str, place: Path) -> None:
 
 @contextmanager
 def running(command: str, place: Path) -> Iterator[None]:
-    """A run that goes on during the block, and that the block may stop."""
+    """Keep a run going during the block, which may stop it."""
     with subprocess.Popen(
         ["bash", "-c", f"exec {command}"],
         cwd=place,

@@ -18,7 +18,7 @@ Write = Callable[..., Path]
 USERS = ("--users", "2", "--set", "interarrival=0", "--set", "repeat_num=1")
 
 
-def test_a_scenario_that_only_imports_the_client_has_no_server(
+def test_a_scenario_that_only_imports_the_client_starts_no_server(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -32,7 +32,7 @@ def test_a_scenario_that_only_imports_the_client_has_no_server(
     assert "embedded" not in run.output
 
 
-def test_users_that_name_a_server_have_no_embedded_one(scenario: Write, tmp_path: Path) -> None:
+def test_naming_a_server_starts_no_embedded_one(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         from amoc import xmpp
 
@@ -48,7 +48,9 @@ def test_users_that_name_a_server_have_no_embedded_one(scenario: Write, tmp_path
     assert "embedded" not in run.output
 
 
-def test_it_starts_once_for_all_workers_when_users_connect(scenario: Write, tmp_path: Path) -> None:
+def test_the_server_starts_once_for_all_workers_when_users_connect(
+    scenario: Write, tmp_path: Path
+) -> None:
     file = scenario("""
         from amoc import xmpp
 
@@ -74,7 +76,7 @@ def test_a_server_that_cannot_be_started_fails_the_run(scenario: Write, tmp_path
     assert "domain 'a/b' cannot be served" in run.output
 
 
-def test_a_controller_that_is_killed_while_it_starts_leaves_nothing(
+def test_a_controller_killed_while_the_server_starts_leaves_nothing(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -94,7 +96,7 @@ def test_a_controller_that_is_killed_while_it_starts_leaves_nothing(
 @pytest.mark.parametrize(
     ("mode", "transport"), [("starttls", "tcp"), ("direct", "tcp"), ("direct", "websocket")]
 )
-def test_it_speaks_tls_when_the_run_wants_that_and_its_certificate_is_trusted(
+def test_the_server_uses_tls_when_set_and_its_certificate_is_trusted(
     scenario: Write, tmp_path: Path, mode: str, transport: str
 ) -> None:
     file = scenario("""
@@ -111,7 +113,7 @@ def test_it_speaks_tls_when_the_run_wants_that_and_its_certificate_is_trusted(
     assert "accepted any certificate" not in run.output
 
 
-def test_a_run_that_accepts_any_certificate_says_so_at_once_and_in_its_summary(
+def test_accepting_any_certificate_is_reported_at_once_and_in_the_summary(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -137,7 +139,7 @@ def test_a_run_that_accepts_any_certificate_says_so_at_once_and_in_its_summary(
         ("xmpp_tls_ciphers=NONSENSE", "xmpp_tls_ciphers must name ciphers as 'openssl ciphers'"),
     ],
 )
-def test_a_setting_of_tls_that_is_wrong_is_one_line_before_the_run(
+def test_an_invalid_tls_setting_is_reported_in_one_line_before_the_run(
     scenario: Write, tmp_path: Path, setting: str, text: str
 ) -> None:
     file = scenario("""
@@ -152,7 +154,7 @@ def test_a_setting_of_tls_that_is_wrong_is_one_line_before_the_run(
     assert "Traceback" not in run.output
 
 
-def test_more_users_than_one_process_can_hold_get_a_server_of_several(
+def test_more_users_than_one_process_can_hold_get_several_server_processes(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""

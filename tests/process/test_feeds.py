@@ -1,4 +1,4 @@
-"""Feeds over real workers: each row is used once, whatever is killed, and files that are wrong."""
+"""Feeds across real workers: each row is used once, whatever is killed; and invalid files."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_users_of_all_workers_use_each_row_once_and_the_feed_ends_the_run(
     assert note in run.output
 
 
-def test_no_row_is_used_twice_though_workers_are_killed(scenario, tmp_path):
+def test_no_row_is_used_twice_although_workers_are_killed(scenario, tmp_path):
     rows_csv(tmp_path, 20_000)
     file = scenario(WRITES.replace("PAUSE", 'os.path.exists(HERE + "/slowly") / 100'))
     used, slowly = tmp_path / "used", tmp_path / "slowly"
@@ -78,14 +78,14 @@ def test_no_row_is_used_twice_though_workers_are_killed(scenario, tmp_path):
     counts = Counter(lines(used))
     assert max(counts.values()) == 1
     assert not set(counts) - {str(n) for n in range(20_000)}
-    # A killed worker takes along what it had in hand, and each of its users the row it was using.
+    # A killed worker loses the rows that it had buffered, and each of its users the row in use.
     assert len(counts) <= summary["counters"]["feed.rows.csv.used"] <= 20_000
     assert summary["counters"]["feed.rows.csv.used"] - len(counts) <= 3 * 10
     assert run.output.count("of feed rows.csv; they are not handed out again") <= 3
     assert summary["users"]["finished"] == 20
 
 
-def test_the_status_of_a_run_tells_of_feeds(scenario, tmp_path):
+def test_status_reports_feeds(scenario, tmp_path):
     file = scenario("""
         from amoc import coordinator, feed, sleep
 
@@ -136,7 +136,7 @@ def test_the_status_of_a_run_tells_of_feeds(scenario, tmp_path):
         ("n,m\n1,2\n3\n", "rows.csv, line 3: a row must have 2 fields like the header, got 1"),
     ],
 )
-def test_a_file_that_is_wrong_ends_the_run_before_it_begins(scenario, tmp_path, text, message):
+def test_a_missing_or_invalid_file_ends_the_run_before_it_starts(scenario, tmp_path, text, message):
     if text is not None:
         (tmp_path / "rows.csv").write_text(text)
     with running(scenario(WRITES.replace("PAUSE", "0")), directory=tmp_path) as run:

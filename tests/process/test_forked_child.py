@@ -1,4 +1,4 @@
-"""What a user forks is no part of the run: it counts nothing, hosts no users, and ends."""
+"""A process forked by a user is not part of the run: it counts nothing, runs no users, and ends."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ FORKERS = """
             count.inc()
 
     def returns():
-        time.sleep(0.5)  # were it the worker's loop, other users would act now
+        time.sleep(0.5)  # in the worker's event loop, other users would run now
         refused()
 
     def exits():
@@ -91,7 +91,7 @@ FORKERS = """
     def start(user_id):
         metrics.timer("took").record(0.001)
         if user_id == 1:
-            in_hand.next(), in_hand.next()  # the second reads some more than it gives
+            in_hand.next(), in_hand.next()  # the second call buffers more rows than it returns
             for child in (returns, exits, closes, raises):
                 pid = os.getpid()
                 fork(child)
@@ -104,7 +104,7 @@ FORKERS = """
             write(f"multiprocessing {forked.exitcode}")
             gevent.spawn(fork, exits).join()
             write("joined")
-            # The last, for from now on gevent reaps all children of this process.
+            # Last, because from now on gevent reaps all children of this process.
             done = subprocess.run(["true"], preexec_fn=lambda: write("preexec"), check=True)
             write(f"subprocess {done.returncode}")
         elif user_id == 2:
@@ -120,7 +120,7 @@ FORKERS = """
 """
 
 
-def test_what_a_user_forks_counts_nothing_hosts_no_users_and_ends(
+def test_a_process_forked_by_a_user_counts_nothing_runs_no_users_and_ends(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(scenario(FORKERS), *ARGUMENTS, directory=tmp_path) as run:

@@ -1,4 +1,4 @@
-"""Runs with nodes that have joined: what they bear, and what happens to those that are wrong."""
+"""Runs on joined nodes survive a stall of the controller."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.slow
 
 STILL_S = 2.0
 
-# Each user writes down, unbuffered, in which process it is.
+# Each user logs, unbuffered, the process that it runs in.
 TURNS = """
     import os
     from amoc import user
@@ -33,7 +33,7 @@ TURNS = """
 
 @pytest.fixture
 def own_directory(scenario: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
-    """Writes a scenario that has a directory of its own, as it is sent to hosts."""
+    """Write a scenario to a separate directory, as it is sent to hosts."""
 
     def written(text: str) -> Path:
         source = scenario(text)
@@ -45,7 +45,7 @@ def own_directory(scenario: Callable[[str], Path], tmp_path: Path) -> Callable[[
 
 
 def places(log: Path, after: int = 0) -> dict[str, set[str]]:
-    """The processes in which each user has run, from that line on."""
+    """Return the processes in which each user has run, from line `after` on."""
     found = defaultdict(set)
     for line in lines(log)[after:]:
         user_id, pid = line.split(" ")
@@ -53,7 +53,7 @@ def places(log: Path, after: int = 0) -> dict[str, set[str]]:
     return found
 
 
-def test_a_controller_that_stands_still_for_a_while_loses_no_node(own_directory, tmp_path):
+def test_a_controller_that_stalls_for_a_while_loses_no_node(own_directory, tmp_path):
     log = tmp_path / "log"
     options = ("--users", "4", "--duration", "1h")
     with joined(own_directory(TURNS), 2, *options, directory=tmp_path) as it:
@@ -61,7 +61,7 @@ def test_a_controller_that_stands_still_for_a_while_loses_no_node(own_directory,
         eventually(lambda: len(places(log)) == 4, f"users run:\n{run.output}")
         run.kill(run.pid, signal.SIGSTOP)
         stopped, count = time.monotonic(), len(lines(log))
-        eventually(lambda: time.monotonic() - stopped >= STILL_S, "it stands still so long")
+        eventually(lambda: time.monotonic() - stopped >= STILL_S, "the stall has lasted")
         run.kill(run.pid, signal.SIGCONT)
         run.wait_for_output("amoc itself was suspended for")
         assert len(lines(log)) > count, "users go on meanwhile"

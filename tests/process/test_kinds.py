@@ -1,4 +1,4 @@
-"""Several kinds of users in a run: by weight, whatever happens to their workers."""
+"""Several user kinds in a run: mixed by weight, whatever happens to their workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ MIXED = """
     """
 
 
-def test_a_user_stays_of_its_kind_and_crashes_name_it(scenario, tmp_path):
+def test_a_user_keeps_its_kind_and_crashes_name_it(scenario, tmp_path):
     arguments = ("--users", "20", "--workers", "2", "--set", "user_rate=infinity")
     with running(scenario(MIXED), *arguments, directory=tmp_path) as run:
         workers = run.wait_for("worker", 2)
@@ -86,9 +86,7 @@ SLOW_BUYERS = """
     """
 
 
-def test_at_an_arrival_rate_iterations_are_mixed_by_weight_however_long_they_take(
-    scenario, tmp_path
-):
+def test_arrivals_are_mixed_by_weight_however_long_iterations_take(scenario, tmp_path):
     arguments = ("--arrival-rate", "100/s", "--duration", "2s", "--workers", "2")
     with running(scenario(SLOW_BUYERS), *arguments, directory=tmp_path) as run:
         assert run.end() == 0, run.output
@@ -153,7 +151,7 @@ BROWSE = """
     """
 
 
-def test_several_scenarios_have_their_own_users(scenario, tmp_path):
+def test_each_of_several_scenarios_has_its_own_users(scenario, tmp_path):
     scenario(NOTES, "notes.py")
     buy, browse = scenario(BUY, "buy.py"), scenario(BROWSE, "browse.py")
     several = (f"{browse}=30", "--set", "user_rate=infinity", "--set", "price=7", "--workers", "2")
@@ -213,7 +211,7 @@ VISITING = """
     """
 
 
-def test_users_of_one_file_and_arrivals_of_another_run_side_by_side(scenario, tmp_path):
+def test_users_of_one_file_run_together_with_arrivals_of_another(scenario, tmp_path):
     stay, visit = scenario(STAYING, "stay.py"), scenario(VISITING, "visit.py")
 
     def stayed() -> list[tuple[int, int]]:
@@ -255,7 +253,7 @@ def test_each_file_follows_its_own_stages(scenario, tmp_path):
         summary = run.summary()
     counters, users = summary["counters"], summary["users"]
     assert counters["kind.stay.users"] == 8
-    assert users["removed"] == 6, "those above the line, and no visitors"
+    assert users["removed"] == 6, "those above the target, and no visitors"
     assert counters["arrivals"] + counters.get("dropped", 0) == 120
     assert counters["kind.visit.iterations"] == counters["arrivals"]
     assert summary["run"]["verdict"] == "no criteria", summary["notes"]

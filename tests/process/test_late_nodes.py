@@ -1,4 +1,4 @@
-"""Nodes that join a run while it runs: real keepers, on loopback."""
+"""Nodes that join a running run: real keepers on loopback."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.support import DEADLINE_S, eventually, lines
 
 pytestmark = pytest.mark.slow
 
-# Users of all nodes take slots of one throttle; each asks user 1, by mail, and has its answer.
+# Users of all nodes take slots of one throttle; each sends mail to user 1 and waits for the answer.
 SCENARIO = """
     import os
     from amoc import receive, run, send, setting, throttle, user
@@ -60,7 +60,7 @@ ARRIVALS = """
 """
 
 
-# Who is where, and the same of users whose number is fixed, beside arrivals.
+# Logs which user runs in which process; also for the fixed users next to arrivals.
 PLACES = """
     import os
     from amoc import sleep
@@ -74,7 +74,7 @@ PLACES = """
 
 
 def places(log) -> dict[str, list[int]]:
-    """By each process, the users that have begun an iteration in it."""
+    """Return, for each process, the users that have started an iteration in it."""
     found: dict[str, list[int]] = defaultdict(list)
     for line in lines(log):
         pid, user_id = line.split()
@@ -83,7 +83,7 @@ def places(log) -> dict[str, list[int]]:
 
 
 def runs(log) -> dict[str, dict[int, str]]:
-    """By each process, the users that have run in it, and what was set then."""
+    """Return, for each process, the users that have run in it, and the setting that they saw."""
     found: dict[str, dict[int, str]] = defaultdict(dict)
     for line in lines(log):
         what, *rest = line.split(" ")
@@ -93,9 +93,7 @@ def runs(log) -> dict[str, dict[int, str]]:
     return found
 
 
-def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost_one(
-    scenario, tmp_path
-):
+def test_late_nodes_share_the_work_and_take_over_from_a_lost_node(scenario, tmp_path):
     file, log = scenario(SCENARIO), tmp_path / "log"
     slowly = ("--users", "30", "--throttle", "user_rate=2/s", "--max-nodes", "4")
     with joined(file, 1, *slowly, "--duration", "1h", directory=tmp_path) as it:
@@ -144,7 +142,7 @@ def test_nodes_that_come_later_take_part_as_all_others_and_take_over_from_a_lost
     assert min(gaps) >= 9 * MS_NS, "all nodes together pass as often as one would"
 
 
-def test_a_node_that_comes_later_has_its_share_of_an_arrival_rate(scenario, tmp_path):
+def test_a_late_node_gets_its_share_of_an_arrival_rate(scenario, tmp_path):
     file, log = scenario(ARRIVALS, "rated.py"), tmp_path / "log"
     fixed = scenario(PLACES, "fixed.py")
     rate = ("--max-users", "8", "--max-nodes", "2", "--duration", "1h")
@@ -180,7 +178,7 @@ def test_a_node_that_comes_later_has_its_share_of_an_arrival_rate(scenario, tmp_
     assert not set(users()[first]) & set(users()[second]), "each has ids of its own"
 
 
-def test_a_node_that_comes_later_has_a_block_of_users_if_it_is_named(scenario, tmp_path):
+def test_a_late_node_named_by_on_nodes_gets_a_block_of_users(scenario, tmp_path):
     file, log = scenario(PLACES), tmp_path / "places"
     blocks = ("--placement", "blocks", "--on-nodes", "h0,late", "--max-nodes", "3")
     slowly = ("--users", "400", "--throttle", "user_rate=1/s", "--duration", "1h")

@@ -1,4 +1,4 @@
-"""Runs whose generator is too slow are not blamed on the target, and say which line it was."""
+"""A run whose load generator is too slow does not blame the target, and names the line at fault."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCKING = """
     import ctypes
     from amoc import sleep, user
 
-    libc = ctypes.PyDLL(None)  # its calls hold the interpreter
+    libc = ctypes.PyDLL(None)  # its calls hold the GIL
 
     def fetch():
         libc.usleep(400_000)  # blocks
@@ -64,7 +64,7 @@ HANGING = """
 
 
 def line_of(source: str) -> int:
-    """The line that blocks, in the file that the fixture writes."""
+    """Return the number of the line that blocks, in the file that the fixture writes."""
     (number,) = [n for n, line in enumerate(source.splitlines(), 1) if line.endswith("# blocks")]
     return number
 
@@ -78,7 +78,7 @@ def journal(run: Run, kind: str) -> list[dict[str, Any]]:
     return [entry for entry in map(json.loads, lines) if entry["kind"] == kind]
 
 
-def test_a_call_that_blocks_is_named_with_its_line_and_the_run_is_limited(
+def test_a_blocking_call_is_reported_with_its_line_and_limits_the_run(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(BLOCKING)
@@ -100,12 +100,12 @@ def test_a_call_that_blocks_is_named_with_its_line_and_the_run_is_limited(
         assert place in run.output
 
 
-def test_users_that_take_all_of_a_core_limit_the_run(
+def test_users_that_saturate_a_core_limit_the_run(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(HOG)
-    # It takes five seconds past the limit, and shares are averages over several seconds: in a run
-    # of nine, one in which the host took the CPU away was one too many.
+    # A finding takes five seconds past the limit, and shares average several seconds: in a run
+    # of nine, a single second in which the host took the CPU away was too many.
     options = ("--users", "10", "--workers", "1", "--duration", "16s")
     with running(file, *options, directory=tmp_path, may_be_limited=False) as run:
         assert run.end() == ExitCode.GENERATOR_LIMITED, run.output
@@ -113,7 +113,7 @@ def test_users_that_take_all_of_a_core_limit_the_run(
         assert any("worker 0" in reason for reason in run.summary()["run"]["reasons"])
 
 
-def test_a_run_that_is_well_is_not_limited(scenario: Callable[[str], Path], tmp_path: Path) -> None:
+def test_a_healthy_run_is_not_limited(scenario: Callable[[str], Path], tmp_path: Path) -> None:
     file = scenario(HEALTHY)
     options = ("--users", "20", "--workers", "2", "--duration", "6s")
     with running(file, *options, directory=tmp_path, may_be_limited=False) as run:
@@ -125,7 +125,7 @@ def test_a_run_that_is_well_is_not_limited(scenario: Callable[[str], Path], tmp_
         assert run.summary()["blocked"] == []
 
 
-def test_a_worker_that_hangs_is_named_with_its_line_while_it_does(
+def test_a_hanging_worker_is_reported_with_its_line_while_it_hangs(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(HANGING)

@@ -77,7 +77,7 @@ LISTENERS = """
 """
 
 
-def test_with_several_workers_there_is_a_master_and_workers(
+def test_with_several_workers_listeners_see_a_master_and_workers(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     file = scenario(LISTENERS.replace("WHO", "MasterRunner"))
@@ -88,7 +88,7 @@ def test_with_several_workers_there_is_a_master_and_workers(
     noted = lines(tmp_path / "log")
     assert noted[:2] == ["MasterRunner init 0", "MasterRunner test_start 1"]
     assert noted[-2:] == ["MasterRunner test_stop after 24 1", "once"]
-    assert noted.count("once") == 3  # what the master adds, the workers do not have
+    assert noted.count("once") == 3  # listeners added in the master do not exist in the workers
     assert sorted(one for one in noted if "Worker" in one) == [
         *["WorkerRunner init 1"] * 2,
         *["WorkerRunner test_start 1"] * 2,
@@ -101,7 +101,7 @@ def test_with_several_workers_there_is_a_master_and_workers(
     step = summary["steps"]["try it"]
     assert (step["count"], step["failures"]) == (24, 12)
     assert [(one["cause"], one["message"]) for one in step["causes"]] == [("ValueError", "odd")]
-    assert summary["users"]["finished"] == 6  # what a task raises ends no user
+    assert summary["users"]["finished"] == 6  # an exception in a task does not end its user
     assert sum(one["count"] for one in summary["crashes"]) == 6
 
 
@@ -145,7 +145,7 @@ WATCH = """
 """
 
 
-def test_a_greenlet_that_watches_the_figures_can_end_the_run(
+def test_a_greenlet_that_watches_the_statistics_can_end_the_run(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     options = ("--users", "4", "--workers", "2", "--failures-ok")
@@ -169,7 +169,7 @@ WRONG = """
 """
 
 
-def test_what_is_not_carried_ends_the_user_with_its_name(
+def test_an_unsupported_feature_crashes_the_user_and_is_named(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     with running(str(scenario(WRONG)), directory=tmp_path) as run:
@@ -202,7 +202,7 @@ SHAPE = """
 """
 
 
-def test_a_shape_goes_on_when_its_worker_is_lost(
+def test_a_load_shape_continues_when_its_worker_is_lost(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -220,7 +220,7 @@ def test_a_shape_goes_on_when_its_worker_is_lost(
     assert (users["restarted"], users["started"]) == (2, 4)
 
 
-def test_check_runs_a_user_with_its_listeners(
+def test_check_runs_one_user_and_the_listeners(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     done = subprocess.run(
@@ -233,7 +233,7 @@ def test_check_runs_a_user_with_its_listeners(
         text=True,
         timeout=DEADLINE_S,
     )
-    assert done.returncode == 4  # for what it raises in a task
+    assert done.returncode == 4  # for the exception in a task
     assert "ZeroDivisionError: in a task" in done.stdout + done.stderr
     assert "try it.count: 4" in done.stdout
     noted = lines(tmp_path / "log")
@@ -274,7 +274,7 @@ BESIDE = """
 """
 
 
-def test_a_locustfile_runs_beside_another_scenario(
+def test_a_locustfile_runs_together_with_another_scenario(
     scenario: Callable[..., Path], tmp_path: Path
 ) -> None:
     file, beside = scenario(KINDS), scenario(BESIDE, "beside.py")

@@ -1,4 +1,4 @@
-"""Logs of real runs: each process has its own, and what 1,000 users say alike is a line or two."""
+"""Logs of real runs: one file per process, and equal messages of 1,000 users are grouped."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ AT_ONCE = ("--set", "user_rate=infinity", "--set", "repeat_num=1", "--workers", 
 
 
 def log(run: Run, process: str) -> list[dict[str, Any]]:
-    """The lines of a process's log."""
+    """Return the entries of a process's log."""
     return [json.loads(line) for line in lines(run.directory / "logs" / f"{process}.jsonl")]
 
 
-def test_each_process_leaves_its_log_with_what_users_say_and_who_they_are(
+def test_each_process_writes_its_log_with_the_messages_and_ids_of_users(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     talks = scenario("""
@@ -63,7 +63,7 @@ def test_each_process_leaves_its_log_with_what_users_say_and_who_they_are(
     assert started[-1] == "the run is finished"
 
 
-def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
+def test_equal_failures_of_a_thousand_users_are_grouped_with_a_count(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     fails = scenario("""
@@ -89,7 +89,7 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
             assert first["user"] in range(1, 1001)
             assert "count" not in first
             assert "is refused" in first["traceback"]
-            # As many lines as periods of a second or more have passed, at the most.
+            # At most one line for each period of a second or more.
             assert len(rest) <= 5
             assert 1 + sum(one["count"] for one in rest) == 500
             told[logger] += 1 + sum(one["count"] for one in rest)
@@ -99,7 +99,7 @@ def test_a_thousand_users_that_fail_alike_are_one_line_and_one_with_the_count(
     assert " more)" in run.output
 
 
-def test_a_replacement_goes_on_with_the_log_of_its_worker(
+def test_a_replacement_continues_the_log_of_its_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     waits = scenario("""
@@ -125,7 +125,7 @@ def test_a_replacement_goes_on_with_the_log_of_its_worker(
     assert [(one["worker"], one["incarnation"]) for one in lost] == [(0, 1)]
 
 
-def test_warnings_are_all_that_is_written_where_that_is_wanted(
+def test_log_level_warning_writes_only_warnings(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     talks = scenario("""
@@ -144,7 +144,7 @@ def test_warnings_are_all_that_is_written_where_that_is_wanted(
     assert run.output.count("but this (talks, user ") == 2
 
 
-def test_a_user_that_configures_logging_anew_does_not_silence_its_worker_for_good(
+def test_a_user_that_reconfigures_logging_does_not_silence_its_worker(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     configures = scenario("""

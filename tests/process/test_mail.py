@@ -1,4 +1,4 @@
-"""Mail between the workers of a real run: all of it arrives, and what does not is counted."""
+"""Mail between the workers of a real run: all of it is delivered, or counted as undeliverable."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_all_mail_between_all_users_of_all_workers_arrives_in_order(scenario, tm
     assert mail(summary) == {"sent": wanted, "received": wanted, "refused": 0, "undeliverable": 0}
 
 
-def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario, tmp_path):
+def test_undeliverable_mail_is_counted_and_raises_only_with_check(scenario, tmp_path):
     file = scenario(
         """
         from amoc import coordinator, receive, send
@@ -56,7 +56,7 @@ def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario
             coordinator.barrier("all are there", 3, timeout=60)
             if user_id == 1:
                 send(1000, "nobody")
-                for nobody in (1000, 1001):  # one of the other worker, one of this
+                for nobody in (1000, 1001):  # one id of the other worker, one of this
                     try:
                         send(nobody, "nobody", check=True)
                     except MailError as error:
@@ -93,9 +93,7 @@ def test_what_cannot_be_delivered_is_counted_and_an_error_only_if_asked(scenario
     assert run.output.count("mailbox of user 2 is full") == 1
 
 
-def test_a_checked_message_to_a_worker_that_is_killed_is_an_error_and_later_mail_arrives(
-    scenario, tmp_path
-):
+def test_checked_mail_to_a_killed_worker_raises_and_later_mail_arrives(scenario, tmp_path):
     file = scenario(
         """
         import os
@@ -114,7 +112,7 @@ def test_a_checked_message_to_a_worker_that_is_killed_is_an_error_and_later_mail
                 note(f"user 2 in {os.getpid()}")
                 note(f"user 2 got {receive()}")
                 return
-            while not os.path.exists(HERE + "/go"):  # the worker of user 2 stands still
+            while not os.path.exists(HERE + "/go"):  # until the worker of user 2 is stopped
                 sleep(0.01)
             while True:
                 try:

@@ -1,4 +1,4 @@
-"""Hundreds of timers at work: nothing of them is lost, and only who adds them up loads NumPy."""
+"""Hundreds of timers: no sample is lost, and only the processes that add them up load NumPy."""
 
 from __future__ import annotations
 
@@ -35,18 +35,16 @@ def has_numpy(pid: int) -> bool:
 
 
 def rounds(run: Run) -> int:
-    """How many rounds users say that they have done."""
+    """Return the number of rounds that users have logged."""
     file = run.json.parent / "done"
     return file.stat().st_size if file.exists() else 0
 
 
-def test_totals_come_from_the_board_although_the_node_stood_still_when_the_run_was_to_end(
-    scenario, tmp_path
-):
+def test_totals_are_exact_although_the_node_was_stopped_when_the_run_ended(scenario, tmp_path):
     arguments = ("--users", "2", "--workers", "2", "--set", "user_rate=infinity", "--limited-ok")
     with running(scenario(RECORDING), *arguments, directory=tmp_path) as run:
         (node,) = run.wait_for("node")
-        eventually(lambda: has_numpy(node) and has_numpy(run.pid), "NumPy, where it pays")
+        eventually(lambda: has_numpy(node) and has_numpy(run.pid), "node and controller load NumPy")
         (supervisor,), workers = run.wait_for("supervisor"), run.wait_for("worker", 2)
         assert not any(map(has_numpy, (supervisor, *workers)))
         run.kill(node, signal.SIGSTOP)

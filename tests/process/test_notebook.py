@@ -1,4 +1,4 @@
-"""Results as data frames of pandas, and as pages of a notebook that a Jupyter kernel runs."""
+"""Results as pandas data frames, and as output of notebook cells run by a Jupyter kernel."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ except ValueError as error:
 """
 
 
-def test_a_run_of_a_daemon_gives_the_data_frames_that_its_directory_gives(tmp_path):
+def test_a_daemons_run_gives_the_same_data_frames_as_its_directory(tmp_path):
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios" / "shop.py").write_text(SHOP)
     with serving(tmp_path) as daemon:
@@ -103,7 +103,7 @@ def test_a_run_of_a_daemon_gives_the_data_frames_that_its_directory_gives(tmp_pa
     assert said == ["1 2", "what must be seconds, requests, failures, got 'minutes'"]
 
 
-def test_without_pandas_it_is_asked_for(tmp_path, monkeypatch):
+def test_without_pandas_the_error_names_it(tmp_path, monkeypatch):
     (tmp_path / "shop.py").write_text("start = print\n")
     monkeypatch.setitem(sys.modules, "pandas", None)
     once = {"user_rate": "inf", "repeat_num": 1}

@@ -1,4 +1,4 @@
-"""Figures are right whatever happens to who counts, carries and adds them up."""
+"""Figures stay exact whatever happens to the processes that count, carry and add them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AT_ONCE = ("--set", "interarrival=0")
 
 
 def seconds(run: Run) -> list[Point]:
-    """The seconds that a run has written so far."""
+    """Return the seconds that a run has written so far."""
     path = RunDirectory(run.directory).series
     return list(StoredSeries(path)) if path.exists() else []
 
@@ -48,15 +48,15 @@ def done(run: Run) -> int:
     return Tally.of(seconds(run)).counters.get("done", 0)
 
 
-def made_again(run: Run) -> Any:
-    """The summary of a run, made of its journal and its series."""
+def rebuilt_summary(run: Run) -> Any:
+    """Rebuild the summary of a run from its journal and its series."""
     left = RunDirectory(run.directory)
     entries, points = journal.read(left.journal), StoredSeries(left.series)
     summary = rebuild(left.id, str(left.path), entries, points, running=False)
     return json.loads(json.dumps(summary))
 
 
-def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(scenario, tmp_path):
+def test_no_count_is_lost_by_a_killed_worker_and_a_stalled_controller(scenario, tmp_path):
     truth = tmp_path / "truth"
     everybody = {str(number) for number in range(1, 21)}
     arguments = ("--users", "20", "--limited-ok", *AT_ONCE)
@@ -65,7 +65,7 @@ def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(sc
         victim = run.find("worker 0")[0]
         run.kill(victim)
         eventually(lambda: run.find("worker 0") not in ([], [victim]), "the worker is replaced")
-        run.kill(run.pid, signal.SIGSTOP)  # samples pile up, and no acknowledgement comes
+        run.kill(run.pid, signal.SIGSTOP)  # samples pile up without acknowledgement
         enough = len(lines(truth)) + 6_000
         eventually(lambda: len(lines(truth)) > enough, "users go on meanwhile")
         run.kill(run.pid, signal.SIGCONT)
@@ -75,14 +75,14 @@ def test_a_killed_worker_and_a_controller_that_stood_still_cost_not_one_count(sc
         assert run.end() == 0, run.output
         summary = run.summary()
     counted, whole = summary["counters"]["done"], Tally.of(seconds(run))
-    # Each turn records, counts and then writes; the killed worker's users may have got half-way.
+    # Each turn records, counts and then writes; the killed worker's users may have been half-way.
     assert 0 <= counted - len(lines(truth)) <= 10
     assert whole.counters["done"] == counted
     assert whole.timers["work"].count == summary["timers"]["work"]["count"]
     assert 0 <= whole.timers["work"].count - counted <= 10
     assert whole.timers["work"].quantiles_s(0.5)[0] == summary["timers"]["work"]["p50_s"]
     assert whole.span_s == pytest.approx(summary["run"]["duration_s"], abs=0.2)
-    assert made_again(run) == summary
+    assert rebuilt_summary(run) == summary
 
 
 EVENTFUL = """
@@ -111,7 +111,7 @@ EVENTFUL = """
 """
 
 
-def test_a_summary_that_is_made_again_is_the_same_to_the_last_digit(scenario, tmp_path):
+def test_a_rebuilt_summary_is_identical_to_the_last_digit(scenario, tmp_path):
     expected = (
         "--expect",
         "declared == 0",
@@ -138,10 +138,10 @@ def test_a_summary_that_is_made_again_is_the_same_to_the_last_digit(scenario, tm
     assert summary["workers"][0]["restarts"] == 1
     assert 0 < summary["run"]["paused_s"] < summary["run"]["duration_s"]
     assert summary["window"]["duration_s"] < summary["run"]["duration_s"] - 1
-    assert made_again(run) == summary
+    assert rebuilt_summary(run) == summary
 
 
-def test_a_run_that_is_stopped_at_once_has_one_summary_too(scenario, tmp_path):
+def test_an_interrupted_runs_summary_can_be_rebuilt_identically(scenario, tmp_path):
     stubborn = """
         from amoc import metrics, sleep
 
@@ -158,10 +158,10 @@ def test_a_run_that_is_stopped_at_once_has_one_summary_too(scenario, tmp_path):
         assert run.end() == ExitCode.INTERRUPTED, run.output
         summary = run.summary()
     assert summary["run"]["verdict"] == "interrupted"
-    assert made_again(run) == summary
+    assert rebuilt_summary(run) == summary
 
 
-def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(scenario, tmp_path):
+def test_a_killed_controller_loses_at_most_a_second_and_leaves_a_reportable_run(scenario, tmp_path):
     arguments = ("--users", "10", *AT_ONCE)
     with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
         eventually(lambda: len(seconds(run)) >= 3, "some seconds are written")
@@ -180,9 +180,7 @@ def test_a_killed_controller_loses_at_most_a_second_and_its_report_can_be_made(s
     assert "trial" in page
 
 
-def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_wanted(
-    scenario, tmp_path
-):
+def test_a_failed_threshold_fails_the_run_and_aborts_it_with_abort_on_fail(scenario, tmp_path):
     expected = ("--expect", "done < 100", "--expect", "work.p50 > 1us", "--abort-on-fail=1s")
     arguments = ("--users", "4", "--duration", "60s", *AT_ONCE, *expected)
     with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
@@ -193,7 +191,7 @@ def test_what_is_not_as_expected_fails_the_run_and_ends_it_early_where_that_is_w
     assert [one["passed"] for one in summary["thresholds"]] == [False, True]
     left = RunDirectory(run.directory)
     assert summary_file.read(left.summary) == summary
-    assert 'failures="2"' in left.junit.read_text()  # its end, and what was not met
+    assert 'failures="2"' in left.junit.read_text()  # the verdict, and the failed threshold
     assert left.report.exists()
     assert summary["run"]["reasons"][0].startswith("the run was aborted after ")
     assert "of 60 s (--abort-on-fail): done must be < 100" in run.output
@@ -210,7 +208,7 @@ THOUSAND = """
 """
 
 
-def test_a_thousand_metrics_arrive(scenario, tmp_path):
+def test_a_thousand_metrics_are_all_reported(scenario, tmp_path):
     arguments = ("--users", "4", "--set", "repeat_num=1", *AT_ONCE)
     with running(scenario(THOUSAND), *arguments, directory=tmp_path) as run:
         assert run.end() == 0, run.output
@@ -221,10 +219,10 @@ def test_a_thousand_metrics_arrive(scenario, tmp_path):
         assert summary["timers"][f"timer_{number}"]["count"] == 4
         assert whole.timers[f"timer_{number}"].count == 4
     assert summary["counters"] == whole.counters
-    assert made_again(run) == summary
+    assert rebuilt_summary(run) == summary
 
 
-def test_what_makes_no_sense_is_refused_before_a_user_starts(scenario, tmp_path):
+def test_an_invalid_threshold_is_refused_before_any_user_starts(scenario, tmp_path):
     typed = """
         from amoc import metrics
         metrics.counter("sent")
@@ -250,11 +248,11 @@ ONE_RATE = """
             throttle.wait("turns")
             metrics.counter("turns").inc()
             if user_id == 1:
-                gevent.sleep(60)  # not told to stop, but killed
+                gevent.sleep(60)  # not asked to stop, but killed
 """
 
 
-def test_a_user_that_leaves_late_does_not_lower_any_rate(scenario, tmp_path):
+def test_a_user_that_finishes_late_does_not_lower_any_rate(scenario, tmp_path):
     expected = ("--expect", "turns.rate > 18/s", "--expect", "turns.rate < 22/s")
     late = ("--duration", "4s", "--stop-timeout", "3s")
     arguments = ("--users", "10", *late, "--limited-ok", *expected, *AT_ONCE)
@@ -264,7 +262,7 @@ def test_a_user_that_leaves_late_does_not_lower_any_rate(scenario, tmp_path):
     rate = summary["counters_per_s"]["turns"]
     assert summary["thresholds"][0]["value"] == pytest.approx(rate, abs=0.001)
     turns, passed = summary["counters"]["turns"], summary["throttles"]["turns"]
-    # A user that is asked to stop at the moment of its slot has passed, and takes no turn.
+    # A user asked to stop right at its slot has passed the throttle, but takes no turn.
     assert 0 <= passed["executions"] - turns <= 1
     assert passed["executions_per_s"] == pytest.approx(
         rate * passed["executions"] / turns, abs=0.01
@@ -287,7 +285,7 @@ BEYOND = """
 """
 
 
-def test_a_sum_beyond_64_bits_stays_there_and_costs_nothing_else(scenario, tmp_path):
+def test_a_counter_beyond_64_bits_saturates_and_affects_no_other(scenario, tmp_path):
     arguments = ("--users", "2", "--workers", "2", "--duration", "2s", "--limited-ok", *AT_ONCE)
     with running(scenario(BEYOND), *arguments, directory=tmp_path) as run:
         assert run.end() == 0, run.output

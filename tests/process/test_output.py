@@ -50,7 +50,7 @@ def amoc(*arguments: str, cwd: Path, **more: Any) -> subprocess.CompletedProcess
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory) -> Path:
-    """A directory with a scenario and a run of it, and an amoc that can be imported."""
+    """A directory with a scenario and a finished run of it."""
     directory = tmp_path_factory.mktemp("here")
     (directory / "calm.py").write_text("def start(user_id): print('calm')\n")
     made = amoc(*RUN, "--run-dir", "made", cwd=directory, stdout=subprocess.DEVNULL)
@@ -70,9 +70,7 @@ def closed() -> int:
 
 @pytest.mark.parametrize("stream", [full, closed])
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_output_that_cannot_be_written_is_one_line_and_exit_7(
-    here, command, stream: Callable[[], int]
-):
+def test_unwritable_output_gives_one_line_and_exit_code_7(here, command, stream: Callable[[], int]):
     if "other" in command:
         command = (*command[:-1], f"other-{stream.__name__}")
     why = "No space left on device" if stream is full else "Broken pipe"
@@ -85,7 +83,7 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_7(
     assert done.returncode == ExitCode.RESOURCE
 
 
-def test_messages_that_cannot_be_written_leave_the_exit_code_alone(here):
+def test_unwritable_messages_do_not_change_the_exit_code(here):
     with Path("/dev/full").open("w") as stderr:
         done = subprocess.run(
             [sys.executable, "-m", "amoc", "export", "nowhere", "--csv"],
@@ -121,7 +119,7 @@ main()
     ],
     ids=" ".join,
 )
-def test_a_file_that_cannot_be_written_is_one_line_and_exit_7(here, command, kind):
+def test_an_unwritable_file_gives_one_line_and_exit_code_7(here, command, kind):
     done = subprocess.run(
         [sys.executable, "-c", FAILING, str(kind), *command],
         cwd=here,
@@ -134,7 +132,7 @@ def test_a_file_that_cannot_be_written_is_one_line_and_exit_7(here, command, kin
 
 
 @pytest.mark.parametrize("option", ["--json", "--run-dir"])
-def test_a_run_refuses_what_it_cannot_write_before_it_begins(here, option):
+def test_a_run_refuses_unwritable_paths_before_it_starts(here, option):
     done = amoc(*RUN, option, "/proc/nowhere/x", cwd=here, stdout=subprocess.PIPE)
     assert done.returncode == ExitCode.RESOURCE
     assert re.fullmatch(rf"amoc: {option} /proc/nowhere/x cannot be \w+: .*\n", done.stderr)

@@ -1,4 +1,4 @@
-"""Secrets within settings, on real runs: shown nowhere, and asked for again by a replay."""
+"""Secrets within settings, in real runs: shown nowhere, and requested again by a replay."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def accounts(scenario: Callable[[str], Path], tmp_path: Path) -> Path:
 
 
 def texts(directory: Path) -> list[str]:
-    """What all files of a run hold, whatever they are."""
+    """Return the contents of all files of a run."""
     files = [path for path in directory.rglob("*") if path.is_file()]
     return [path.read_text(errors="replace") for path in files]
 
 
-def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, tmp_path):
+def test_secrets_within_a_list_appear_in_no_file_or_output_of_a_run(accounts, tmp_path):
     told = []
     config = ("--config", str(tmp_path / "amoc.toml"))
     with controlled(accounts, "--users", "2", *config, *FAST, directory=tmp_path) as it:
@@ -75,7 +75,7 @@ def test_secrets_within_a_list_are_in_no_file_and_no_output_of_a_run(accounts, t
     assert "accounts fails its check with AssertionError" in told[1]
 
 
-def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_path):
+def test_a_replay_asks_for_settings_that_contain_secrets(accounts, tmp_path):
     config = ("--config", str(tmp_path / "amoc.toml"))
     with controlled(accounts, "--users", "1", *config, *FAST, directory=tmp_path) as it:
         it.wait_for_users(1)
@@ -97,7 +97,7 @@ def test_a_replay_asks_for_the_setting_that_has_a_secret_in_it(accounts, tmp_pat
     assert [one["name"] for one in journal if one["kind"] == "command"] == ["stop"]
 
 
-def test_a_secret_from_a_file_or_standard_input_is_in_no_process_list(scenario, tmp_path):
+def test_a_secret_from_a_file_or_stdin_is_in_no_command_line(scenario, tmp_path):
     (tmp_path / "token").write_text("s3cret-one\n")
     file = scenario("""
         import os

@@ -38,10 +38,10 @@ ASKING = """
 
 
 class Target:
-    """Answers each byte with another one; once it does nothing at all for a while.
+    """A server that answers each byte with another, and once freezes for a while.
 
     Attributes:
-        port: Where it listens.
+        port: The port on which it listens.
     """
 
     def __init__(self, stall_at: int) -> None:
@@ -73,7 +73,7 @@ class Target:
             return
         self._asked += 1
         if self._asked == self._stall_at:
-            time.sleep(STALL_S)  # this is what is tested
+            time.sleep(STALL_S)  # the stall under test
         user.sendall(b"!")
 
     def stop(self) -> None:
@@ -100,7 +100,7 @@ def target(stall_at: int) -> Iterator[Target]:
         made.close()
 
 
-def test_a_stall_is_seen_in_response_times_and_not_in_service_times(scenario, tmp_path):
+def test_a_stall_shows_in_response_times_but_not_in_service_times(scenario, tmp_path):
     file = scenario(ASKING.format(rate=RATE, turns=TURNS))
     with target(stall_at=USERS * TURNS // 2) as frozen:
         settings = {"port": frozen.port, "user_rate": "infinity", "repeat_num": 1}
@@ -111,8 +111,8 @@ def test_a_stall_is_seen_in_response_times_and_not_in_service_times(scenario, tm
             timers = run.summary()["timers"]
     service, response = timers["ask"], timers["ask.response"]
     assert service["count"] == USERS * TURNS
-    assert service["max_s"] >= STALL_S - 0.1  # it has frozen
-    # No more than one turn of each user was under way, which is less than a hundredth of all.
+    assert service["max_s"] >= STALL_S - 0.1  # it did freeze
+    # At most one turn of each user was in progress, which is less than a hundredth of all.
     assert service["p99_s"] < STALL_S / 2
     assert response["p99_s"] > STALL_S / 2
     # All users together would have made some RATE * STALL_S turns meanwhile.

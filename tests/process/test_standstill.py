@@ -1,4 +1,4 @@
-"""A process above the workers stands still: what is for it fills no memory, and nothing is lost."""
+"""A stopped controller or node: messages to it do not fill the memory, and none is lost."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.process.support import Run, eventually, running
 
 pytestmark = pytest.mark.slow
 
-# One user of each worker looks on: it tells when nobody has added anything for a while, and after
-# "enough", when all that was added is acted upon.
+# One user of each worker watches: it reports when nobody has added anything for a while and, after
+# "enough", when the actions of all adds have run.
 ADDING = """
     import os
     from amoc import coordinator, metrics, sleep, user
@@ -57,11 +57,11 @@ ADDING = """
         os.replace(file.name, f"{HERE}/state_{user_id}")
 """
 MAX_MIB = 120
-"""What one process may grow by; unbounded, these users would add that much in ten seconds."""
+"""How much one process may grow; without a bound, these users would add as much in ten seconds."""
 
 
 def rss_mib(pid: int) -> int:
-    """What the process has in memory."""
+    """Return the resident memory of a process, in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.split("VmRSS:")[1].split()[0]) >> 10
 
@@ -77,7 +77,7 @@ def wait_until_all(run: Run, directory: Path, state: str) -> None:
 
 
 @pytest.mark.parametrize("role", ["controller", "node"])
-def test_adds_wait_while_a_process_above_stands_still_and_go_on_with_it(
+def test_adds_block_while_the_controller_or_node_is_stopped_and_resume_with_it(
     scenario: Callable[[str], Path], tmp_path: Path, role: str
 ) -> None:
     file = scenario(ADDING)

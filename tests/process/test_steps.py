@@ -1,4 +1,4 @@
-"""Steps over workers of which some are killed: nothing is lost, nothing counts twice."""
+"""Steps while workers are killed: none is lost, none counts twice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.process.support import eventually, lines, running
 
 pytestmark = pytest.mark.slow
 
-# Each execution is written down, unbuffered, before it ends.
+# Each execution is logged, unbuffered, before it ends.
 STEPS = """
     import os
     from amoc import check, sleep, step, user
@@ -47,7 +47,7 @@ KILLS = 3
 
 
 def executed(log: Path, steps: int, starts: int) -> None:
-    """Wait until so many steps were executed, and users have started so often."""
+    """Wait until `steps` steps have been executed after exactly `starts` starts of users."""
 
     def enough() -> bool:
         found = lines(log) if log.exists() else []
@@ -57,7 +57,7 @@ def executed(log: Path, steps: int, starts: int) -> None:
     eventually(enough, f"{steps} steps after {starts} starts")
 
 
-def test_failures_by_cause_are_exact_over_workers_that_are_killed(
+def test_failures_by_cause_are_exact_although_workers_are_killed(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     log = tmp_path / "log"
@@ -73,7 +73,7 @@ def test_failures_by_cause_are_exact_over_workers_that_are_killed(
         summary = run.summary()
     logged = Counter(line for line in lines(log) if not line.startswith("start"))
     found = summary["steps"]["GET /item/[id]"]
-    # A worker is killed in at most one moment between writing a step down and counting it.
+    # At each kill, at most one step may be logged but not yet counted.
     assert 0 <= logged.total() - found["count"] <= KILLS
     causes = {one["cause"]: one for one in found["causes"]}
     assert causes.keys() == set(CAUSES.values())
@@ -90,7 +90,7 @@ def test_failures_by_cause_are_exact_over_workers_that_are_killed(
     assert causes["refused"]["message"].startswith("card ")
     assert 0 < causes["refused"]["user_id"] <= 8
     assert 0 <= causes["refused"]["first_s"] < causes["refused"]["last_s"]
-    # What is made of the run's directory without its summary is the same to the last digit.
+    # The summary rebuilt from the run directory is identical to the last digit.
     directory = RunDirectory(run.directory)
     directory.summary.unlink()
     rebuilt = json.loads(json.dumps(load(directory, lambda _: None).summary))
@@ -100,7 +100,7 @@ def test_failures_by_cause_are_exact_over_workers_that_are_killed(
         assert rebuilt["run"][field] == summary["run"][field]
 
 
-def test_causes_beyond_the_limit_are_one_and_said_once(
+def test_causes_beyond_the_limit_count_as_other_and_are_reported_once(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """
@@ -122,7 +122,7 @@ def test_causes_beyond_the_limit_are_one_and_said_once(
     assert printed.count("the others count as 'other'") == 1
 
 
-def test_first_and_last_failure_are_told_at_the_moments_they_had(
+def test_first_and_last_failure_are_reported_at_their_times(
     scenario: Callable[[str], Path], tmp_path: Path
 ) -> None:
     text = """

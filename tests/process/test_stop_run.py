@@ -1,4 +1,4 @@
-"""A scenario ends its run, and numbers its iterations, whichever worker its users are in."""
+"""A scenario ends its run and numbers its iterations, in whichever worker its users are."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 def stops(run):
-    """The commands in the journal of a run that stopped it."""
+    """Return the stop commands in the journal of a run."""
     entries = map(json.loads, RunDirectory(run.directory).journal.read_text().splitlines())
     return [
         (one["source"], one["comment"])
@@ -22,7 +22,7 @@ def stops(run):
     ]
 
 
-def test_users_end_the_run_with_a_reason_and_the_first_one_counts(scenario, tmp_path):
+def test_users_end_the_run_with_a_reason_and_only_the_first_counts(scenario, tmp_path):
     file = scenario("""
         from amoc import coordinator, sleep, stop_run, user
 
@@ -42,7 +42,7 @@ def test_users_end_the_run_with_a_reason_and_the_first_one_counts(scenario, tmp_
     assert summary["users"]["finished"] == 4
 
 
-def test_init_ends_the_run_before_it_has_users(scenario, tmp_path):
+def test_init_can_end_the_run_before_any_user_starts(scenario, tmp_path):
     file = scenario("""
         from amoc import stop_run
 
@@ -60,7 +60,7 @@ def test_init_ends_the_run_before_it_has_users(scenario, tmp_path):
     assert summary["users"]["not_started"] == 3
 
 
-def test_no_two_iterations_of_a_run_have_one_number_though_a_worker_is_killed(scenario, tmp_path):
+def test_iteration_numbers_are_unique_although_a_worker_is_killed(scenario, tmp_path):
     file = scenario("""
         import os
         from amoc import run, user

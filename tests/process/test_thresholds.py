@@ -1,4 +1,4 @@
-"""What is expected of a run decides its verdict, its exit code and what a build server reads."""
+"""Thresholds decide a run's verdict, its exit code and its JUnit report."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def expecting(*texts: str) -> list[str]:
 
 
 def cases(run) -> dict[str, str]:
-    """What a build server reads: what came of each case, by its name."""
+    """Return the outcome of each case in the JUnit report, by name."""
     found = ET.parse(run.directory / "junit.xml").getroot().iter("testcase")
     return {case.attrib["name"]: case[0].tag if len(case) else "passed" for case in found}
 
 
-def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario, tmp_path):
+def test_thresholds_are_checked_across_all_workers(scenario, tmp_path):
     met = expecting("errors == 0", "errors / turns < 1%", "turns > 10", "turn.count > 10")
     unmet = expecting("turn.p50 < 5ms", "turn.p99 < 1min", "unheard == 0")
     words = (*OFTEN, "--duration", "3s", "--warmup", "1s", "--limited-ok", *met, *unmet)
@@ -70,7 +70,7 @@ def test_what_is_met_and_what_is_not_is_judged_on_all_workers_together(scenario,
     assert re.search(r"unheard == 0 +no sample +failed", run.output), run.output
 
 
-def test_what_a_scenario_expects_without_sense_is_its_fault(scenario, tmp_path):
+def test_a_senseless_threshold_in_a_scenario_is_a_scenario_error(scenario, tmp_path):
     with running(scenario(TURNING.replace("== 0", "< 0")), directory=tmp_path) as run:
         assert run.end() == ExitCode.SCENARIO, run.output
         assert "crashes is never below 0, so this passes in no run (from trial.py:5)" in run.output

@@ -1,4 +1,4 @@
-"""Log-ins that fail leave nothing behind, with real processes: descriptors, objects, memory."""
+"""Failed logins leak nothing in real processes: no descriptors, objects or memory."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-def test_many_failed_logins_leave_no_descriptor_no_cycle_and_flat_memory() -> None:
+def test_many_failed_logins_leak_no_descriptors_cycles_or_memory() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.xmpp_failures", "--times", "1000", "--growth", "1"],
         cwd=ROOT,

@@ -1,4 +1,4 @@
-"""Lost, refused and silent connections in whole runs: what is counted, noted and judged."""
+"""Lost, refused and silent connections in whole runs: counters, notes and verdicts."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ USERS = ("--users", "3", "--workers", "1", "--set", "interarrival=0", "--set", "
 
 
 def run_of(file: Path, directory: Path, *options: str) -> tuple[int, str, dict[str, Any]]:
-    """Exit code, output and summary of a run."""
+    """Run a scenario; return its exit code, output and summary."""
     target = directory / "summary.json"
     with running(file, *USERS, "--json", str(target), *options, directory=directory) as run:
         code = run.end()
     return code, run.output, json.loads(target.read_text())
 
 
-def test_users_come_back_through_a_throttle_and_their_outages_are_timed(
+def test_users_reconnect_through_a_throttle_and_outages_are_timed(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -58,7 +58,7 @@ def test_users_come_back_through_a_throttle_and_their_outages_are_timed(
     assert summary["throttles"]["comebacks"]["executions"] == 12
 
 
-def test_a_run_that_never_connects_says_why_and_fails(scenario: Write, tmp_path: Path) -> None:
+def test_a_run_that_never_connects_fails_and_says_why(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         from amoc import xmpp
 
@@ -78,7 +78,7 @@ def test_a_run_that_never_connects_says_why_and_fails(scenario: Write, tmp_path:
     assert summary["counters"]["connections_given_up"] == 3
 
 
-def test_users_inside_connect_are_shown_and_leave_when_the_run_ends(
+def test_users_inside_connect_are_counted_and_leave_when_the_run_ends(
     scenario: Write, tmp_path: Path
 ) -> None:
     file = scenario("""
@@ -105,7 +105,7 @@ def test_users_inside_connect_are_shown_and_leave_when_the_run_ends(
     ]
 
 
-def test_closes_without_a_goodbye_are_noted(scenario: Write, tmp_path: Path) -> None:
+def test_closes_that_the_server_does_not_finish_are_noted(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         from amoc import xmpp
         from tests.unit.xmpp.fake import Conn, serving

@@ -1,4 +1,4 @@
-"""A package index of wheels in a directory, and the settings that let installers see it."""
+"""A package index of wheels in a directory, and settings that make installers use it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 def wheel(
     directory: Path, name: str, number: str, requires: tuple[str, ...] = (), body: str = ""
 ) -> Path:
-    """A wheel with one module, whose VERSION is its version."""
+    """Write a wheel with one module, whose VERSION is the wheel's version."""
     info = f"{name}-{number}.dist-info"
     files = {
         f"{name}.py": f"VERSION = {number!r}\n{body}",
@@ -48,7 +48,7 @@ def _digest(text: str) -> str:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Path:
-    """Wheels: `leaf` in two versions, `tree`, which needs it, and one that quarrels with amoc."""
+    """Wheels: `leaf` in two versions, `tree`, which needs it, and one that conflicts with amoc."""
     directory = tmp_path / "index"
     directory.mkdir()
     wheel(directory, "amoctestleaf", "1.0")
@@ -61,7 +61,7 @@ def index(tmp_path: Path) -> Path:
 
 @contextmanager
 def served(directory: Path) -> Iterator[Mapping[str, str]]:
-    """The wheels over HTTP with their hashes; variables with which uv sees them and no others."""
+    """Serve the wheels over HTTP with hashes; yield variables that make uv use only these."""
     simple = directory.parent / "simple"
     for file in directory.iterdir():
         page = simple / file.name.partition("-")[0] / "index.html"
@@ -84,7 +84,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 def environment(index: Path, cache: Path, installer: str) -> Mapping[str, str]:
-    """Variables with which an installer sees that index and nothing else, and keeps to `cache`."""
+    """Return variables that make an installer use only that index and only `cache`."""
     return {
         "AMOC_INSTALLER": installer,
         "XDG_CACHE_HOME": str(cache),

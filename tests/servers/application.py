@@ -1,4 +1,4 @@
-"""A small web application for tests of HTTP: a shop, an API with tokens, a store of files, peers.
+"""A small web application for HTTP tests: a shop, an API with tokens, a file store, peers.
 
 It is a program: ``python application.py PORT``. State lasts as long as the process.
 """
@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 TOKEN_S = 1.0
-"""How long a token is good."""
+"""How long a token is valid."""
 EVERY_NTH_REFUSED = 3
-"""Payment."""
+"""Of payments."""
 
 Answer = tuple[int, object]
 Handler = Callable[..., Answer]
@@ -34,7 +34,7 @@ online: dict[str, str] = {}
 
 
 class Request:
-    """What a handler gets."""
+    """A request, as passed to a handler."""
 
     def __init__(self, environ: dict[str, Any]) -> None:
         self.environ = environ
@@ -213,7 +213,7 @@ ROUTES: list[tuple[str, Handler]] = [
 
 
 def encoded(said: object) -> tuple[str, bytes]:
-    """The media type and the bytes of an answer."""
+    """Return the media type and the bytes of an answer."""
     if isinstance(said, bytes):
         return "application/octet-stream", said
     if isinstance(said, str):

@@ -1,4 +1,4 @@
-"""A run's figures in real backends, read back from them."""
+"""A run's metrics in real backends, read back from them."""
 
 from __future__ import annotations
 
@@ -55,13 +55,13 @@ def statsd(tmp_path: Path) -> Iterator[Statsd]:
 
 
 def just_now(count: int) -> tuple[list[Point], list[int]]:
-    """Points of a run that ended a moment ago, and their times."""
+    """Return points of a run that ended a moment ago, and their times."""
     seconds = list(range(int(time.time()) - count, int(time.time())))
     made = runs.points(count, stall=range(5, 7))
     return [replace(one, at=at + 0.5) for one, at in zip(made, seconds, strict=True)], seconds
 
 
-def test_graphite_gives_back_every_figure_at_its_second(graphite: Graphite) -> None:
+def test_graphite_returns_every_value_at_its_second(graphite: Graphite) -> None:
     points, seconds = just_now(30)
     told: list[str] = []
     exporter = ToGraphite("127.0.0.1", graphite.carbon.port, "read.back", told.append)
@@ -69,7 +69,7 @@ def test_graphite_gives_back_every_figure_at_its_second(graphite: Graphite) -> N
     exporter.close(10.0)
 
     def rendered(path: str) -> dict[int, float]:
-        """A series, as soon as its last value is there; carbon makes files one after the other."""
+        """Return a series once its last value has arrived; carbon creates files one by one."""
 
         def now() -> dict[int, float] | None:
             found = graphite.rendered(f"read.back.{path}", seconds[0], seconds[-1])
@@ -100,7 +100,7 @@ def test_graphite_gives_back_every_figure_at_its_second(graphite: Graphite) -> N
     assert told == []
 
 
-def test_points_of_an_outage_of_carbon_arrive_after_it(graphite: Graphite) -> None:
+def test_points_of_a_carbon_outage_are_delivered_afterwards(graphite: Graphite) -> None:
     points, seconds = just_now(30)
     told: list[str] = []
     exporter = ToGraphite("127.0.0.1", graphite.carbon.port, "outage", told.append)
@@ -117,12 +117,12 @@ def test_points_of_an_outage_of_carbon_arrive_after_it(graphite: Graphite) -> No
     graphite.carbon.start()
     feed(exporter, points[20:], tally)
     exporter.close(20.0)
-    # What carbon had not yet written when it was killed is lost, if amoc does not send it again.
+    # What carbon had not written when it was killed is lost, unless amoc sends it again.
     eventually(lambda: set(seconds[8:]) <= set(arrived()), "those of the outage are there")
     assert len(told) == 1
 
 
-def test_annotations_are_events_of_graphite_web(graphite: Graphite) -> None:
+def test_annotations_become_graphite_web_events(graphite: Graphite) -> None:
     told: list[str] = []
     run = RunInfo("20261125T020000-1a2b", "chat")
     exporter = GraphiteEvents(f"http://127.0.0.1:{graphite.web.port}", run, told.append)
@@ -141,7 +141,7 @@ def test_annotations_are_events_of_graphite_web(graphite: Graphite) -> None:
     assert len(graphite.events("warning")) == 1
 
 
-def test_statsd_adds_up_what_was_counted_and_knows_the_latest_of_all_else(statsd: Statsd) -> None:
+def test_statsd_sums_counters_and_keeps_the_latest_gauges(statsd: Statsd) -> None:
     points, _ = just_now(30)
     level = [replace(one, gauges={"level": float(n - 50)}) for n, one in enumerate(points)]
     told: list[str] = []
@@ -169,7 +169,7 @@ def test_statsd_adds_up_what_was_counted_and_knows_the_latest_of_all_else(statsd
     assert told == []
 
 
-def test_a_statsd_that_was_killed_goes_on_where_it_is_back(statsd: Statsd) -> None:
+def test_sending_to_a_restarted_statsd_resumes(statsd: Statsd) -> None:
     points, _ = just_now(3)
     told: list[str] = []
     exporter = ToStatsd("127.0.0.1", statsd.port, "load", told.append)
@@ -205,7 +205,7 @@ def start(user_id):
 
 
 def scraped(port: int) -> dict[str, float]:
-    """Samples without labels of a scrape; none while nobody answers."""
+    """Return the samples without labels of a scrape; none while nobody answers."""
     try:
         with build_opener(ProxyHandler({})).open(
             f"http://127.0.0.1:{port}/metrics", timeout=20
@@ -217,7 +217,7 @@ def scraped(port: int) -> dict[str, float]:
     return {one.name: one.value for one in samples if not one.labels}
 
 
-def test_a_run_tells_all_of_them_the_same(
+def test_a_run_reports_the_same_values_to_all_backends(
     graphite: Graphite, statsd: Statsd, tmp_path: Path
 ) -> None:
     (tmp_path / "rounds.py").write_text(SCENARIO)
@@ -265,7 +265,7 @@ def test_a_run_tells_all_of_them_the_same(
         return list(found.get(f"run.{path}", {}).values())
 
     timers = summary["timers"]
-    # A user that is asked to stop in the middle has passed the throttle, and ends no round.
+    # A user asked to stop during a round has passed the throttle, but does not finish the round.
     for path, total in {
         "counters.rounds": rounds,
         "timers.turn": timers["turn"]["count"],
@@ -287,9 +287,7 @@ def test_a_run_tells_all_of_them_the_same(
     assert len(events) >= 2
 
 
-def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
-    tmp_path: Path,
-) -> None:
+def test_unreachable_backends_give_one_warning_each_and_the_points_lost(tmp_path: Path) -> None:
     (tmp_path / "rounds.py").write_text(SCENARIO)
     with Carbon(listening=False) as nobody:
         with running(
@@ -317,7 +315,7 @@ def test_backends_that_are_away_cost_a_run_one_warning_each_and_what_was_lost(
         assert re.search(r"graphite-web at \S+ \d+ events? could not be delivered", output), output
 
 
-def test_a_port_that_is_taken_ends_a_run_before_its_users_start(tmp_path: Path) -> None:
+def test_a_port_in_use_ends_a_run_before_its_users_start(tmp_path: Path) -> None:
     (tmp_path / "rounds.py").write_text(SCENARIO)
     with Carbon() as other:
         taken = ("--users", "1", "--set", f"prometheus_port={other.port}")
@@ -340,7 +338,7 @@ def start(user_id):
 
 
 @pytest.mark.parametrize("buckets", ["histogram", "exponentialHistogram"])
-def test_a_receiver_of_otlp_knows_what_the_summary_says(buckets: str, tmp_path: Path) -> None:
+def test_an_otlp_receiver_gets_the_same_values_as_the_summary(buckets: str, tmp_path: Path) -> None:
     (tmp_path / "steps.py").write_text(STEPS)
     env = {
         "OTEL_SERVICE_NAME": "trial",
@@ -397,7 +395,7 @@ def start(user_id):
 """
 
 
-def test_a_receiver_of_otlp_gets_spans_and_the_target_hears_of_them(tmp_path: Path) -> None:
+def test_an_otlp_receiver_gets_spans_and_the_target_their_trace_context(tmp_path: Path) -> None:
     (tmp_path / "visits.py").write_text(VISITS)
     with OtelTap(tmp_path) as tap, Application(tmp_path) as site:
         chosen = {"repeat_num": 1, "user_rate": "infinity", "otel_traces": 1, "base": site.url}
@@ -437,7 +435,7 @@ def start(user_id):
 """
 
 
-def test_a_receiver_of_otlp_gets_spans_of_xmpp(tmp_path: Path) -> None:
+def test_an_otlp_receiver_gets_xmpp_spans(tmp_path: Path) -> None:
     file = tmp_path / "chats.py"
     file.write_text(CHATS)
     with OtelTap(tmp_path) as tap:

@@ -42,7 +42,7 @@ def httpbin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpBin]:
 
 @pytest.fixture
 def bin_(httpbin: HttpBin) -> Iterator[http.Session]:
-    """A session with httpbin, and metrics of its own."""
+    """A session with httpbin, and a metrics registry for this test."""
     with (
         registry.Registry().activated(),
         http.session(httpbin.url, timeout=60, connect_timeout=60) as session,
@@ -52,7 +52,7 @@ def bin_(httpbin: HttpBin) -> Iterator[http.Session]:
 
 @pytest.fixture
 def shop(web: Web) -> Iterator[http.Session]:
-    """A session with nginx, and metrics of its own."""
+    """A session with nginx, and a metrics registry for this test."""
     with (
         registry.Registry().activated(),
         http.session(web.url, timeout=60, connect_timeout=60) as session,
@@ -128,7 +128,7 @@ def test_cookies(bin_: http.Session) -> None:
     assert bin_.get("/cookies").json() == {"cookies": {}}
 
 
-def test_cookies_to_begin_with_and_none_at_all(httpbin: HttpBin) -> None:
+def test_initial_cookies_and_cookies_disabled(httpbin: HttpBin) -> None:
     with http.session(httpbin.url, cookies={"a": "1"}) as session:
         assert session.get("/cookies").json() == {"cookies": {"a": "1"}}
     with http.session(httpbin.url, cookies=False) as session:
@@ -155,7 +155,9 @@ def test_redirects(bin_: http.Session, httpbin: HttpBin) -> None:
     assert found["GET /redirect-to.failures.too many redirects"] == 1
 
 
-def test_secrets_stay_with_their_server(bin_: http.Session, httpbin: HttpBin, web: Web) -> None:
+def test_credentials_and_cookies_are_not_sent_to_another_host(
+    bin_: http.Session, httpbin: HttpBin, web: Web
+) -> None:
     seen = []
 
     def behave(sock: socket.socket, _: object) -> None:
@@ -189,7 +191,7 @@ def test_authorization(bin_: http.Session, httpbin: HttpBin) -> None:
         assert session.get("/basic-auth/u/p").ok
 
 
-def test_netrc_is_read_only_where_that_is_wanted(
+def test_netrc_is_read_only_on_request(
     httpbin: HttpBin, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login u password p\n")
@@ -236,7 +238,7 @@ def test_chunks_and_streams(bin_: http.Session) -> None:
     assert found["GET /drip.count"] == 1
 
 
-def test_a_stream_that_is_left_costs_its_connection_and_no_other(bin_: http.Session) -> None:
+def test_an_abandoned_stream_closes_only_its_own_connection(bin_: http.Session) -> None:
     for _ in range(3):
         with bin_.stream("GET", "/stream-bytes/100000") as stream:
             next(stream.chunks())
@@ -254,7 +256,7 @@ def test_time_limits(bin_: http.Session, httpbin: HttpBin) -> None:
     with http.session(httpbin.url, read_timeout=1, raises=False) as session:
         assert session.get("/delay/5").cause == "timeout (read)"
         drip = session.get("/drip", params={"duration": 2, "numbytes": 10, "delay": 0})
-        assert (drip.ok, len(drip.bytes)) == (True, 10)  # as a whole it takes longer than that
+        assert (drip.ok, len(drip.bytes)) == (True, 10)  # the whole response takes longer
     assert bin_.get("/get").ok
 
 
@@ -291,7 +293,7 @@ def test_statuses_and_checks(bin_: http.Session) -> None:
     assert found["GET /get.failures"] == 2
 
 
-def test_connections_are_kept(shop: http.Session) -> None:
+def test_connections_are_kept_alive_and_reused(shop: http.Session) -> None:
     opened, reused = meters.opened.value, meters.reused.value
     ports = {shop.get("/port").text for _ in range(20)}
     assert len(ports) == 1
@@ -303,7 +305,7 @@ def test_connections_are_kept(shop: http.Session) -> None:
     assert {shop.get("/port").text for _ in range(5)} <= {one.value.text for one in greenlets}
 
 
-def test_what_is_measured(shop: http.Session) -> None:
+def test_requests_bytes_and_statuses_are_measured(shop: http.Session) -> None:
     received, sent = meters.bytes_received.value, meters.bytes_sent.value
     ok, bad = meters.statuses[1].value, meters.statuses[4].value
     answer = shop.get("/item/7")
@@ -333,7 +335,7 @@ def test_a_file_that_nginx_compresses(shop: http.Session, web: Web) -> None:
     assert (fresh.status, fresh.bytes) == (304, b"")
 
 
-def test_uploads_that_the_server_does_not_want(shop: http.Session) -> None:
+def test_uploads_refused_by_the_server(shop: http.Session) -> None:
     big = bytes(2 << 20)
     assert shop.post("/upload", data=big[: 1 << 20]).status == 200
     assert shop.post("/upload", data=big, allow=(413,)).status == 413
@@ -367,7 +369,7 @@ def test_tls(web: Web, authority: Authority) -> None:
     assert meters.tls_unverified.value > unverified
 
 
-def test_names_lead_where_the_scenario_says(web: Web, authority: Authority) -> None:
+def test_host_names_are_resolved_as_the_scenario_sets(web: Web, authority: Authority) -> None:
     port = web.url.rpartition(":")[2]
     dns = {"shop.example": f"127.0.0.1:{port}"}
     with http.session("http://shop.example", dns=dns) as session:
@@ -439,11 +441,11 @@ def test_proxies(web: Web, authority: Authority, monkeypatch: pytest.MonkeyPatch
         assert session.get("/item/3").ok
     assert len(seen) == 3
     with http.session(web.tls_url, proxy=web.url, raises=False) as session:
-        assert session.get("/").cause == "proxy"  # nginx is none
+        assert session.get("/").cause == "proxy"  # nginx is not a proxy
     server.stop()
 
 
-def test_what_makes_no_sense_is_an_error(shop: http.Session) -> None:
+def test_invalid_arguments_raise_scenario_errors(shop: http.Session) -> None:
     for wrong in (
         {"url": "/", "jsn": {}},
         {"url": "/", "json": {}, "data": b""},

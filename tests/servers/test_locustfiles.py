@@ -1,6 +1,6 @@
-"""Locustfiles as they are: amoc makes the requests that Locust makes, and sees the same failures.
+"""Unchanged locustfiles: amoc sends the requests that Locust sends, and sees the same failures.
 
-Each file of `locustfiles` is run by amoc and, where `AMOC_LOCUST` names a Python that has it, by
+Each file of `locustfiles` is run by amoc and, if `AMOC_LOCUST` names a Python that has it, by
 Locust at the same time.
 """
 
@@ -42,7 +42,7 @@ def end_with_the_last_user(environment, **_):
 
     gevent.spawn(watch)
 """
-"""For Locust, whose runs without a time do not end; amoc's end with the last user."""
+"""For Locust, whose runs without a time limit do not end; amoc's end with the last user."""
 TELLS = """
 
 import json
@@ -65,10 +65,10 @@ def know_environment(environment, **_):
 
 
 class Found(NamedTuple):
-    """What a run has shown."""
+    """The result of a run."""
 
     requests: dict[str, int]
-    """How many, by method and name."""
+    """Counts by method and name."""
     failures: dict[str, int]
     output: str
     code: int
@@ -98,17 +98,17 @@ class Both:
     def run(
         self, name: str, *options: str, ends: bool = True, workers: int = 1, real: bool = False
     ) -> list[Found]:
-        """Run it.
+        """Run a file with both.
 
         Args:
-            name: Of the file.
-            options: That both of them take.
-            ends: Whether Locust is to end with its last user.
-            workers: Of amoc.
-            real: Whether amoc is to run it with Locust's own classes, too.
+            name: Name of the file.
+            options: Options that both accept.
+            ends: Whether Locust should end with its last user.
+            workers: Number of amoc's workers.
+            real: Whether amoc should also run it with Locust's own classes.
 
         Returns:
-            What amoc found, what Locust did, and what amoc did with Locust's classes.
+            The results of amoc, of Locust, and of amoc with Locust's classes.
         """
         if not self.locust:
             required("AMOC_LOCUST names no Python that has Locust")
@@ -187,7 +187,7 @@ def test_weights_names_and_statuses(both: Both, shop: Application) -> None:
     assert amoc.failures.keys() == {"GET /no/such/page", "GET leaving"}
 
 
-def test_task_sets_within_others_and_in_order(both: Both, web: Web) -> None:
+def test_nested_and_sequential_task_sets(both: Both, web: Web) -> None:
     options = ("--users", "2", "--host", web.url)
     amoc, locust, real = both.run("nested", *options, workers=2, real=True)
     assert amoc.requests == locust.requests == real.requests
@@ -196,7 +196,7 @@ def test_task_sets_within_others_and_in_order(both: Both, web: Web) -> None:
     assert amoc.requests["GET read the terms"] == 6
 
 
-def test_answers_that_are_looked_at(both: Both, web: Web) -> None:
+def test_responses_checked_with_catch_response(both: Both, web: Web) -> None:
     options = ("--users", "3", "--host", web.url, "--tags", "right", "--exclude-tags", "wrong")
     amoc, locust, real = both.run("checked", *options, workers=2, real=True)
     assert amoc.requests == locust.requests == real.requests
@@ -209,7 +209,7 @@ def test_answers_that_are_looked_at(both: Both, web: Web) -> None:
     assert amoc.requests["GET /item/7?of=1"] == 10
 
 
-def test_users_come_and_go_as_a_shape_says(both: Both, web: Web) -> None:
+def test_users_start_and_stop_as_a_load_shape_says(both: Both, web: Web) -> None:
     amoc, locust = both.run("shaped", "--host", web.url, ends=False, workers=2)
     assert amoc.requests.keys() == locust.requests.keys()
     for one in (amoc, locust):
@@ -218,7 +218,7 @@ def test_users_come_and_go_as_a_shape_says(both: Both, web: Web) -> None:
     assert "the load shape has ended" in amoc.output
 
 
-def test_a_client_of_ones_own_and_listeners(both: Both) -> None:
+def test_a_custom_client_and_listeners(both: Both) -> None:
     amoc, locust = both.run("own_client", "--users", "2")
     assert amoc.requests == locust.requests == {"calc add": 16, "calc measured": 16}
     assert amoc.failures == locust.failures == {"calc add": 4, "calc measured": 2}
@@ -228,8 +228,8 @@ def test_a_client_of_ones_own_and_listeners(both: Both) -> None:
     assert amoc.code == locust.code == 0
 
 
-def test_a_locustfile_and_what_it_is_ported_to(shop: Application, tmp_path: Path) -> None:
-    """The two of docs/porting.md: 18 lines at most, the same requests, the same failures."""
+def test_a_locustfile_and_its_port_behave_alike(shop: Application, tmp_path: Path) -> None:
+    """The two in docs/porting.md: at most 18 lines, the same requests, the same failures."""
     page = (ROOT / "docs/porting.md").read_text().partition("## From k6")[0]
     sources = re.findall(r"<!-- scenario: (\w+\.py).*?-->\n```python\n(.*?)```", page, re.DOTALL)
     assert [name for name, _ in sources] == ["locustfile.py", "shopper.py"]
@@ -256,6 +256,6 @@ def test_a_locustfile_and_what_it_is_ported_to(shop: Application, tmp_path: Path
         found.append({name: {why["cause"] for why in one["causes"]} for name, one in steps.items()})
         assert steps["POST /login"]["count"] == 20
         share = steps["POST /pay"]["count"] / (steps["Aggregated"]["count"] - 20)
-        assert 0.03 < share < 0.25  # of several hundred, one in ten
+        assert 0.03 < share < 0.25  # one in ten of several hundred
     assert found[0] == found[1]
     assert found[0]["POST /pay"] == {"payment refused"}

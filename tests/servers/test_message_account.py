@@ -1,4 +1,4 @@
-"""A proxy does known things to messages, in both directions: the run's account is the proxy's."""
+"""A proxy tampers with messages in both directions: the run's account matches the proxy's log."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.servers.embedded import Embedded
 
 PROXY = Path(__file__).parent / "message_proxy.py"
 HOLD_S = 9.0
-LATE_AFTER_S = 8.0  # far more than what servers take on a busy machine
+LATE_AFTER_S = 8.0  # far more than servers need on a busy machine
 DEADLINE_S = 90.0
 Scenario = Callable[..., Path]
 
 
 @pytest.fixture
 def scenario(tmp_path: Path) -> Scenario:
-    """Writes a scenario file; its text may speak of HERE, the test's own directory."""
+    """Write a scenario file; in its text, HERE stands for the test's directory."""
 
     def write(text: str) -> Path:
         file = tmp_path / "trial.py"
@@ -42,7 +42,7 @@ def scenario(tmp_path: Path) -> Scenario:
 
 
 class Proxy:
-    """A running proxy, and what it says it did."""
+    """A running proxy, and its log."""
 
     def __init__(self, server: XmppServer) -> None:
         self.address = f"127.0.0.1:{(port := free_port())}"
@@ -53,7 +53,7 @@ class Proxy:
         )
 
     def did(self) -> list[tuple[str, str, str, int, int]]:
-        """Direction, action, pair, number and connection of each message."""
+        """End the proxy; return direction, action, pair, number and connection of each message."""
         self._process.send_signal(signal.SIGTERM)
         told, _ = self._process.communicate(timeout=DEADLINE_S)
         return [tuple(one) for one in json.loads(told)]
@@ -73,7 +73,7 @@ def proxy(server: XmppServer) -> Iterator[Proxy]:
 
 
 def actions(did: list[tuple[str, str, str, int, int]], kind: str) -> Counter[str]:
-    """How often each action was done to messages to users (``u``) or rooms (``r``)."""
+    """Count each action on messages to users (``u``) or rooms (``r``)."""
     return Counter(
         f"{direction} {action}"
         for direction, action, pair, *_ in did
@@ -93,7 +93,7 @@ def start(scenario: Path, through: Proxy, ids: str, directory: Path, *arguments:
 
 
 def said(run: Run) -> dict[str, int]:
-    """The run's account of messages, without the common beginning of its names."""
+    """Return the run's account of messages, without the common prefix of its names."""
     counters = run.summary()["counters"]
     return {
         name.removeprefix("messages_"): count
@@ -128,7 +128,7 @@ def start(i):
 """
 
 
-def test_users_and_rooms_over_two_workers_get_what_the_proxy_left(
+def test_the_account_of_users_and_rooms_on_two_workers_matches_the_proxy(
     services: XmppServer, scenario: Scenario, tmp_path: Path
 ) -> None:
     users, first = 6, 241
@@ -143,7 +143,7 @@ def test_users_and_rooms_over_two_workers_get_what_the_proxy_left(
     assert to_user["up drop"] == to_user["down drop"] > 0
     assert to_room["up drop"] * users == to_room["down drop"] > 0
     assert to_user["down hold"] > 0 < to_room["down hold"]
-    # What is done on the way to the server happens to each member of the room.
+    # An action on the way to the server affects each member of the room.
     both = {
         action: to_user[f"up {action}"]
         + to_user[f"down {action}"]
@@ -158,7 +158,7 @@ def test_users_and_rooms_over_two_workers_get_what_the_proxy_left(
     assert one["reordered"] == both["swap"] + both["hold"]
     assert one["late"] == both["hold"]
     assert one["unaccounted"] == one["foreign"] == one["refused"] == 0
-    assert one["received"] >= one["delivered"] + one["duplicated"]  # and the room's own messages
+    assert one["received"] >= one["delivered"] + one["duplicated"]  # and the room's messages
     assert_adds_up(one)
     lost, expected = f"{one['lost']:,}", f"{one['expected']:,}"
     assert f"{lost} of {expected} messages were lost" in run.summary()["run"]["notes"]
@@ -188,7 +188,7 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
         yield server
 
 
-def test_nothing_is_lost_twice_or_forgotten_when_all_users_reconnect(
+def test_no_message_is_counted_twice_or_missed_when_all_users_reconnect(
     embedded: Embedded, scenario: Scenario, tmp_path: Path
 ) -> None:
     users, first = 4, 1
@@ -238,7 +238,7 @@ def start(i):
 """
 
 
-def test_what_a_killed_worker_knew_is_unaccounted_for_and_all_else_exact(
+def test_only_messages_of_a_killed_worker_are_unaccounted_for(
     embedded: Embedded, scenario: Scenario, tmp_path: Path
 ) -> None:
     users, first = 4, 101
@@ -261,7 +261,7 @@ def test_what_a_killed_worker_knew_is_unaccounted_for_and_all_else_exact(
             )
             (tmp_path / "two").touch()
             eventually(lambda: len(lines(tmp_path / "done")) == 2 * users, "all have spoken again")
-            # Users that were not restarted go on with number 29, the others begin with 1.
+            # Users that were not restarted continue with number 29, the others start at 1.
             _settle(run, users * (28 - 3) + 2 * (20 - 1) + 2 * (20 - 2))
             (tmp_path / "end").touch()
             assert run.end(DEADLINE_S) == 0, run.output
@@ -270,7 +270,7 @@ def test_what_a_killed_worker_knew_is_unaccounted_for_and_all_else_exact(
     dropped = found["up drop"] + found["down drop"]
     assert len(mine) == users // 2
     assert one["expected"] == one["sent"] == users * 48
-    # What had been dropped on the way to its users, and on the way from them.
+    # Those dropped on the way to its users and on the way from them.
     assert one["unaccounted"] == 2 * len(mine) * 3
     assert one["lost"] == dropped - one["unaccounted"]
     assert one["duplicated"] == found["up double"] + found["down double"]
@@ -281,7 +281,7 @@ def test_what_a_killed_worker_knew_is_unaccounted_for_and_all_else_exact(
 
 
 def _settle(run: Run, delivered: int) -> None:
-    """Wait until all that can still come has come: the series says so."""
+    """Wait until `delivered` messages are in the series: no more can arrive."""
 
     def there() -> bool:
         path = RunDirectory(run.directory).series

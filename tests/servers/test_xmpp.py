@@ -1,4 +1,4 @@
-"""The client against prosody and ejabberd, servers that were written by others."""
+"""The client against prosody and ejabberd, two independent servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.unit.xmpp.fake import count as recorded
 
 PATIENCE_S = 60.0
 
-# Tests share the servers, so each takes users of its own.
+# Tests share the servers, so each takes new users.
 _users = itertools.count(1)
 
 Connect = Callable[..., xmpp.Client]
@@ -33,7 +33,7 @@ Connect = Callable[..., xmpp.Client]
 
 @pytest.fixture
 def connect(xmpp_server: XmppServer) -> Connect:
-    """`xmpp.connect` to the server, with a new user unless one is named."""
+    """`xmpp.connect` to the server, with a new user unless one is given."""
 
     def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
         number = next(_users) if user_id is None and "username" not in options else user_id
@@ -49,9 +49,7 @@ def test_a_user_logs_in_with_each_mechanism(connect: Connect, mechanism: str) ->
         assert client.bare_jid == f"user_{client.user_id}@localhost"
 
 
-def test_nobody_in_particular_logs_in_anonymously(
-    connect: Connect, xmpp_server: XmppServer
-) -> None:
+def test_anonymous_login(connect: Connect, xmpp_server: XmppServer) -> None:
     with connect(domain=xmpp_server.anonymous, mechanism="ANONYMOUS") as client:
         local, _, domain = client.bare_jid.partition("@")
         assert local
@@ -64,7 +62,7 @@ def test_the_server_may_choose_the_resource(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
-def test_a_wrong_password_is_a_sasl_error_that_does_not_tell_it(
+def test_a_wrong_password_is_a_sasl_error_that_does_not_show_it(
     connect: Connect, mechanism: str
 ) -> None:
     with pytest.raises(xmpp.SaslError) as raised:
@@ -80,9 +78,7 @@ def test_an_unknown_user_is_a_sasl_error(connect: Connect) -> None:
     assert raised.value.condition == "not-authorized"
 
 
-def test_a_mechanism_that_is_not_offered_is_a_sasl_error_that_names_those_that_are(
-    connect: Connect,
-) -> None:
+def test_the_error_for_a_mechanism_not_offered_names_those_offered(connect: Connect) -> None:
     with pytest.raises(xmpp.SaslError, match="SCRAM-SHA-1") as raised:
         connect(mechanism="ANONYMOUS")
     assert raised.value.condition == "invalid-mechanism"
@@ -94,7 +90,7 @@ def test_an_unknown_domain_is_a_stream_error(connect: Connect) -> None:
     assert raised.value.condition == "host-unknown"
 
 
-def test_a_server_that_demands_tls_is_told_apart(prosody: Prosody) -> None:
+def test_a_server_that_requires_tls_raises_its_own_error(prosody: Prosody) -> None:
     with pytest.raises(xmpp.TlsRequiredError, match="xmpp_tls is off"):
         xmpp.connect(next(_users), server=prosody.address, domain=TLS_ONLY, tls="off")
 
@@ -150,7 +146,7 @@ def test_presence_reaches_those_who_subscribed(connect: Connect) -> None:
         alice.receive(xmpp.is_available & xmpp.from_jid(bob.bare_jid), timeout=PATIENCE_S)
         bob.send_presence(show="away", status="tea & cake", priority=3)
         away = alice.receive(xmpp.from_jid(bob.jid) & xmpp.is_available, timeout=PATIENCE_S)
-        if away["show"] != "away":  # the one that came with the subscription
+        if away["show"] != "away":  # the presence sent with the subscription
             away = alice.receive(xmpp.from_jid(bob.jid) & xmpp.is_available, timeout=PATIENCE_S)
         assert (away["show"], away["status"], away["priority"]) == ("away", "tea & cake", 3)
         assert alice.roster()[bob.bare_jid].subscription == "to"
@@ -186,7 +182,7 @@ def test_an_iq_is_answered(connect: Connect) -> None:
         assert client.ping(timeout=PATIENCE_S) > 0
 
 
-def test_an_iq_that_is_refused_raises_what_the_server_says(connect: Connect) -> None:
+def test_a_refused_iq_raises_the_servers_condition(connect: Connect) -> None:
     with connect() as client:
         with pytest.raises(xmpp.IqError) as raised:
             client.request("<query xmlns='urn:example:nothing'/>", to="localhost")
@@ -195,7 +191,7 @@ def test_an_iq_that_is_refused_raises_what_the_server_says(connect: Connect) -> 
         assert raised.value.answer is not None
 
 
-def test_users_answer_each_others_iqs_without_their_doing(connect: Connect) -> None:
+def test_users_answer_each_others_iqs_automatically(connect: Connect) -> None:
     with connect() as alice, connect() as bob:
         assert alice.ping(bob.jid, timeout=PATIENCE_S) > 0
         with pytest.raises(xmpp.IqError) as raised:
@@ -216,7 +212,7 @@ def test_a_handler_may_answer_an_iq_itself(connect: Connect) -> None:
         assert result.payload.tag == "{urn:x}x"
 
 
-def test_a_user_registers_and_a_taken_name_is_no_obstacle(connect: Connect) -> None:
+def test_a_user_registers_or_logs_in_if_the_name_is_taken(connect: Connect) -> None:
     with connect(username="newcomer", password="s3cret & more", register=True) as client:
         assert client.bare_jid == "newcomer@localhost"
     with connect(username="newcomer", password="s3cret & more", register=True):
@@ -227,7 +223,9 @@ def test_a_user_registers_and_a_taken_name_is_no_obstacle(connect: Connect) -> N
         connect(username="newcomer", password="s3cret & more")
 
 
-def test_a_second_session_with_one_resource_ends_the_first_with_a_reason(connect: Connect) -> None:
+def test_a_second_session_with_the_same_resource_ends_the_first_with_conflict(
+    connect: Connect,
+) -> None:
     with connect(interrupts=False) as first:
         with connect(first.user_id):
             with pytest.raises(xmpp.StreamError) as raised:
@@ -244,7 +242,7 @@ def test_bad_xml_is_answered_by_the_servers_stream_error(connect: Connect) -> No
         assert raised.value.condition == "not-well-formed"
 
 
-def test_what_was_sent_before_close_arrives_though_the_sender_reads_nothing(
+def test_messages_sent_before_close_arrive_though_the_sender_reads_nothing(
     connect: Connect,
 ) -> None:
     with connect(inbox_size=1000) as bob:
@@ -252,14 +250,14 @@ def test_what_was_sent_before_close_arrives_though_the_sender_reads_nothing(
         bob.receive(xmpp.is_presence, timeout=PATIENCE_S)
         with connect() as alice:
             for number in range(300):
-                # Each comes back as well, so that there is something to be read when it closes.
+                # Each also sends one to itself, so that there is unread input when it closes.
                 alice.send_chat(bob.jid, str(number))
                 alice.send_chat(alice.jid, str(number))
         for number in range(300):
             assert bob.receive(xmpp.is_chat, timeout=PATIENCE_S).body == str(number)
 
 
-def test_neighbours_lose_no_message_when_they_come_and_go(connect: Connect) -> None:
+def test_neighbours_lose_no_message_when_they_join_and_leave(connect: Connect) -> None:
     numbers = [next(_users) for _ in range(6)]
     sent: dict[tuple[int, int], int] = {}
     received: dict[tuple[int, int], int] = {}
@@ -284,7 +282,9 @@ def test_neighbours_lose_no_message_when_they_come_and_go(connect: Connect) -> N
 
     users = [gevent.spawn(user, number) for number in numbers]
     with gevent.Timeout(PATIENCE_S):
-        while len(sent) < len(numbers) * (len(numbers) - 1):  # everybody has written to everybody
+        while len(sent) < len(numbers) * (
+            len(numbers) - 1
+        ):  # until everybody has written to everybody
             gevent.sleep(0.01)
     # The first half leaves while the others still write, the other half all at once.
     leaving.update(numbers[:3])
@@ -296,7 +296,7 @@ def test_neighbours_lose_no_message_when_they_come_and_go(connect: Connect) -> N
 
 
 @pytest.mark.slow
-def test_2000_users_are_logged_in_at_once_and_write_to_each_other(prosody: Prosody) -> None:
+def test_2000_users_are_logged_in_at_once_and_chat_with_each_other(prosody: Prosody) -> None:
     count = 2000
     clients: dict[int, xmpp.Client] = {}
     pool = gevent.pool.Pool(100)
@@ -322,7 +322,7 @@ def test_2000_users_are_logged_in_at_once_and_write_to_each_other(prosody: Proso
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; one that waits to be reaped by its new parent does not."""
+    """Return whether a process runs; a zombie does not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -331,7 +331,7 @@ def alive(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("kind", [Prosody, Ejabberd])
-def test_a_server_does_not_outlive_a_test_run_that_is_killed(
+def test_a_server_does_not_outlive_a_killed_test_run(
     kind: type[Prosody | Ejabberd], tmp_path: Path
 ) -> None:
     kind.available()
@@ -361,7 +361,7 @@ def test_a_server_does_not_outlive_a_test_run_that_is_killed(
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
-def test_a_client_of_slixmpp_is_a_users_connection(
+def test_a_slixmpp_client_can_be_a_users_connection(
     connect: Connect, xmpp_server: XmppServer, mechanism: str
 ) -> None:
     class Echo(slixmpp.ClientXMPP):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Rooms (XEP-0045), on servers that were written by others and on the embedded one."""
+"""Rooms (XEP-0045), on independent servers and on the embedded one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def room_name() -> str:
     return f"room{next(_rooms)}"
 
 
-def test_what_one_says_all_receive_the_speaker_too(connect: Connect, room_name: str) -> None:
+def test_a_room_message_reaches_all_members_including_its_sender(
+    connect: Connect, room_name: str
+) -> None:
     with (
         connect() as alice,
         connect() as bob,
@@ -44,7 +46,7 @@ def test_what_one_says_all_receive_the_speaker_too(connect: Connect, room_name: 
             assert xmpp.from_nick("alice")(message)
 
 
-def test_a_member_that_leaves_is_seen_to_leave(connect: Connect, room_name: str) -> None:
+def test_members_see_another_member_leave(connect: Connect, room_name: str) -> None:
     inside, lost = count(meters.rooms_joined), count(meters.rooms_lost)
     with connect() as alice, connect() as bob, alice.join(room_name, nick="alice") as room:
         with bob.join(room_name, nick="bob"):
@@ -52,13 +54,13 @@ def test_a_member_that_leaves_is_seen_to_leave(connect: Connect, room_name: str)
             assert count(meters.rooms_joined) - inside == 2
         assert alice.wait_until(lambda: list(room.members) == ["alice"], PATIENCE_S)
         assert count(meters.rooms_joined) - inside == 1
-        with bob.join(room_name, nick="bob"):  # it may come back
+        with bob.join(room_name, nick="bob"):  # it may rejoin
             room.wait_member("bob", PATIENCE_S)
     assert count(meters.rooms_joined) == inside
     assert count(meters.rooms_lost) == lost
 
 
-def test_presence_of_members_does_not_fill_the_inbox(connect: Connect, room_name: str) -> None:
+def test_presence_of_members_stays_out_of_the_inbox(connect: Connect, room_name: str) -> None:
     with connect(inbox_size=3) as alice, connect() as bob, alice.join(room_name) as room:
         for number in range(5):
             with bob.join(room_name, nick=f"bob{number}"):
@@ -75,7 +77,7 @@ def test_a_nickname_that_is_taken_is_a_conflict(connect: Connect, room_name: str
             assert room.nick == "me2"
 
 
-def test_a_room_is_joined_once_at_a_time(connect: Connect, room_name: str) -> None:
+def test_a_client_cannot_join_a_room_twice(connect: Connect, room_name: str) -> None:
     with (
         connect() as alice,
         alice.join(room_name),
@@ -84,7 +86,7 @@ def test_a_room_is_joined_once_at_a_time(connect: Connect, room_name: str) -> No
         alice.join(room_name)
 
 
-def test_without_history_nothing_old_comes(connect: Connect, room_name: str) -> None:
+def test_old_messages_are_received_only_on_request(connect: Connect, room_name: str) -> None:
     with (
         connect() as alice,
         connect() as bob,
@@ -104,7 +106,7 @@ def test_without_history_nothing_old_comes(connect: Connect, room_name: str) -> 
             assert not xmpp.is_delayed(new)
 
 
-def test_a_password_is_asked_for(connect: Connect, room_name: str) -> None:
+def test_a_protected_room_requires_its_password(connect: Connect, room_name: str) -> None:
     locked = {"passwordprotectedroom": True, "roomsecret": "sesame"}
     with connect() as alice, connect() as bob, alice.join(room_name, configure=locked):
         with pytest.raises(xmpp.RoomError) as raised:
@@ -156,7 +158,7 @@ def test_subject_nickname_and_private_messages(connect: Connect, room_name: str)
         assert (private.body, private.sender) == ("psst", f"{here.jid}/alice")
 
 
-def test_an_invited_user_hears_of_it(connect: Connect, room_name: str) -> None:
+def test_an_invited_user_receives_the_invitation(connect: Connect, room_name: str) -> None:
     with connect() as alice, connect() as bob, alice.join(room_name) as room:
         room.invite(bob.user_id or 0, "come in")
         invitation = bob.receive(xmpp.is_invitation, timeout=PATIENCE_S)
@@ -165,7 +167,9 @@ def test_an_invited_user_hears_of_it(connect: Connect, room_name: str) -> None:
 
 
 @pytest.mark.parametrize("how", ["kicked", "banned", "destroyed"])
-def test_who_is_put_out_is_told_where_it_waits(connect: Connect, room_name: str, how: str) -> None:
+def test_a_removed_member_gets_the_reason_in_its_waiting_call(
+    connect: Connect, room_name: str, how: str
+) -> None:
     inside, lost = count(meters.rooms_joined), count(meters.rooms_lost)
     with connect() as alice, connect() as bob:
         room = alice.join(room_name, nick="alice")
@@ -198,7 +202,7 @@ def test_who_is_put_out_is_told_where_it_waits(connect: Connect, room_name: str,
     assert count(meters.rooms_joined) == inside
 
 
-def test_a_room_of_30_knows_all_of_them(connect: Connect, room_name: str) -> None:
+def test_a_room_of_30_users_lists_all_members(connect: Connect, room_name: str) -> None:
     with connect() as alice, alice.join(room_name, nick="alice") as room:
         clients = [connect(inbox_size=0) for _ in range(30)]
         try:
@@ -226,7 +230,7 @@ def test_users_that_join_a_new_room_at_once_all_get_in(connect: Connect, room_na
             client.close()
 
 
-def test_a_rooms_archive(connect: Connect, room_name: str) -> None:
+def test_a_rooms_archive_is_read_in_pages(connect: Connect, room_name: str) -> None:
     with connect() as alice, alice.join(room_name, nick="alice") as room:
         for number in range(5):
             room.say(f"n{number}")
@@ -252,13 +256,13 @@ def test_a_resumed_session_is_still_in_its_room(connect: Connect, room_name: str
         there.leave(PATIENCE_S)
 
 
-def test_a_session_that_was_bound_anew_is_in_no_room(connect: Connect, room_name: str) -> None:
+def test_a_session_that_was_not_resumed_is_in_no_room(connect: Connect, room_name: str) -> None:
     inside = count(meters.rooms_joined)
     with connect() as alice, connect(resumable=True) as bob, alice.join(room_name) as room:
         there = bob.join(room_name, nick="bob")
         room.wait_member("bob", PATIENCE_S)
         bob.cut(reset=True)
-        connect(bob.user_id).close()  # it takes the place of the one that was lost
+        connect(bob.user_id).close()  # it replaces the lost session
         assert not bob.resume(PATIENCE_S)
         with pytest.raises(ClosedError, match="has left, or its session ended"):
             there.say("hello?")

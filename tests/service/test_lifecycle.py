@@ -1,4 +1,4 @@
-"""The daemon's life: in the background, with several runs, killed, and started again."""
+"""The daemon's lifecycle: in the background, with several runs, killed, and restarted."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DAY_S = 86_400
 
 
 def amoc(*arguments: str, cwd: Path, code: int = 0) -> str:
-    """What a command prints, which must end with that code."""
+    """Run a command that must end with `code`; return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "amoc", *arguments],
         cwd=cwd,
@@ -43,7 +43,7 @@ def amoc(*arguments: str, cwd: Path, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def test_in_the_background_until_it_is_stopped(
+def test_the_server_runs_in_the_background_until_it_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as variables:
@@ -58,11 +58,11 @@ def test_in_the_background_until_it_is_stopped(
     assert "has ended" in ended
     assert "no server runs for" in amoc("stop-server", cwd=tmp_path, code=2)
     assert (tmp_path / "amoc-runs/.daemon.log").read_text().startswith("amoc serves")
-    # What makes it end at once is told as in the foreground.
+    # An error at its start is shown as in the foreground.
     assert "--token-file" in amoc("start", "--listen", "0.0.0.0:0", cwd=tmp_path, code=2)
 
 
-def test_the_log_begins_anew_while_the_server_runs(tmp_path: Path) -> None:
+def test_the_log_is_rotated_while_the_server_runs(tmp_path: Path) -> None:
     (tmp_path / "scenarios").mkdir()
     (tmp_path / "scenarios/broken.py").write_text("raise ValueError\n")
     url = amoc("start", "--listen", "0", cwd=tmp_path).split()[2]
@@ -78,14 +78,14 @@ def test_the_log_begins_anew_while_the_server_runs(tmp_path: Path) -> None:
 
 
 def complete(daemon: Daemon, run: str) -> None:
-    """A run came to its end, and left all that a run leaves."""
+    """Assert that a run has ended and left a complete directory."""
     saved = load(RunDirectory(daemon.runs / run))
     assert saved.complete
     assert list(saved.missing) == []
     assert (daemon.runs / run / "report.html").exists()
 
 
-def test_when_the_daemon_stops_its_runs_stop_gracefully(tmp_path: Path) -> None:
+def test_runs_stop_gracefully_when_the_daemon_stops(tmp_path: Path) -> None:
     with serving(tmp_path, "--parallel", "2") as daemon:
         runs = [daemon.start(users=3) for _ in range(2)]
         tree = daemon.tree()
@@ -96,9 +96,7 @@ def test_when_the_daemon_stops_its_runs_stop_gracefully(tmp_path: Path) -> None:
             complete(daemon, run)
 
 
-def test_when_the_daemon_is_killed_its_runs_stop_gracefully_and_are_listed_again(
-    tmp_path: Path,
-) -> None:
+def test_runs_of_a_killed_daemon_stop_gracefully_and_are_listed_again(tmp_path: Path) -> None:
     with serving(tmp_path) as daemon:
         run = daemon.start(users=3)
         daemon.wait_for_users(run, 3)
@@ -118,7 +116,7 @@ def test_when_the_daemon_is_killed_its_runs_stop_gracefully_and_are_listed_again
         assert again.get(f"/runs/{run}/series")["total"] >= 1
 
 
-def test_runs_wait_for_their_turn(daemon: Daemon) -> None:
+def test_queued_runs_start_in_order(daemon: Daemon) -> None:
     first = daemon.start(users=1)
     body = {"scenario": "stayers", "users": 1, "workers": 1, "queue": True}
     second = daemon.patch("/execution/start", body, status=202)
@@ -136,7 +134,7 @@ def test_runs_wait_for_their_turn(daemon: Daemon) -> None:
     assert daemon.request("GET", f"/runs/{dropped['run']}").status == 404
 
 
-def test_a_run_starts_at_its_time(daemon: Daemon) -> None:
+def test_a_run_starts_at_its_scheduled_time(daemon: Daemon) -> None:
     at = datetime.now(UTC) + timedelta(seconds=3)
     body = {"scenario": "stayers", "users": 1, "workers": 1, "at": at.isoformat()}
     run = daemon.patch("/execution/start", body, status=202)["run"]
@@ -162,7 +160,7 @@ def states(daemon: Daemon) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("signum", [signal.SIGKILL, signal.SIGTERM])
-def test_what_waits_goes_on_waiting_when_the_server_ends(tmp_path: Path, signum: int) -> None:
+def test_queued_runs_stay_queued_when_the_server_ends(tmp_path: Path, signum: int) -> None:
     body = {"scenario": "stayers", "users": 1, "workers": 1, "queue": True}
     later = datetime.now(UTC) + timedelta(days=1)
     gone = tmp_path / "scenarios/gone.py"
@@ -207,7 +205,7 @@ def test_what_waits_goes_on_waiting_when_the_server_ends(tmp_path: Path, signum:
         assert list(again.runs.glob(".queue/*")) == []
 
 
-def test_a_run_that_was_starting_when_the_server_was_killed_does_not_start_again(
+def test_a_run_that_was_starting_when_the_server_was_killed_is_not_restarted(
     tmp_path: Path,
 ) -> None:
     with serving(tmp_path) as daemon:
@@ -226,7 +224,7 @@ def test_a_run_that_was_starting_when_the_server_was_killed_does_not_start_again
         assert "ended while this run was starting" in again.get(f"/runs/{run}")["error"]
 
 
-def test_a_run_of_a_killed_server_keeps_its_place_until_it_is_over(tmp_path: Path) -> None:
+def test_a_run_of_a_killed_server_keeps_its_slot_until_it_ends(tmp_path: Path) -> None:
     go_on = tmp_path / "go_on"
     with serving(tmp_path) as daemon:
         (tmp_path / "scenarios/stubborn.py").write_text(
@@ -251,7 +249,7 @@ def test_a_run_of_a_killed_server_keeps_its_place_until_it_is_over(tmp_path: Pat
             assert list(again.runs.glob(".queue/*")) == []
 
 
-def test_a_run_has_its_name_its_id_and_a_beginning_of_its_name(daemon: Daemon) -> None:
+def test_a_run_is_found_by_name_id_or_unique_prefix(daemon: Daemon) -> None:
     run = daemon.start(users=1)
     known = daemon.get(f"/runs/{run}/status")["id"]
     assert known != run
@@ -271,9 +269,7 @@ def test_a_run_has_its_name_its_id_and_a_beginning_of_its_name(daemon: Daemon) -
     assert daemon.request("GET", f"/runs/{known}").status == 404
 
 
-def test_a_run_is_deleted_when_it_becomes_too_old_while_nothing_else_happens(
-    tmp_path: Path,
-) -> None:
+def test_an_expired_run_is_deleted_on_an_idle_server(tmp_path: Path) -> None:
     old = tmp_path / "amoc-runs/20200101T000000-old"
     old.mkdir(parents=True)
     (old / "journal.jsonl").write_text("{}\n")
@@ -285,7 +281,7 @@ def test_a_run_is_deleted_when_it_becomes_too_old_while_nothing_else_happens(
         assert daemon.get("/runs")["runs"] == []
 
 
-def test_runs_side_by_side_are_told_apart(tmp_path: Path) -> None:
+def test_commands_to_parallel_runs_must_name_one(tmp_path: Path) -> None:
     with serving(tmp_path, "--parallel", "2") as daemon:
         one, other = (daemon.start(users=users) for users in (1, 2))
         several = daemon.patch("/execution/add_users", {"users": 1}, status=409)
@@ -300,7 +296,7 @@ def test_runs_side_by_side_are_told_apart(tmp_path: Path) -> None:
             daemon.wait_for_end(run)
 
 
-def test_a_run_of_a_shell_beside_it_is_as_good(daemon: Daemon) -> None:
+def test_a_run_started_from_a_shell_can_be_controlled(daemon: Daemon) -> None:
     with subprocess.Popen(
         [sys.executable, "-m", "amoc", "run", "scenarios/stayers.py", "--workers", "1"],
         cwd=daemon.directory,
@@ -316,7 +312,7 @@ def test_a_run_of_a_shell_beside_it_is_as_good(daemon: Daemon) -> None:
 
 @contextmanager
 def attached(directory: Path) -> Iterator[subprocess.Popen[str]]:
-    """``amoc attach``, once it shows the run."""
+    """Start ``amoc attach``, and wait until it shows the run."""
     with subprocess.Popen(
         [sys.executable, "-m", "amoc", "attach"],
         cwd=directory,
@@ -334,7 +330,7 @@ def attached(directory: Path) -> Iterator[subprocess.Popen[str]]:
             shell.kill()
 
 
-def test_who_is_attached_can_leave_or_stay_to_the_end(daemon: Daemon) -> None:
+def test_attach_can_be_detached_or_lasts_until_the_run_ends(daemon: Daemon) -> None:
     run = daemon.start(users=2)
     with attached(daemon.directory) as stays, attached(daemon.directory) as leaves:
         leaves.send_signal(signal.SIGINT)
@@ -348,7 +344,7 @@ def test_who_is_attached_can_leave_or_stay_to_the_end(daemon: Daemon) -> None:
     daemon.wait_for_end(run)
 
 
-def test_who_is_attached_controls_the_run_with_keys(daemon: Daemon) -> None:
+def test_attach_controls_the_run_with_keys(daemon: Daemon) -> None:
     run = daemon.start(users=10)
     program = (sys.executable, "-m", "amoc", "attach")
     with terminal(cwd=daemon.directory, command=program) as it:
@@ -373,14 +369,12 @@ def test_who_is_attached_controls_the_run_with_keys(daemon: Daemon) -> None:
 
 
 def descriptors(daemon: Daemon) -> int:
-    """How many it has open when nothing runs."""
+    """Return how many descriptors the daemon has open once no run is left."""
     eventually(lambda: len(daemon.tree()) == 1, "the run's processes have ended")
     return len(list(Path(f"/proc/{daemon.pid}/fd").iterdir()))
 
 
-def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
-    tmp_path: Path,
-) -> None:
+def test_runs_leak_no_descriptors_and_are_deleted_by_hand_count_and_age(tmp_path: Path) -> None:
     runs = tmp_path / "amoc-runs"
     with serving(tmp_path) as daemon:
         made, opened = [], []
@@ -391,7 +385,7 @@ def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
             daemon.patch("/execution/stop")
             daemon.wait_for_end(made[-1])
             opened.append(descriptors(daemon))
-            # A connection of ours may take a moment to be closed at its other end, too.
+            # The daemon may take a moment to close its end of our connection.
             eventually(lambda: descriptors(daemon) <= opened[0], "nothing more is open")
         assert daemon.request("DELETE", f"/runs/{made[0]}").status == 204
         assert daemon.request("DELETE", f"/runs/{made[0]}").status == 404
@@ -407,7 +401,7 @@ def test_runs_leave_nothing_open_and_are_deleted_by_hand_by_number_and_by_age(
         eventually(lambda: are_left(made[3:]), "all but one are deleted")
 
 
-def test_a_run_that_fails_after_its_client_was_answered_says_why(
+def test_a_run_that_fails_after_its_request_was_answered_keeps_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_queue, "BEGIN_S", 0.1)

@@ -1,4 +1,4 @@
-"""Each attack on a real daemon, and what becomes of it."""
+"""Attacks on a real daemon, and its defences."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SHOP = b'"""A shop."""\n\n\ndef start(user_id): ...\n'
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    """A daemon that wants tokens."""
+    """A daemon that requires tokens."""
     directory = tmp_path_factory.mktemp("guarded")
     tokens = directory / "tokens"
     tokens.write_text(f"# of the test\nread {READ}\nrun {RUN}\n{ADMIN}\n")
@@ -46,13 +46,13 @@ def bearer(token: str) -> dict[str, str]:
 
 
 def detail(answer: Answer, status: int) -> str:
-    """Why a request is refused, with that status and a problem document."""
+    """Assert that a request is refused with `status` and a problem document; return its detail."""
     assert answer.status == status, answer.data[:500]
     assert answer.headers.get_content_type() == "application/problem+json"
     return str(answer.json["detail"])
 
 
-def test_a_name_that_leads_here_from_elsewhere_is_refused(daemon: Daemon) -> None:
+def test_requests_for_a_foreign_host_name_are_refused(daemon: Daemon) -> None:
     port = urlsplit(daemon.url).port
     for host in ("evil.example", f"evil.example:{port}", "localhost.evil.example"):
         assert "not served here" in detail(daemon.request("GET", "/status", Host=host), 421)
@@ -73,7 +73,7 @@ def test_pages_of_other_sites_cannot_send_requests(daemon: Daemon) -> None:
     assert "Access-Control-Allow-Origin" not in daemon.request("GET", "/status").headers
 
 
-def test_a_form_of_another_site_is_no_command(daemon: Daemon) -> None:
+def test_a_form_of_another_site_cannot_send_a_command(daemon: Daemon) -> None:
     for kind in ("application/x-www-form-urlencoded", "text/plain", "multipart/form-data"):
         data = b'{"scenario": "stayers"}'
         answer = daemon.request("PATCH", "/execution/start", data=data, Content_Type=kind)
@@ -87,7 +87,7 @@ def test_without_a_token_nothing_is_shown(guarded: Daemon) -> None:
         assert answer.headers.get_all("WWW-Authenticate") == ["Bearer"]
 
 
-def test_roles_allow_what_they_are_for(guarded: Daemon) -> None:
+def test_each_role_allows_only_its_requests(guarded: Daemon) -> None:
     def status(token: str, method: str, path: str, body: Any = None) -> int:
         return guarded.request(method, path, body, **bearer(token)).status
 
@@ -118,7 +118,7 @@ def test_a_token_in_a_url_is_refused(guarded: Daemon) -> None:
     assert ADMIN not in guarded.output
 
 
-def test_uploads_can_be_off_and_wrong_tokens_cannot_be_tried_out(tmp_path: Path) -> None:
+def test_uploads_can_be_disabled_and_guessing_tokens_is_throttled(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text(ADMIN)
     (tmp_path / "tokens").chmod(0o600)
     with serving(tmp_path, "--token-file", "tokens", "--no-upload") as guarded:
@@ -159,7 +159,7 @@ with serving(Path(sys.argv[1]), "--token-file", "tokens", "--listen", "[::]:0") 
 """
 
 
-def test_an_ipv6_network_is_one_client_that_tries_out_tokens(tmp_path: Path) -> None:
+def test_token_guesses_are_counted_per_ipv6_network(tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text(ADMIN)
     (tmp_path / "tokens").chmod(0o600)
     tries = [("fd00:1::1", "wrong"), ("fd00:1::2", "wrong")] * 5
@@ -177,7 +177,7 @@ def test_an_ipv6_network_is_one_client_that_tries_out_tokens(tmp_path: Path) -> 
     assert done.stdout.split() == ["401"] * 10 + ["429", "200"], done.stderr
 
 
-def test_who_may_only_look_leaves_room_for_those_who_start_runs(guarded: Daemon) -> None:
+def test_slow_requests_of_readers_do_not_block_operators(guarded: Daemon) -> None:
     go_on = guarded.directory / "go_on"
     scenarios = guarded.directory / "scenarios"
     (scenarios / "slow.py").write_text(
@@ -204,7 +204,7 @@ def test_who_may_only_look_leaves_room_for_those_who_start_runs(guarded: Daemon)
             assert answer.status == 200
         assert len(loaded()) == 1
         go_on.touch()
-        assert [line.getresponse().status for line in lines] == [200] * 3  # in turn
+        assert [line.getresponse().status for line in lines] == [200] * 3  # one after the other
     finally:
         go_on.touch()
         for line in lines:
@@ -226,12 +226,12 @@ def test_who_may_only_look_leaves_room_for_those_who_start_runs(guarded: Daemon)
         "/api-docs/js/..%2f..%2f..%2fplugins.py",
     ],
 )
-def test_no_path_leads_out(daemon: Daemon, path: str) -> None:
+def test_no_path_escapes_the_served_directories(daemon: Daemon, path: str) -> None:
     assert daemon.request("GET", path).status in (404, 422)
     assert daemon.request("DELETE", path).status in (404, 405, 422)
 
 
-def test_a_run_that_is_a_link_is_none(daemon: Daemon, tmp_path: Path) -> None:
+def test_a_symlink_is_not_a_run(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "journal.jsonl").write_text("{}\n")
     daemon.runs.mkdir(exist_ok=True)
     link = daemon.runs / "elsewhere"
@@ -244,9 +244,7 @@ def test_a_run_that_is_a_link_is_none(daemon: Daemon, tmp_path: Path) -> None:
     assert (tmp_path / "journal.jsonl").exists()
 
 
-def test_a_run_is_not_deleted_while_it_is_loaded_nor_by_what_may_mean_another(
-    daemon: Daemon,
-) -> None:
+def test_a_run_is_not_deleted_while_starting_nor_by_an_ambiguous_name(daemon: Daemon) -> None:
     go_on = daemon.directory / "go_on"
     (daemon.directory / "scenarios" / "slow_init.py").write_text(
         f"import os, time\n\n\ndef init():\n    while not os.path.exists({str(go_on)!r}):\n"
@@ -256,7 +254,7 @@ def test_a_run_is_not_deleted_while_it_is_loaded_nor_by_what_may_mean_another(
     body = json.dumps({"scenario": "slow_init", "workers": 1, "settings": {"repeat_num": 1}})
     start.request("PATCH", "/execution/start", body, {"Content-Type": "application/json"})
     [journal] = eventually(
-        lambda: [*daemon.runs.glob("*-slow_init/journal.jsonl")], "its directory is there"
+        lambda: [*daemon.runs.glob("*-slow_init/journal.jsonl")], "its directory exists"
     )
     run = journal.parent.name
     try:
@@ -272,13 +270,13 @@ def test_a_run_is_not_deleted_while_it_is_loaded_nor_by_what_may_mean_another(
     assert daemon.request("DELETE", f"/runs/{known}").status == 204
 
 
-def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
+def test_a_slow_upload_does_not_block_another(daemon: Daemon) -> None:
     slow = daemon.connection()
     slow.putrequest("PUT", "/scenarios/upload?name=slow")
     slow.putheader("Content-Type", "text/x-python")
     slow.putheader("Content-Length", str(len(SHOP)))
     slow.endheaders()
-    eventually(lambda: [*uploads(daemon).glob(".upload-*")], "it is being taken")
+    eventually(lambda: [*uploads(daemon).glob(".upload-*")], "the upload has begun")
     path = "/scenarios/upload?name=quick"
     assert daemon.request("PUT", path, data=SHOP, Content_Type="text/x-python").status == 200
     slow.send(SHOP)
@@ -287,7 +285,7 @@ def test_a_slow_upload_does_not_hold_up_another(daemon: Daemon) -> None:
     shutil.rmtree(uploads(daemon))
 
 
-def test_a_secret_is_on_no_command_line_and_in_no_file(daemon: Daemon) -> None:
+def test_a_secret_appears_on_no_command_line_and_in_no_file(daemon: Daemon) -> None:
     secret = "hush-0123456789"
     run = daemon.start(users=1, settings={"password": secret})
     body = {"scenario": "stayers", "settings": {"password": secret}, "queue": True}
@@ -305,7 +303,7 @@ def test_a_secret_is_on_no_command_line_and_in_no_file(daemon: Daemon) -> None:
     assert [one for one in files if secret.encode() in one.read_bytes()] == []
 
 
-def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:
+def test_runs_on_other_hosts_are_refused(daemon: Daemon) -> None:
     for cluster in ("ssh://root@load.example", "join"):
         body = {"scenario": "stayers", "cluster": cluster}
         for method, path in (("PATCH", "start"), ("POST", "plan")):
@@ -320,9 +318,7 @@ def test_no_program_is_started_on_other_hosts(daemon: Daemon) -> None:
         shutil.rmtree(elsewhere)
 
 
-def test_silent_clients_keep_nobody_out_nor_does_one_that_holds_many_requests(
-    daemon: Daemon,
-) -> None:
+def test_silent_clients_and_many_open_requests_lock_nobody_out(daemon: Daemon) -> None:
     where = urlsplit(daemon.url)
 
     def connect(source: str, sent: bytes = b"") -> socket.socket:
@@ -347,17 +343,19 @@ def test_silent_clients_keep_nobody_out_nor_does_one_that_holds_many_requests(
             for _ in range(128)
         ]
         assert answer("127.0.0.1") == b"HTTP/1.1 200"
-        assert silent[0].recv(1) == b""  # of those who have the most, the oldest one was ended
+        assert (
+            silent[0].recv(1) == b""
+        )  # the oldest connection of the client with the most was closed
         busy = [lines.enter_context(connect("127.0.0.4", body)) for _ in range(140)]
-        eventually(lambda: answer("127.0.0.4") == b"HTTP/1.1 503", "it has as many as it may")
+        eventually(lambda: answer("127.0.0.4") == b"HTTP/1.1 503", "it has reached its limit")
         assert answer("127.0.0.1") == b"HTTP/1.1 200"
         busy[0].sendall(b"{}       ")
-        assert busy[0].recv(12) == b"HTTP/1.1 409"  # there is no run: it was served to the end
+        assert busy[0].recv(12) == b"HTTP/1.1 409"  # there is no run, but the request was served
     assert answer("127.0.0.4") == b"HTTP/1.1 200"
     assert "clients want more" in daemon.output
 
 
-def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
+def test_bodies_that_are_too_large_are_refused(daemon: Daemon) -> None:
     body = {"scenario": "stayers", "comment": "x" * (1 << 20)}
     detail(daemon.request("PATCH", "/execution/start", body), 413)
     for path in ("upload?name=huge", "files"):
@@ -367,7 +365,7 @@ def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
         line.putheader("Content-Length", str(1 << 40))
         line.endheaders()
         answer = line.getresponse()
-        assert answer.status == 413  # by what it claims, before any of it is read
+        assert answer.status == 413  # by its Content-Length, before any of it is read
         assert "at most 16,777,216 bytes" in json.loads(answer.read())["detail"]
         line.close()
     assert not list(uploads(daemon).glob("**/huge*"))
@@ -407,14 +405,14 @@ def test_what_is_too_large_is_refused(daemon: Daemon) -> None:
         "sign",
     ],
 )
-def test_a_head_that_is_too_large_or_ambiguous_is_refused_in_a_line_and_ends_the_connection(
+def test_an_oversized_or_ambiguous_head_is_refused_and_closes_the_connection(
     daemon: Daemon, head: bytes, status: bytes
 ) -> None:
     where = urlsplit(daemon.url)
     smuggled = b"0\r\n\r\nGET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
     said = b""
     with socket.create_connection((where.hostname, where.port), DEADLINE_S) as line:
-        with suppress(ConnectionError):  # it need not read all of that
+        with suppress(ConnectionError):  # the server need not read all of it
             line.sendall(head + b"Host: localhost\r\n\r\n" + smuggled)
         with suppress(ConnectionError):
             while data := line.recv(1 << 16):
@@ -424,7 +422,7 @@ def test_a_head_that_is_too_large_or_ambiguous_is_refused_in_a_line_and_ends_the
     assert "Traceback" not in daemon.output
 
 
-def test_who_may_only_look_does_not_take_all_event_streams(guarded: Daemon) -> None:
+def test_readers_cannot_take_all_event_streams(guarded: Daemon) -> None:
     body = {"scenario": "stayers", "workers": 1}
     run = guarded.request("PATCH", "/execution/start", body, **bearer(ADMIN)).json["run"]
 
@@ -445,7 +443,7 @@ def uploads(daemon: Daemon) -> Path:
 
 
 @pytest.mark.parametrize("why", ["only relative", "only files", "at most, header"])
-def test_no_archive_gets_out_of_hand(daemon: Daemon, why: str) -> None:
+def test_hostile_archives_are_refused(daemon: Daemon, why: str) -> None:
     for path in ("upload?name=shop", "files"):
         sent = {"data": ATTACKS[why](), "Content_Type": "application/octet-stream"}
         answer = daemon.request("PUT", f"/scenarios/{path}", **sent)
@@ -456,7 +454,7 @@ def test_no_archive_gets_out_of_hand(daemon: Daemon, why: str) -> None:
 
 
 def refused(directory: Path, *arguments: str) -> str:
-    """What ``amoc serve`` says that does not start, because of how it was called."""
+    """Call ``amoc serve`` with invalid options; return its error."""
     done = subprocess.run(
         [sys.executable, "-m", "amoc", "serve", *arguments],
         cwd=directory,
@@ -487,7 +485,7 @@ def test_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
         assert READ not in said
 
 
-def test_pages_allow_no_script_but_their_own(daemon: Daemon) -> None:
+def test_pages_allow_only_their_own_scripts(daemon: Daemon) -> None:
     page = daemon.request("GET", "/api-docs")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy
@@ -503,7 +501,7 @@ def test_pages_allow_no_script_but_their_own(daemon: Daemon) -> None:
     assert answer.headers["X-Frame-Options"] == "DENY"
 
 
-def test_a_report_runs_its_own_script_and_no_other(daemon: Daemon) -> None:
+def test_a_report_allows_only_its_own_script(daemon: Daemon) -> None:
     run = daemon.start(users=1, comment="<script>alert(1)</script>")
     daemon.patch("/execution/stop")
     daemon.wait_for_end(run)
@@ -515,7 +513,7 @@ def test_a_report_runs_its_own_script_and_no_other(daemon: Daemon) -> None:
     assert b"<script>alert(1)" not in report.data
 
 
-def test_with_a_certificate_it_speaks_tls_only(tmp_path: Path) -> None:
+def test_with_a_certificate_the_server_accepts_only_tls(tmp_path: Path) -> None:
     authority = Authority(tmp_path)
     both = authority.issue("server.pem", ["127.0.0.1"])
     with serving(tmp_path, "--cert", both, "--key", both) as daemon:
