@@ -331,7 +331,9 @@ class BoshTransport:
             transport = self._dial()
         except Exception as error:
             if not self.closed:
-                self._on_lost(errors.Disconnected(f"{self._who}: the server is gone ({error})"))
+                self._on_lost(
+                    errors.Disconnected(f"{self._who}: the server cannot be reached ({error})")
+                )
             return
         finally:
             self._dialling = False
