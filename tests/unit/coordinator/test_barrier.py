@@ -1,4 +1,4 @@
-"""Barriers: users wait until all have come, and go on together."""
+"""Barriers: users wait until all have arrived, then continue together."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ A, B = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
 
 
 class Meeting:
-    """Users of a worker that come to a barrier."""
+    """Users of a worker that wait at a barrier."""
 
     def __init__(self, worker: Worker, n: int, timeout: float = 60.0, rounds: int = 1) -> None:
         self.worker, self.n, self.timeout, self.rounds = worker, n, timeout, rounds
         self.released: dict[int, list[int]] = {}
-        self.crowd = Crowd(self.come)
+        self.crowd = Crowd(self.visit)
 
-    def come(self, user_id: int) -> None:
+    def visit(self, user_id: int) -> None:
         for _ in range(self.rounds):
             self.worker.actions.barriers.wait("all", self.n, self.timeout)
             self.released.setdefault(user_id, []).append(now_ns())
@@ -51,7 +51,7 @@ def waiting(cluster: Cluster) -> int:
     return cluster.groups.barriers().get("all", (0, 0))[0]
 
 
-def test_nobody_goes_before_the_last_one_is_there_and_then_all_do() -> None:
+def test_all_users_are_released_once_the_last_one_has_arrived() -> None:
     cluster = Cluster()
     here, there = Meeting(cluster.up(0), 400), Meeting(cluster.up(1), 400)
     here.start(range(1, 200))
@@ -69,7 +69,7 @@ def test_nobody_goes_before_the_last_one_is_there_and_then_all_do() -> None:
     assert not len(here.worker.actions.barriers)
 
 
-def test_a_barrier_can_be_used_again_and_again() -> None:
+def test_a_barrier_can_be_reused() -> None:
     cluster = Cluster()
     here, there = Meeting(cluster.up(0), 6, rounds=5), Meeting(cluster.up(1), 6, rounds=5)
     here.start([1, 2, 3])
@@ -80,7 +80,7 @@ def test_a_barrier_can_be_used_again_and_again() -> None:
         assert max(t[number] for t in times.values()) < min(t[number + 1] for t in times.values())
 
 
-def test_one_that_waited_too_long_gets_an_error_and_does_not_count_any_more() -> None:
+def test_a_user_that_times_out_gets_an_error_and_no_longer_counts() -> None:
     cluster = Cluster()
     worker = cluster.up(0)
     patient, hasty = Meeting(worker, 3), Meeting(worker, 3, timeout=0.01)
@@ -100,13 +100,13 @@ def test_one_that_waited_too_long_gets_an_error_and_does_not_count_any_more() ->
     until(lambda: len(patient.released) == 3)
 
 
-def test_one_that_gives_up_when_the_release_is_on_its_way_is_released() -> None:
+def test_a_user_that_times_out_while_its_release_is_in_transit_is_released() -> None:
     cluster = Cluster()
     worker = cluster.up(0, deaf=True)
     hasty = Meeting(worker, 2, timeout=0.01)
     hasty.start([1, 2])
-    until(lambda: worker.unheard)  # all are there
-    gevent.sleep(0.02)  # meanwhile they give up
+    until(lambda: worker.unheard)  # all have arrived
+    gevent.sleep(0.02)  # they time out meanwhile
     worker.deaf = False
     for body in worker.unheard:
         worker.handle(body)
@@ -114,9 +114,7 @@ def test_one_that_gives_up_when_the_release_is_on_its_way_is_released() -> None:
     assert not hasty.crowd.errors
 
 
-def test_a_controller_that_says_nothing_ends_in_the_timeout(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_silent_controller_ends_in_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(barrier_worker, "CONFIRM_S", 0.01)
     cluster = Cluster()
     worker = cluster.up(0, deaf=True)
@@ -126,7 +124,7 @@ def test_a_controller_that_says_nothing_ends_in_the_timeout(
     assert isinstance(hasty.crowd.errors[1], BarrierTimeout)
 
 
-def test_a_killed_user_and_a_lost_worker_do_not_count_any_more() -> None:
+def test_killed_users_and_lost_workers_no_longer_count() -> None:
     cluster = Cluster()
     here, there = Meeting(cluster.up(0), 4), Meeting(cluster.up(1), 4)
     here.start([1, 2])
@@ -143,7 +141,7 @@ def test_a_killed_user_and_a_lost_worker_do_not_count_any_more() -> None:
     until(lambda: len(here.released) == 4)
 
 
-def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_more() -> None:
+def test_a_user_asked_to_stop_leaves_the_barrier_and_no_longer_counts() -> None:
     cluster = Cluster()
     here = Meeting(cluster.up(0), 3)
     here.start([1, 2])
@@ -153,7 +151,7 @@ def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_
     until(lambda: 1 not in here.crowd.alive)
     assert waiting(cluster) == 1
     assert here.crowd.states[1] == UserState.FINISHED
-    # It does not even begin to wait where it was asked before.
+    # A user asked to stop before does not even begin to wait.
     other.kill()
     until(lambda: not waiting(cluster))
     here.start([3])
@@ -164,7 +162,7 @@ def test_a_user_that_is_asked_to_leave_leaves_from_there_and_does_not_count_any_
     assert not waiting(cluster)
 
 
-def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_released() -> None:
+def test_a_user_asked_to_stop_while_its_release_is_in_transit_is_released() -> None:
     cluster = Cluster()
     worker = cluster.up(0, deaf=True)
     here = Meeting(worker, 2)
@@ -179,7 +177,7 @@ def test_a_user_that_is_asked_to_leave_when_the_release_is_on_its_way_is_release
     until(lambda: set(here.released) == {1, 2})
 
 
-def test_a_user_that_is_asked_to_stop_as_its_barrier_is_refused_does_not_wait_for_an_answer(
+def test_a_stopping_user_whose_barrier_is_refused_does_not_wait_for_an_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(barrier_worker, "CONFIRM_S", 1e6)
@@ -189,7 +187,7 @@ def test_a_user_that_is_asked_to_stop_as_its_barrier_is_refused_does_not_wait_fo
     until(lambda: waiting(cluster) == 1)
     two.start([2])
     until(lambda: two.worker.unheard)
-    two.crowd.alive[2].ask_to_stop(StopReason.RUN_ENDS)  # it goes on at the loop's next turn
+    two.crowd.alive[2].ask_to_stop(StopReason.RUN_ENDS)  # it resumes at the next turn of the loop
     two.worker.deaf = False
     two.worker.handle(two.worker.unheard[0])
     until(lambda: not two.crowd.alive)
@@ -197,7 +195,7 @@ def test_a_user_that_is_asked_to_stop_as_its_barrier_is_refused_does_not_wait_fo
     assert not two.crowd.errors
 
 
-def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused() -> None:
+def test_a_pause_of_the_run_stops_timeouts_and_releases() -> None:
     cluster = Cluster()
     here = Meeting(cluster.up(0), 2, timeout=0.05)
     here.start([1])
@@ -213,7 +211,7 @@ def test_the_timeout_stands_still_and_nobody_is_let_go_while_the_run_is_paused()
     until(lambda: len(here.released) == 2)
 
 
-def test_all_must_wait_for_the_same_number() -> None:
+def test_all_users_must_wait_for_the_same_number() -> None:
     cluster = Cluster()
     worker = cluster.up(0)
     three, two = Meeting(worker, 3), Meeting(worker, 2)
@@ -229,7 +227,7 @@ def test_all_must_wait_for_the_same_number() -> None:
     until(lambda: len(three.released) == 3)
 
 
-def test_tickets_travel_as_ranges() -> None:
+def test_tickets_are_sent_as_ranges() -> None:
     assert ranges([]) == []
     assert ranges([1, 2, 3, 7, 8, 5]) == [(1, 3), (7, 2), (5, 1)]
 
@@ -245,7 +243,7 @@ STEPS = st.lists(
 
 
 @given(st.integers(1, 7), STEPS)
-def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
+def test_exactly_n_are_released_at_a_time_and_none_twice_or_after_withdrawing(
     n: int, steps: list[tuple[str, WorkerId, int]]
 ) -> None:
     sent: list[tuple[WorkerId, Any]] = []
@@ -282,7 +280,7 @@ def test_exactly_n_are_released_at_a_time_and_nobody_twice_or_after_giving_up(
         assert barriers.waiting().get("all", (0, n)) == (len(present), n)
 
 
-def test_the_common_moment_is_as_far_ahead_as_the_farthest_node_is_away() -> None:
+def test_the_release_time_allows_for_the_latency_of_the_farthest_node() -> None:
     sent: list[BarrierRelease] = []
     latency = NodeLatency()
     barriers = Barriers(lambda _, record: sent.append(record), lambda: 5, latency)  # type: ignore[arg-type]
@@ -291,7 +289,7 @@ def test_the_common_moment_is_as_far_ahead_as_the_farthest_node_is_away() -> Non
     assert sent == [BarrierRelease("x", 5 + LEAD_NS + 10**9, [(1, 1)])]
 
 
-def test_every_record_of_a_barrier_is_addressed_to_who_waits() -> None:
+def test_barrier_records_are_sent_to_the_workers_that_wait() -> None:
     sent: list[tuple[WorkerId, Any]] = []
     barriers = Barriers(lambda origin, record: sent.append((origin, record)), lambda: 5)
     barriers.arrive(A, BarrierArrivals("x", 3, [1, 2]))

@@ -1,4 +1,4 @@
-"""The bus between hosts, over real TCP: who has no key that is expected gets no word in."""
+"""The bus between hosts, over real TCP: only peers with an expected key are admitted."""
 
 from __future__ import annotations
 
@@ -44,21 +44,21 @@ def has_ipv6() -> bool:
 
 
 class Controller:
-    """A parent behind a gate, with all that it heard."""
+    """A parent behind a gate, with everything it received."""
 
     def __init__(self, address: str = "127.0.0.1") -> None:
         self.context = zmq.Context()
         self.gate = Gate(self.context)
         self.keys = new_keys()
         self.parent = Parent(self.context, Listen(self.gate, self.keys, address), ANY, ANY)
-        self.heard: list[Received] = []
+        self.received: list[Received] = []
         self.opened: list[zmq.Socket | Child] = []
-        self.tasks = [gevent.spawn(self._hear)]
+        self.tasks = [gevent.spawn(self._receive)]
 
-    def _hear(self):
+    def _receive(self):
         for received in self.parent.reports():
             if received is not None:
-                self.heard.append(received)
+                self.received.append(received)
 
     @property
     def port(self) -> int:
@@ -77,11 +77,11 @@ class Controller:
         self.parent.expect(name, keys.public)
         child = self.child(name, keys)
         child.join(DEADLINE_S)
-        wait(lambda: Received(name, Hello(os.getpid())) in self.heard)
+        wait(lambda: Received(name, Hello(os.getpid())) in self.received)
         return child
 
     def pusher(self, keys=None, parent_key=None) -> zmq.Socket:
-        """What sends reports as whoever it likes."""
+        """Return a socket that can send reports in any name."""
         pusher = self.context.socket(zmq.PUSH)
         pusher.linger = 0
         if keys is not None:
@@ -94,7 +94,7 @@ class Controller:
         return self.gate.refused()
 
     def reported(self, name: str) -> list[object]:
-        return [one.record for one in self.heard if one.child == name]
+        return [one.record for one in self.received if one.child == name]
 
     def end(self):
         gevent.killall(self.tasks)
@@ -113,7 +113,7 @@ def controller():
 
 
 @pytest.mark.skipif(not shutil.which("ss"), reason="needs ss of iproute2")
-def test_as_many_hosts_as_the_kernel_allows_can_come_at_once(controller):
+def test_the_listen_backlog_is_as_large_as_the_kernel_allows(controller):
     command = ["ss", "-ltnH", f"sport = :{controller.port}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     most = int(Path("/proc/sys/net/core/somaxconn").read_text())
@@ -121,14 +121,14 @@ def test_as_many_hosts_as_the_kernel_allows_can_come_at_once(controller):
 
 
 @contextmanager
-def the_honest_one_is_heard(controller):
-    """Whoever else comes, the node of the run still is heard, and it alone."""
+def honest_node_unaffected(controller):
+    """Whatever else connects, only reports of the real node are received."""
     child = controller.join("node0.1")
     yield
     before = len(controller.reported("node0.1"))
     child.report(Go())
     wait(lambda: len(controller.reported("node0.1")) > before)
-    assert {one.child for one in controller.heard} <= {"node0.1", ""}
+    assert {one.child for one in controller.received} <= {"node0.1", ""}
 
 
 @pytest.mark.parametrize(
@@ -158,23 +158,23 @@ def test_commands_and_reports_pass_between_hosts_in_order(address):
         controller.end()
 
 
-def test_a_key_that_is_not_on_the_list_is_refused_and_counted(controller):
-    with the_honest_one_is_heard(controller):
+def test_an_unexpected_key_is_refused_and_counted(controller):
+    with honest_node_unaffected(controller):
         stranger = controller.child("node0.1", new_keys())
         with pytest.raises(PeerError, match="was not welcomed"):
             stranger.join(0.5)
         wait(lambda: controller.refused().unknown_keys)
 
 
-def test_who_does_not_know_the_controller_s_key_is_refused_and_counted(controller):
-    with the_honest_one_is_heard(controller):
+def test_a_peer_without_the_controllers_key_is_refused_and_counted(controller):
+    with honest_node_unaffected(controller):
         controller.parent.expect("node1.1", (keys := new_keys()).public)
         controller.pusher(keys, parent_key=new_keys().public).send(b"hello")
         wait(lambda: controller.refused().other)
 
 
-def test_who_speaks_without_a_key_is_refused_and_counted(controller):
-    with the_honest_one_is_heard(controller):
+def test_an_unencrypted_peer_is_refused_and_counted(controller):
+    with honest_node_unaffected(controller):
         batch = pack_batch("node0.1", 7, 0, [ANY.pack(Started(0, 7))])
         controller.pusher().send(batch)
         wait(lambda: controller.refused().other)
@@ -194,15 +194,15 @@ def test_who_speaks_without_a_key_is_refused_and_counted(controller):
     ids=["nothing", "http", "tls", "ssh", "noise", "hello"],
 )
 def test_a_port_scan_is_refused_and_counted(controller, monkeypatch, garbage):
-    with the_honest_one_is_heard(controller):
+    with honest_node_unaffected(controller):
         monkeypatch.setattr(counting, "HANDSHAKE_NS", 10_000_000)
         with socket.create_connection(("127.0.0.1", controller.port), DEADLINE_S) as scan:
             scan.sendall(garbage)
         wait(lambda: controller.refused().other == 1)
 
 
-def test_nobody_reports_in_another_s_name(controller):
-    with the_honest_one_is_heard(controller):
+def test_a_report_in_the_name_of_another_node_is_refused(controller):
+    with honest_node_unaffected(controller):
         controller.parent.expect("node1.1", (keys := new_keys()).public)
         liar = controller.pusher(keys)
         liar.send(pack_batch("node0.1", 2, 0, [ANY.pack(Started(0, 7))]))
@@ -210,11 +210,11 @@ def test_nobody_reports_in_another_s_name(controller):
         assert Started(0, 7) not in controller.reported("node0.1")
 
 
-def test_late_frames_of_a_life_that_is_over_are_dropped_and_counted(controller):
+def test_late_frames_of_an_ended_incarnation_are_dropped_and_counted(controller):
     keys = new_keys()
     dead = controller.join("node1.1", keys)
     controller.parent.forget("node1.1")
-    controller.heard.clear()
+    controller.received.clear()
     alive = controller.join("node1.2")
     dead.report(Started(0, 1))
     wait(lambda: controller.refused().late)
@@ -223,7 +223,7 @@ def test_late_frames_of_a_life_that_is_over_are_dropped_and_counted(controller):
     assert not controller.reported("node1.1")
 
 
-def test_a_life_that_is_over_cannot_come_back_with_its_key(controller):
+def test_an_ended_incarnation_cannot_rejoin_with_its_key(controller):
     keys = new_keys()
     controller.join("node1.1", keys).close()
     controller.parent.forget("node1.1")
@@ -235,7 +235,7 @@ def test_a_life_that_is_over_cannot_come_back_with_its_key(controller):
     wait(lambda: controller.refused().unknown_keys >= 2)
 
 
-def test_a_dead_life_hears_no_commands_for_the_next_one(controller):
+def test_an_ended_incarnation_receives_no_commands_for_the_next_one(controller):
     dead = controller.join("node1.1")
     controller.parent.forget("node1.1")
     alive = controller.join("node1.2")
@@ -244,18 +244,18 @@ def test_a_dead_life_hears_no_commands_for_the_next_one(controller):
     assert next(dead.commands()) is None
 
 
-def test_the_operator_is_told_once_of_those_that_were_refused(controller):
+def test_refused_connections_are_reported_to_the_operator_once(controller):
     controller.join("node0.1")
     for _ in range(3):
         controller.pusher(new_keys()).send(b"hello")
-    warnings = lambda: [one.record for one in controller.heard if isinstance(one.record, Note)]  # noqa: E731
+    warnings = lambda: [one.record for one in controller.received if isinstance(one.record, Note)]  # noqa: E731
     wait(warnings)
     wait(lambda: controller.refused().unknown_keys == 3)
     assert [one.level for one in warnings()] == ["warning"]
     assert "with a key that does not belong to this run" in warnings()[0].text
 
 
-def test_nobody_gets_in_while_nobody_answers_for_the_list(controller, monkeypatch):
+def test_nobody_can_join_once_the_gate_is_closed(controller, monkeypatch):
     monkeypatch.setattr(both_ends, "LINGER_MS", 0)
     keys = new_keys()
     controller.parent.expect("node1.1", keys.public)
@@ -264,19 +264,19 @@ def test_nobody_gets_in_while_nobody_answers_for_the_list(controller, monkeypatc
         controller.child("node1.1", keys).join(0.5)
 
 
-def test_a_port_that_is_taken_is_named(controller):
+def test_a_port_in_use_is_named(controller):
     place = Listen(controller.gate, new_keys(), "127.0.0.1", (0, controller.port))
     with pytest.raises(ResourceError, match=f"tcp://127.0.0.1:{controller.port} cannot be bound"):
         Parent(controller.context, place, ANY, ANY)
 
 
-def test_keys_are_fresh_and_secret_ones_are_not_shown():
+def test_keys_are_fresh_and_secret_keys_are_not_shown():
     first, second = new_keys(), new_keys()
     assert len({*(first.public, first.secret), *(second.public, second.secret)}) == 4
     assert first.secret.decode() not in f"{first}{Remote('', '', b'', first)}"
 
 
-def test_who_knows_the_same_secret_has_the_same_keys():
+def test_the_same_secret_and_purpose_give_the_same_keys():
     assert shared_keys(b"a secret", "join") == shared_keys(b"a secret", "join")
     assert shared_keys(b"a secret", "join") != shared_keys(b"a secret", "controller")
     assert shared_keys(b"a secret", "join") != shared_keys(b"another", "join")
@@ -284,7 +284,7 @@ def test_who_knows_the_same_secret_has_the_same_keys():
     assert zmq.curve_public(keys.secret) == keys.public
 
 
-def test_what_passes_on_the_wire_cannot_be_read(controller):
+def test_traffic_on_the_wire_cannot_be_read(controller):
     seen = bytearray()
 
     def pass_on(source, target):

@@ -1,4 +1,4 @@
-"""The controller's state of one throttle, its changes, and what it deals."""
+"""A throttle in the controller: its state, its changes and what it deals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def dealt(one: Throttle[str], at_ns: int) -> dict[str, int]:
     return sizes
 
 
-def test_its_state_says_what_is_configured_and_what_is_in_force():
+def test_the_state_shows_the_configured_and_the_actual_rate():
     one = throttle(600, 60)
     assert one.state(START_NS)._asdict() == {
         "name": "a",
@@ -63,7 +63,7 @@ def test_its_state_says_what_is_configured_and_what_is_in_force():
         (Throttle.pause_run, "frozen", 0.0),
     ],
 )
-def test_an_overlay_is_said_at_once_and_in_force_a_little_later(act, mode, actual):
+def test_an_overlay_shows_at_once_and_takes_effect_after_the_lead_time(act, mode, actual):
     one = throttle(10)
     assert act(one, START_NS)
     assert not act(one, START_NS + MS_NS), "it is so already"
@@ -79,7 +79,7 @@ def test_an_overlay_is_said_at_once_and_in_force_a_little_later(act, mode, actua
     assert (state.mode, state.actual_rate, one.epoch) == ("run", 10, 3)
 
 
-def test_a_pause_and_an_unlock_take_each_others_place():
+def test_pause_and_unlock_replace_each_other():
     one = throttle()
     one.pause(START_NS)
     assert one.unlock(START_NS)
@@ -88,7 +88,7 @@ def test_a_pause_and_an_unlock_take_each_others_place():
     assert one.state(START_NS).mode == "paused"
 
 
-def test_another_rate_ends_an_unlock_and_not_a_pause():
+def test_a_new_rate_ends_an_unlock_but_not_a_pause():
     one = throttle(10)
     one.unlock(START_NS)
     assert one.change_profile(Constant(10), None, START_NS), "that it is the same is no matter"
@@ -99,7 +99,7 @@ def test_another_rate_ends_an_unlock_and_not_a_pause():
     assert (state.mode, state.rate, state.actual_rate) == ("paused", 20, 0)
 
 
-def test_the_same_rate_per_another_interval_is_no_change_and_another_rate_is_one():
+def test_the_same_rate_per_another_interval_is_no_change():
     one = throttle(600, 60)
     assert not one.change_profile(Constant(10), 1, START_NS)
     assert (one.epoch, one.state(START_NS).rate, one.interval_s) == (1, 10, 1)
@@ -109,7 +109,7 @@ def test_the_same_rate_per_another_interval_is_no_change_and_another_rate_is_one
     assert one.change_profile(RAMP, None, START_NS), "a ramp begins anew"
 
 
-def test_a_rate_becomes_a_limit_of_concurrency_and_back():
+def test_a_rate_becomes_a_concurrency_limit_and_back():
     one = throttle(10, 1)
     one.want("w0", want(3), START_NS)
     assert dealt(one, START_NS) == {"w0": 3}, "slots"
@@ -129,7 +129,7 @@ def test_a_rate_becomes_a_limit_of_concurrency_and_back():
     assert dealt(one, back_ns + LEAD_NS) == {"w0": 3}
 
 
-def test_a_change_is_in_force_when_all_workers_say_so():
+def test_a_change_is_in_force_when_all_workers_confirm_it():
     one = throttle()
     one.pause(START_NS)
     one.want("w0", want(0, epoch=2), START_NS)
@@ -143,7 +143,7 @@ def test_a_change_is_in_force_when_all_workers_say_so():
     assert not one.in_force(2, ["w0", "w1"])
 
 
-def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes_on():
+def test_a_pause_of_the_run_stops_a_profile_but_a_throttle_pause_does_not():
     one, other = throttle(), throttle()
     for it in (one, other):
         it.change_profile(RAMP, None, START_NS - LEAD_NS)
@@ -159,7 +159,7 @@ def test_while_the_run_stands_still_a_profile_does_too_and_under_a_pause_it_goes
     assert other.value_at(later_ns + 10 * S_NS) == pytest.approx(700, abs=1)
 
 
-def test_a_profile_that_is_configured_while_the_run_stands_still_begins_with_the_run():
+def test_a_profile_configured_while_the_run_is_paused_begins_on_resume():
     one = throttle()
     one.pause_run(START_NS)
     one.change_profile(RAMP, None, START_NS + 10 * S_NS)
@@ -168,7 +168,7 @@ def test_a_profile_that_is_configured_while_the_run_stands_still_begins_with_the
     assert one.value_at(START_NS + 70 * S_NS) == pytest.approx(100, abs=1)
 
 
-def test_a_worker_that_knows_nothing_is_told_what_holds_and_what_will():
+def test_a_new_worker_is_sent_current_and_pending_modes():
     one = throttle()
     one.pause(START_NS)
     one.resume(START_NS)
@@ -183,7 +183,7 @@ def test_a_worker_that_knows_nothing_is_told_what_holds_and_what_will():
     assert [mode.permits for mode in throttle(2, 0).whole_state(START_NS)] == [True]
 
 
-def test_a_demand_that_was_for_an_earlier_throttle_of_that_name_counts_for_nothing():
+def test_demand_for_an_earlier_throttle_of_that_name_is_ignored():
     for interval_s in (0, 1):
         one = throttle(10, interval_s, epoch=5)
         one.want("w0", want(3, epoch=4), START_NS)
@@ -194,7 +194,7 @@ def test_a_demand_that_was_for_an_earlier_throttle_of_that_name_counts_for_nothi
         assert dealt(one, START_NS)["w0"] >= 1
 
 
-def test_slots_that_came_due_undealt_are_missed():
+def test_slots_due_before_they_are_dealt_are_missed():
     one = throttle(100)
     one.want("w0", want(1000), START_NS)
     assert one.state(START_NS).missed == 0
@@ -202,17 +202,17 @@ def test_slots_that_came_due_undealt_are_missed():
     assert one.state(START_NS).missed == 21
 
 
-def test_slots_of_a_lost_worker_that_came_due_meanwhile_are_missed():
+def test_slots_of_a_lost_worker_that_fell_due_are_missed():
     one = throttle(200)
     one.want("w0", want(1000), START_NS)
     assert dealt(one, START_NS) == {"w0": 101}
-    one.lost("w0", START_NS)  # the slot that is due now may have been used
+    one.lost("w0", START_NS)  # the slot due now may have been used
     one.want("w1", want(20), START_NS)
     one.deal(START_NS + VOID_NS + 12 * MS_NS)
     assert one.state(START_NS).missed == 2
 
 
-def test_places_are_dealt_come_back_and_are_nobodys_when_their_worker_is_lost():
+def test_permits_are_dealt_returned_and_freed_when_their_worker_is_lost():
     one = throttle(3, 0)
     one.want("w0", want(2), START_NS)
     one.want("w1", want(2), START_NS)
@@ -229,7 +229,7 @@ def test_places_are_dealt_come_back_and_are_nobodys_when_their_worker_is_lost():
     assert dealt(one, START_NS) == {"w2": 1}
 
 
-def test_a_limit_of_places_that_changes_by_itself_is_dealt_when_it_does():
+def test_a_growing_concurrency_limit_is_dealt_as_it_grows():
     one: Throttle[str] = Throttle("a", RAMP, 0, 1, START_NS)
     one.want("w0", want(5), START_NS)
     assert dealt(one, START_NS) == {}
@@ -244,7 +244,7 @@ def test_a_limit_of_places_that_changes_by_itself_is_dealt_when_it_does():
         one.want("w0", want(5 - number, number), START_NS)
 
 
-def test_without_a_limit_everybody_passes_and_nothing_is_dealt():
+def test_an_unlimited_throttle_deals_nothing():
     for interval_s in (0, 1):
         one = throttle(inf, interval_s)
         state = one.state(START_NS)
@@ -253,7 +253,7 @@ def test_without_a_limit_everybody_passes_and_nothing_is_dealt():
         assert dealt(one, START_NS) == {}
 
 
-def test_changes_that_are_over_are_forgotten_whether_anybody_asks_or_not():
+def test_past_changes_are_forgotten_even_without_demand():
     for interval_s in (0, 1):
         one, sizes = throttle(10, interval_s), []
         for number in range(1, 1000):
@@ -264,7 +264,7 @@ def test_changes_that_are_over_are_forgotten_whether_anybody_asks_or_not():
         assert [mode.epoch for mode in news] == [999, 1000]
 
 
-def test_a_gradual_change_of_init_begins_when_users_may_start():
+def test_a_gradual_change_made_in_init_begins_when_users_may_start():
     one = throttle()
     assert not one.begin(START_NS + S_NS), "a rate that stays has no beginning"
     assert one.take(START_NS + 3 * S_NS).wanted == pytest.approx(20), "of two seconds"
@@ -275,7 +275,7 @@ def test_a_gradual_change_of_init_begins_when_users_may_start():
     assert one.value_at(begun_ns + 10 * S_NS) == pytest.approx(100, abs=1)
 
 
-# How many were to pass
+# The wanted count
 
 CHANGES = [
     lambda one, at_ns: one.pause(at_ns),
@@ -290,10 +290,10 @@ CHANGES = [
 
 
 @given(st.dictionaries(st.integers(0, 199), st.sampled_from(CHANGES), max_size=20))
-def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
+def test_the_wanted_count_matches_what_passes_under_constant_demand(changes):
     one = throttle(100)
     slots: list[tuple[int, int]] = []
-    void_ns: dict[int, int] = {}  # from when on slots of an epoch are
+    void_ns: dict[int, int] = {}  # time from which slots of an epoch are void
     seen, wanted = 0, 0.0
     for step in range(200):
         at_ns = START_NS + step * 10 * MS_NS
@@ -311,7 +311,7 @@ def test_what_was_to_pass_is_what_passes_when_users_are_always_waiting(changes):
     assert abs(passed - wanted) <= 1.01  # the first slot is due at once
 
 
-def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_pass():
+def test_the_wanted_count_is_unknown_after_a_moment_without_limit():
     one = throttle(10)
     one.unlock(START_NS)
     assert one.take(START_NS + LEAD_NS).wanted == pytest.approx(0.4)
@@ -322,13 +322,13 @@ def test_where_a_rate_had_no_limit_for_a_moment_it_is_not_said_how_many_were_to_
     assert throttle(inf).take(START_NS + S_NS).wanted is None
 
 
-def test_missed_slots_of_workers_and_of_the_controller_are_one_number():
+def test_missed_slots_of_workers_and_controller_are_summed():
     one = throttle(10)
     one.want("w0", want(100)._replace(missed=3), START_NS)
     assert dealt(one, START_NS) == {"w0": 33}, "those of the next 3.2 s"
     one.want("w0", want(100, 1)._replace(missed=5), START_NS + S_NS)
     assert one.state(START_NS).missed == 5
-    one.deal(START_NS + 13300 * MS_NS)  # all that are due after these but the last 0.1 s
+    one.deal(START_NS + 13300 * MS_NS)  # all slots due after these except those of the last 0.1 s
     here = one.take(START_NS + 20 * S_NS).missed
     assert here > 90
     assert one.take(START_NS + 20 * S_NS).missed == 0

@@ -23,7 +23,7 @@ BEGIN_NS = 10**15
 
 
 class Clock:
-    """Goes on when a test says so."""
+    """A clock that only the test advances."""
 
     ns = BEGIN_NS
 
@@ -40,13 +40,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Queue:
-    """A queue, and what those who waited in it were given."""
+    """A queue, and what its waiters received."""
 
     def __init__(self, *, permits: bool = False) -> None:
         self.name = "a"
         self.given: list[object] = []
         self.used: list[tuple[int, int]] = []
-        """Epoch and slot."""
+        """Epoch and slot number."""
         timer = metrics.timer("lateness")
         record = lambda _name, epoch, slot, *_times: self.used.append((epoch, slot))  # noqa: E731
         self.queue = WorkerQueue(self.name, timer, record)
@@ -76,7 +76,7 @@ class Queue:
         self.queue.work(worker_queue.now_ns(), NEVER_NS)
 
 
-def test_permits_that_nobody_waits_for_any_more_go_back():
+def test_permits_without_a_waiter_are_returned():
     one = Queue(permits=True)
     waiters = one.enter(3)
     assert one.queue.want(BEGIN_NS).outstanding == 3
@@ -89,7 +89,7 @@ def test_permits_that_nobody_waits_for_any_more_go_back():
     assert one.queue.want(BEGIN_NS).back == 2
 
 
-def test_permits_that_come_while_a_throttle_is_paused_go_back():
+def test_permits_that_arrive_while_paused_are_returned():
     one = Queue(permits=True)
     one.enter(2)
     one.change("held")
@@ -100,7 +100,7 @@ def test_permits_that_come_while_a_throttle_is_paused_go_back():
     assert (told.back, told.outstanding, told.waiting) == (2, 2, 2)
 
 
-def test_slots_that_come_after_the_news_that_makes_them_void_are_dropped(clock: Clock):
+def test_slots_that_arrive_after_a_change_voided_them_are_dropped(clock: Clock):
     one = Queue()
     one.enter(10)
     change_ns = BEGIN_NS + 50 * MS_NS
@@ -116,7 +116,7 @@ def test_slots_that_come_after_the_news_that_makes_them_void_are_dropped(clock: 
     assert one.used[5:] == [(2, 0), (2, 1)]
 
 
-def test_slots_in_hand_that_a_change_makes_void_are_dropped_and_asked_for_again(clock: Clock):
+def test_held_slots_voided_by_a_change_are_dropped_and_requested_again(clock: Clock):
     one = Queue()
     one.enter(10)
     one.slots(10, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
@@ -128,7 +128,7 @@ def test_slots_in_hand_that_a_change_makes_void_are_dropped_and_asked_for_again(
     assert one.used == [(1, slot) for slot in range(4)]
 
 
-def test_each_slot_that_is_too_late_is_missed_and_asked_for_again(clock: Clock):
+def test_overdue_slots_are_missed_and_requested_again(clock: Clock):
     one = Queue()
     one.enter(20)
     one.slots(20, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
@@ -142,16 +142,14 @@ def test_each_slot_that_is_too_late_is_missed_and_asked_for_again(clock: Clock):
     assert one.queue.outstanding == one.queue.waiting == 10
 
 
-def test_who_waits_when_a_throttle_with_slots_to_come_is_stopped_gets_an_error_and_no_slot(
-    clock: Clock,
-):
+def test_waiters_of_a_stopped_throttle_get_an_error_despite_future_slots(clock: Clock):
     one = Queue()
     one.enter(5)
     one.slots(5, due_ns=BEGIN_NS, spacing_ns=10 * MS_NS)
     clock.ns = BEGIN_NS + 15 * MS_NS
     one.work()
     assert len(one.given) == 2
-    one.change("run", BEGIN_NS + S_NS)  # still to come, and now never
+    one.change("run", BEGIN_NS + S_NS)  # pending, and superseded by the stop
     one.change("gone")
     clock.ns = BEGIN_NS + VOID_NS
     one.work()
@@ -162,7 +160,7 @@ def test_who_waits_when_a_throttle_with_slots_to_come_is_stopped_gets_an_error_a
 
 
 @pytest.mark.parametrize("left", [0, 1, 4])
-def test_a_place_in_the_line_that_was_left_is_passed_over(clock: Clock, left: int):
+def test_waiters_that_left_the_queue_are_skipped(clock: Clock, left: int):
     one = Queue()
     one.enter(2)
     leaver: list[object] = []
@@ -182,9 +180,7 @@ def test_a_place_in_the_line_that_was_left_is_passed_over(clock: Clock, left: in
 
 
 @pytest.mark.parametrize("mode", ["open", "gone"])
-def test_when_a_turn_is_over_before_the_line_is_empty_there_is_more_to_do_at_once(
-    clock: Clock, mode: str
-):
+def test_work_is_due_at_once_if_a_turn_ends_before_the_queue_is_empty(clock: Clock, mode: str):
     one = Queue()
     one.enter(3)
     epoch = one.queue.epoch + 1
@@ -198,7 +194,7 @@ def test_when_a_turn_is_over_before_the_line_is_empty_there_is_more_to_do_at_onc
     assert one.queue.next_ns() == NEVER_NS
 
 
-def test_a_permit_is_kept_a_moment_for_who_comes_again_and_then_goes_back(clock: Clock):
+def test_a_permit_is_kept_briefly_for_returning_users_and_then_returned(clock: Clock):
     one = Queue(permits=True)
     one.enter(1)
     one.grant(1)
@@ -206,7 +202,7 @@ def test_a_permit_is_kept_a_moment_for_who_comes_again_and_then_goes_back(clock:
     first, one.queue.handed = one.queue.handed, None
     assert first is not None
     clock.ns += MS_NS
-    one.queue.give_back(first)  # nobody has come again so far
+    one.queue.give_back(first)  # no user has returned so far
     assert one.queue.want(BEGIN_NS).back == 1
     clock.ns += IDLE_PERMIT_NS - 1
     one.enter(1)
@@ -214,7 +210,7 @@ def test_a_permit_is_kept_a_moment_for_who_comes_again_and_then_goes_back(clock:
     one.work()
     second, one.queue.handed = one.queue.handed, None
     assert second is not None
-    one.queue.give_back(second)  # who comes so soon may come again
+    one.queue.give_back(second)  # users that return this soon may do so again
     assert one.queue.want(BEGIN_NS).back == 1
     kept_until_ns = clock.ns + IDLE_PERMIT_NS
     assert one.queue.next_ns() == kept_until_ns
@@ -233,7 +229,7 @@ def test_a_permit_is_kept_a_moment_for_who_comes_again_and_then_goes_back(clock:
 @pytest.mark.parametrize(("age_ns", "waiting", "back"), [
     (0, 1, 0), (KEEP_PERMIT_NS - 1, 1, 0), (KEEP_PERMIT_NS, 1, 1), (0, 0, 1),
 ])  # fmt: skip
-def test_a_permit_goes_to_the_next_in_line_unless_it_is_old(
+def test_a_permit_goes_to_the_next_waiter_unless_it_is_old(
     clock: Clock, age_ns: int, waiting: int, back: int
 ):
     one = Queue(permits=True)
@@ -249,7 +245,7 @@ def test_a_permit_goes_to_the_next_in_line_unless_it_is_old(
     assert len(one.given) == (2 if waiting and not back else 1)
 
 
-def test_a_permit_of_before_a_change_goes_back():
+def test_a_permit_from_before_a_change_is_returned():
     one = Queue(permits=True)
     one.enter(2)
     one.grant(1)
@@ -262,7 +258,7 @@ def test_a_permit_of_before_a_change_goes_back():
     assert (len(one.given), one.queue.want(BEGIN_NS).back) == (1, 1)
 
 
-def test_where_slots_are_far_apart_those_that_nobody_comes_for_are_given_back(clock: Clock):
+def test_unused_widely_spaced_slots_are_given_back(clock: Clock):
     one = Queue()
     one.enter(2)
     one.slots(5, due_ns=BEGIN_NS, spacing_ns=30 * MS_NS)
@@ -279,9 +275,7 @@ def test_where_slots_are_far_apart_those_that_nobody_comes_for_are_given_back(cl
     assert one.queue.want(clock.ns).given_back_ns == 0, "told once"
 
 
-def test_where_slots_are_close_together_one_that_nobody_comes_for_is_gone_and_the_rest_is_kept(
-    clock: Clock,
-):
+def test_an_unused_closely_spaced_slot_is_lost_and_the_rest_are_kept(clock: Clock):
     one = Queue()
     one.enter(1)
     one.slots(5, due_ns=BEGIN_NS, spacing_ns=5 * MS_NS)
@@ -294,7 +288,7 @@ def test_where_slots_are_close_together_one_that_nobody_comes_for_is_gone_and_th
     assert one.used == [(1, 0), (1, 2)]
 
 
-def test_what_is_asked_back_is_given_back_but_for_what_is_due_now_and_asked_for_again(clock: Clock):
+def test_slots_asked_back_are_given_back_and_requested_except_those_due_now(clock: Clock):
     one = Queue()
     one.enter(4)
     one.slots(4, due_ns=BEGIN_NS + 10 * MS_NS, spacing_ns=50 * MS_NS)
@@ -308,7 +302,7 @@ def test_what_is_asked_back_is_given_back_but_for_what_is_due_now_and_asked_for_
     assert one.used == [(1, 0)]
 
 
-def test_of_slots_that_come_before_it_was_told_what_is_given_back_none_is_used(clock: Clock):
+def test_slots_that_arrive_before_a_give_back_is_reported_are_not_used(clock: Clock):
     one = Queue()
     one.enter(4)
     one.queue.receive_ask_back()
@@ -321,8 +315,8 @@ def test_of_slots_that_come_before_it_was_told_what_is_given_back_none_is_used(c
     assert one.used == [(1, 0)]
 
 
-def come_in_time(one: Queue, clock: Clock, count: int) -> None:
-    """Slots are used that were here in time, and who has passed comes again at once."""
+def use_slots_in_time(one: Queue, clock: Clock, count: int) -> None:
+    """Use `count` slots that arrived in time; each user returns at once."""
     for _ in range(count):
         one.slots(1, due_ns=clock.ns + 100 * MS_NS, spacing_ns=100 * MS_NS)
         clock.ns += 100 * MS_NS
@@ -330,24 +324,24 @@ def come_in_time(one: Queue, clock: Clock, count: int) -> None:
         one.enter(1)
 
 
-def test_the_longer_users_have_come_in_time_the_more_slots_far_apart_are_asked_for(clock: Clock):
+def test_the_longer_users_arrive_in_time_the_more_slots_are_requested_ahead(clock: Clock):
     one = Queue()
     one.enter(1)
     asked = []
     for count in (0, 4, 4, 100):
-        come_in_time(one, clock, count)
+        use_slots_in_time(one, clock, count)
         asked.append(one.queue.want(clock.ns).outstanding)
     assert asked == [1, 3, 5, 1 + MAX_FAR_FORESEEN]
     one.slots(3, due_ns=clock.ns + 100 * MS_NS, spacing_ns=100 * MS_NS)
     clock.ns += 110 * MS_NS
     one.work()
     clock.ns += 100 * MS_NS
-    one.work()  # and nobody comes to the second one
+    one.work()  # nobody uses the second one
     told = one.queue.want(clock.ns)
     assert (told.outstanding, told.waiting) == (0, 0)
 
 
-def test_who_comes_only_when_its_slot_is_due_is_not_expected_to_come_again(clock: Clock):
+def test_users_that_arrive_only_when_a_slot_is_due_are_not_foreseen(clock: Clock):
     one = Queue()
     for _ in range(20):
         clock.ns += 300 * MS_NS
@@ -358,7 +352,7 @@ def test_who_comes_only_when_its_slot_is_due_is_not_expected_to_come_again(clock
     assert one.queue.want(clock.ns).outstanding == 1
 
 
-def test_where_slots_come_too_late_to_be_used_more_are_asked_for_ahead(clock: Clock):
+def test_late_slots_make_the_worker_request_more_ahead(clock: Clock):
     one = Queue()
     one.enter(1)
     one.slots(1, due_ns=clock.ns - VOID_NS - MS_NS, spacing_ns=100 * MS_NS)
@@ -367,7 +361,7 @@ def test_where_slots_come_too_late_to_be_used_more_are_asked_for_ahead(clock: Cl
     assert one.queue.want(clock.ns).outstanding == 1 + FORESEEN_IF_LATE
 
 
-def test_with_slots_far_apart_in_hand_it_tells_seldom_but_of_a_change_soon(clock: Clock):
+def test_a_worker_with_far_slots_reports_rarely_but_changes_promptly(clock: Clock):
     one = Queue()
     one.enter(20)
     one.queue.want(clock.ns)

@@ -122,7 +122,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SEARCH_EACH_NS", 0)
 
 
-def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
+def test_a_wait_ends_when_all_nodes_have_reported_and_returns_each_report():
     run = Run()
     for killed, name in enumerate(("node0", "node1")):
         run.handle(name, Stopped(killed, [], 0))
@@ -133,7 +133,7 @@ def test_a_wait_ends_when_all_nodes_have_reported_and_has_the_report_of_each():
     assert {name: one.killed for name, one in found.items()} == {"node0": 0, "node1": 1, "node2": 2}
 
 
-def test_nodes_have_as_long_to_join_as_the_slowest_may_take():
+def test_the_join_timeout_is_that_of_the_slowest_node():
     run = Run()
     for node in run.nodes.all:
         node.seen.clear()
@@ -142,7 +142,7 @@ def test_nodes_have_as_long_to_join_as_the_slowest_may_take():
         phases.load(run.nodes, RunPlan("chat.py", range(1, 4), None, (), 1, "", 60.0, 1.0), [])
 
 
-def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
+def test_a_wait_continues_without_a_node_that_has_died():
     run = Run()
     run.processes[1].how = "was killed by SIGKILL"
     for name in ("node0", "node2"):
@@ -156,7 +156,7 @@ def test_a_node_that_has_died_is_given_up_and_the_wait_goes_on_without_it():
     assert len(run.lost) == 1
 
 
-def test_a_node_that_cannot_go_on_is_killed_with_all_below_it_before_the_run_goes_on():
+def test_a_failed_node_is_killed_before_the_run_continues():
     run = Run()
     run.handle("node2", Failed(int(ExitCode.NODE_LOST), "the supervisor is dead"))
     run.nodes.check()
@@ -165,7 +165,7 @@ def test_a_node_that_cannot_go_on_is_killed_with_all_below_it_before_the_run_goe
     assert run.processes[2].told == "the controller has given up this node: the supervisor is dead"
 
 
-def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
+def test_nodes_lost_at_the_same_time_are_ended_concurrently():
     run = Run()
     run.processes[0].may_end = lambda: run.processes[2].how is not None
     for name in ("node0", "node2"):
@@ -176,7 +176,7 @@ def test_nodes_that_are_lost_at_once_are_ended_side_by_side():
     assert [node.name for node in run.nodes.present] == ["node1"]
 
 
-def test_at_the_end_of_a_run_its_nodes_are_waited_for_side_by_side():
+def test_at_the_end_of_a_run_its_nodes_are_ended_concurrently():
     run = Run()
     run.processes[0].may_end = lambda: run.processes[2].how is not None
     with gevent.Timeout(10):
@@ -184,7 +184,7 @@ def test_at_the_end_of_a_run_its_nodes_are_waited_for_side_by_side():
     assert all(process.how for process in run.processes)
 
 
-def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch):
+def test_a_node_that_is_silent_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch):
     run, clock = Run(), [10**15]
     monkeypatch.setattr(module, "now_ns", lambda: clock[0])
     for _ in range(9):
@@ -196,9 +196,7 @@ def test_a_node_that_is_silent_for_too_long_is_given_up(monkeypatch: pytest.Monk
     assert run.processes[1].killed
 
 
-def test_nodes_are_not_lost_when_it_is_the_controller_that_was_stopped(
-    monkeypatch: pytest.MonkeyPatch,
-):
+def test_nodes_are_not_lost_if_the_controller_itself_was_suspended(monkeypatch: pytest.MonkeyPatch):
     run = Run()
     now = module.now_ns()
     monkeypatch.setattr(module, "now_ns", lambda: now + 100 * 10**9)
@@ -209,7 +207,7 @@ def test_nodes_are_not_lost_when_it_is_the_controller_that_was_stopped(
 
 
 @pytest.mark.parametrize("code", [ExitCode.SCENARIO, ExitCode.WORKERS_LOST, ExitCode.INTERNAL])
-def test_what_would_happen_on_the_other_nodes_too_ends_the_run(code: ExitCode):
+def test_a_failure_that_would_hit_every_node_ends_the_run(code: ExitCode):
     run = Run()
     run.handle("node1", Failed(int(code), "why"))
     with pytest.raises(Exception, match="why") as caught:
@@ -218,7 +216,7 @@ def test_what_would_happen_on_the_other_nodes_too_ends_the_run(code: ExitCode):
     assert run.lost == []
 
 
-def test_the_run_ends_where_no_node_may_be_lost_and_with_the_last_one():
+def test_the_run_ends_if_no_node_may_be_lost_or_all_are():
     run = Run(spare=False)
     run.processes[0].how = "exited with 1"
     with pytest.raises(PeerError, match="node0 exited with 1"):
@@ -231,7 +229,7 @@ def test_the_run_ends_where_no_node_may_be_lost_and_with_the_last_one():
     assert [name for name, _ in run.lost] == ["node0", "node1"]
 
 
-def test_a_node_that_says_what_none_of_ours_says_is_given_up_and_the_others_are_heard():
+def test_a_node_with_an_invalid_report_is_given_up_and_the_others_are_kept():
     run = Run()
     run.handle("node1", Started(4, 1))
     run.handle("node2", Started(4, 1))
@@ -242,7 +240,7 @@ def test_a_node_that_says_what_none_of_ours_says_is_given_up_and_the_others_are_
     assert [name for name, one in run.taken if isinstance(one, Started)] == ["node2"]
 
 
-def test_a_node_that_has_said_its_last_word_may_leave():
+def test_a_node_may_exit_after_its_last_report():
     run = Run()
     run.handle("node1", Terminated(""))
     run.processes[1].how = "exited with 0"
@@ -252,14 +250,14 @@ def test_a_node_that_has_said_its_last_word_may_leave():
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The nodes' clock, in ns, to be moved on by hand."""
+    """The clock of the nodes in ns, advanced by the test."""
     now = [10**15]
     monkeypatch.setattr(module, "now_ns", lambda: now[0])
     return now
 
 
-def run_that_two_have_left() -> Run:
-    """Its first two nodes have ended well, and it has looked."""
+def run_with_two_exited_nodes() -> Run:
+    """Return a run whose first two nodes exited cleanly, which it has noticed."""
     run = Run()
     for process in run.processes[:2]:
         process.how, process.is_clean = "exited with 0", True
@@ -267,9 +265,7 @@ def run_that_two_have_left() -> Run:
     return run
 
 
-def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_more(
-    monkeypatch, clock
-):
+def test_the_grace_for_last_reports_grows_with_the_number_of_nodes(monkeypatch, clock):
     monkeypatch.setattr(node_state, "LAST_REPORT_NS", 100)
     monkeypatch.setattr(node_state, "LAST_REPORT_EACH_NS", 10)
     run = Run()
@@ -285,8 +281,8 @@ def test_what_a_node_has_said_last_may_be_on_its_way_for_longer_where_there_are_
     assert run.lost == [("node1", "node1 exited with 3")]
 
 
-def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
-    run = run_that_two_have_left()
+def test_the_last_report_of_a_cleanly_exited_node_is_waited_for(clock):
+    run = run_with_two_exited_nodes()
     clock[0] += node_state.CLEAN_NS - 1
     run.handle("node0", Terminated(""))
     run.nodes.check()
@@ -296,19 +292,19 @@ def test_what_a_node_has_said_last_that_has_left_well_is_waited_for(clock):
     assert run.lost == [("node1", "node1 exited with 0")]
 
 
-def test_a_node_that_has_left_is_not_lost_while_the_controller_has_reports_to_read(clock):
-    run = run_that_two_have_left()
+def test_an_exited_node_is_not_lost_while_unread_reports_remain(clock):
+    run = run_with_two_exited_nodes()
     run.bus.late = True
     clock[0] += int(node_state.SILENT_S * S_NS) - 1
     run.nodes.check()
     assert run.lost == []
     run.handle("node0", Terminated(""))
-    clock[0] += 1  # it is not kept forever by others that report
+    clock[0] += 1  # reports of other nodes do not keep it forever
     run.nodes.check()
     assert run.lost == [("node1", "node1 exited with 0")]
 
 
-def test_others_are_heard_between_two_nodes_that_are_lost_at_once():
+def test_other_greenlets_run_between_the_losses_of_two_nodes():
     run = Run()
     heard: list[int] = []
     for process in run.processes[:2]:
@@ -325,7 +321,7 @@ def test_others_are_heard_between_two_nodes_that_are_lost_at_once():
     assert 1 in heard
 
 
-def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(monkeypatch):
+def test_a_reported_failure_is_handled_before_the_next_search_is_due(monkeypatch):
     monkeypatch.setattr(module, "SEARCH_EACH_NS", 10**12)
     run = Run()
     run.nodes.check()
@@ -337,7 +333,7 @@ def test_one_that_cannot_go_on_is_given_up_however_long_ago_all_were_looked_at(m
     assert [name for name, _ in run.lost] == ["node0", "node2"]
 
 
-def test_what_is_posted_goes_to_each_node_as_one_frame_or_few(monkeypatch):
+def test_posted_commands_are_sent_to_each_node_in_few_frames(monkeypatch):
     monkeypatch.setattr(module, "MAX_TOGETHER", 2)
     run = Run()
     commands = [Envelope.of(Part.THROTTLE, number, 1, b"") for number in range(4)]
@@ -352,7 +348,7 @@ def test_what_is_posted_goes_to_each_node_as_one_frame_or_few(monkeypatch):
     assert len(run.bus.sent) == 4
 
 
-def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
+def test_mail_goes_to_the_node_of_its_worker_and_drops_are_counted():
     run = Run()
     mail = Envelope.of(Part.MAIL, 3, 0, b"")
     run.nodes.pass_on(mail)
@@ -367,7 +363,7 @@ def test_mail_goes_to_the_node_of_its_worker_and_what_does_not_fit_is_counted():
     assert len(run.bus.sent) == 1, "there is no worker 6"
 
 
-def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
+def test_a_joining_node_is_waited_for_only_after_it_has_joined():
     run = Run()
     node = run.nodes.expect(Process(4), range(8, 10))  # type: ignore[arg-type]
     run.handle("node4", Started(9, 1))
@@ -390,7 +386,7 @@ def test_a_node_that_is_to_join_is_heard_and_waited_for_only_once_it_has():
     assert run.bus.sent[-1] == ("node4", STOP), "nobody is there"
 
 
-def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond():
+def test_a_user_query_asks_all_nodes_and_finds_the_highest_ids_beyond():
     run = Run()
     queries = UserQueries(run.nodes, lambda _name, _now: None)
     here = {"node0": [1, 4, 7, 10], "node1": [2, 5], "node2": [3, 6, 9, 12, 15]}
@@ -408,7 +404,7 @@ def test_where_users_stand_is_asked_of_all_nodes_and_the_highest_ids_are_beyond(
     assert (now.users, len(now.alive)) == ({int(UserState.RUNNING): 11}, 6)
 
 
-def test_users_are_put_on_chosen_nodes_by_turns_and_unknown_nodes_are_named():
+def test_users_are_placed_round_robin_on_chosen_nodes_and_unknown_ones_refused():
     run = Run()
     place = Placement(round_robin([2, 2, 2]))
     chosen = ChosenNodes(run.nodes, place)
@@ -424,7 +420,7 @@ def test_users_are_put_on_chosen_nodes_by_turns_and_unknown_nodes_are_named():
         chosen.workers_of(["node2"])
 
 
-def test_a_chosen_node_may_come_later_if_another_is_there():
+def test_a_chosen_node_may_join_later_if_another_is_present():
     there = Run().nodes.all
     assert named(there, ["later", "host1"], may_come=True) == [there[1]]
     with pytest.raises(Exception, match=r"\(node0, node1, node2\), got later"):

@@ -36,10 +36,10 @@ SETTINGS = [(name, value, "default", "", "") for name, value in OFF.items()]
 
 
 class Bench:
-    """A run of `RAN_S` seconds that has just come to where a test wants it."""
+    """A run of `RAN_S` seconds, advanced to where a test needs it."""
 
     def __init__(self, tmp_path, thresholds=(), declared=(), **plan) -> None:
-        pause.reset()  # a run begins, whatever tests before have paused
+        pause.reset()  # earlier tests may have left it paused
         self.told: list[tuple[str, str]] = []
         self.plan = RunPlan(
             "chat.py",
@@ -73,7 +73,7 @@ class Bench:
         return self
 
     def sample(self, at_s: float, taken: list[int] | None = None, **parts) -> None:
-        """A sample has come and is taken at once; with `taken` later, and is then among these."""
+        """Receive a sample; merge it at once or, with `taken`, later, noting it there."""
         self._sequence += 1
         rest = {
             "users": {UserState.RUNNING: 2},
@@ -105,13 +105,13 @@ def test_samples_become_seconds_of_the_series_and_of_the_status(tmp_path):
         run.sample(second, counters={"n": 10 * second})
     assert [point.counters["n"] for point in run.status.points] == [10, 10, 10]
     assert [point.span_s for point in run.status.points] == [1.0, 1.0, 1.0]
-    run.files.missing()  # all is written now
+    run.files.missing()  # everything is written now
     assert [point.t_s for point in StoredSeries(run.left.series)] == [1.0, 2.0, 3.0]
     assert run.status.totals.whole.counters == {"n": 30}
     assert RAN_S <= run.status.elapsed_s < RAN_S + 30
 
 
-def test_a_sample_before_the_first_user_could_start_is_no_second(tmp_path):
+def test_a_sample_before_users_may_start_makes_no_second(tmp_path):
     run = Bench(tmp_path)
     run.begun_ns = now_ns()
     run.sample(1)
@@ -119,7 +119,7 @@ def test_a_sample_before_the_first_user_could_start_is_no_second(tmp_path):
     assert run.status.elapsed_s == 0
 
 
-def test_a_run_that_went_well_leaves_its_files(tmp_path):
+def test_a_successful_run_writes_its_files(tmp_path):
     run = Bench(tmp_path).begin()
     run.sample(1, counters={"n": 10})
     run.sample(2, counters={"n": 25})
@@ -136,7 +136,7 @@ def test_a_run_that_went_well_leaves_its_files(tmp_path):
     assert saved_run.load(run.left).missing == []
 
 
-def test_what_came_after_the_last_second_is_in_the_run(tmp_path):
+def test_counts_after_the_last_second_are_in_the_summary(tmp_path):
     run = Bench(tmp_path).begin()
     run.sample(1, counters={"n": 10})
     sample = run.status.samples.latest["node0"]
@@ -145,7 +145,7 @@ def test_what_came_after_the_last_second_is_in_the_run(tmp_path):
     assert run.end().summary["counters"]["n"] == 11
 
 
-def test_samples_are_taken_in_the_order_in_which_they_were_heard(tmp_path):
+def test_samples_are_merged_in_the_order_of_arrival(tmp_path):
     run, taken = Bench(tmp_path).begin(), []
     durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
     run.sample(1, taken, timers=TimerBlock.of(durations).wire())
@@ -163,7 +163,7 @@ def test_samples_are_taken_in_the_order_in_which_they_were_heard(tmp_path):
     assert second.counters == {"n": 1}
 
 
-def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path, monkeypatch):
+def test_the_loop_turns_while_a_large_sample_is_merged(tmp_path, monkeypatch):
     monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     run, taken = Bench(tmp_path).begin(), []
     durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
@@ -187,11 +187,11 @@ def test_a_large_sample_is_merged_in_parts_between_which_the_loop_turns(tmp_path
     assert run.status.totals.whole.timers == durations
 
 
-def test_no_second_is_cut_beside_the_last_one_nor_after_it(tmp_path, monkeypatch):
+def test_no_second_is_cut_during_or_after_the_last_one(tmp_path, monkeypatch):
     monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     run = Bench(tmp_path).begin(ago_s=0)
     durations = {f"t{n}": Histogram(dict.fromkeys(range(200, 400), 1), 2_000) for n in range(50)}
-    run.sample(-0.5, timers=TimerBlock.of(durations).wire())  # this one ends no second
+    run.sample(-0.5, timers=TimerBlock.of(durations).wire())  # does not end a second
 
     def go_on_talking() -> None:
         for count in range(8):
@@ -207,12 +207,12 @@ def test_no_second_is_cut_beside_the_last_one_nor_after_it(tmp_path, monkeypatch
     finally:
         gevent.killall([talk, work])
     assert list(run.status.points) == points
-    run.files.missing()  # all is written now
+    run.files.missing()  # everything is written now
     times = [point.t_s for point in StoredSeries(run.left.series)]
     assert times == sorted(set(times)) == [point.t_s for point in points]
 
 
-def test_what_was_heard_before_the_end_is_in_the_run(tmp_path):
+def test_samples_received_before_the_end_are_in_the_summary(tmp_path):
     run, taken = Bench(tmp_path).begin(), []
     run.sample(1, counters={"n": 10})
     run.sample(2, taken, counters={"n": 25})
@@ -221,7 +221,7 @@ def test_what_was_heard_before_the_end_is_in_the_run(tmp_path):
     assert taken == [2, 3]
 
 
-def test_a_threshold_that_failed_is_the_verdict(tmp_path):
+def test_a_failed_threshold_decides_the_verdict(tmp_path):
     run = Bench(tmp_path, ("n > 100",)).begin()
     run.sample(1, counters={"n": 10})
     [(text, result)] = run.status.thresholds
@@ -240,7 +240,7 @@ def test_a_failure_outranks_a_threshold(tmp_path):
     assert outcome.summary["run"]["reasons"] == ["the node is lost"]
 
 
-def test_a_run_before_whose_users_something_failed_leaves_nothing(tmp_path):
+def test_a_run_that_fails_before_its_users_start_leaves_no_files(tmp_path):
     run = Bench(tmp_path)
     outcome = run.results.end("failed", PeerError("no node"), now_ns())
     assert (outcome.exit_code, outcome.message) == (ExitCode.NODE_LOST, "no node")
@@ -248,7 +248,7 @@ def test_a_run_before_whose_users_something_failed_leaves_nothing(tmp_path):
     assert not run.left.path.exists()
 
 
-def test_a_threshold_that_is_lost_aborts_the_run_when_that_is_wanted(tmp_path):
+def test_a_failed_threshold_aborts_the_run_with_abort_on_fail(tmp_path):
     run = Bench(tmp_path, ("n < 5",), abort_after_s=0.0).begin()
     assert run.results.aborted == ""
     run.sample(1, counters={"n": 10})
@@ -256,13 +256,13 @@ def test_a_threshold_that_is_lost_aborts_the_run_when_that_is_wanted(tmp_path):
     assert run.end("stopped").summary["run"]["reasons"] == [run.results.aborted]
 
 
-def test_without_that_it_does_not(tmp_path):
+def test_a_failed_threshold_does_not_abort_the_run_without_abort_on_fail(tmp_path):
     run = Bench(tmp_path, ("n < 5",)).begin()
     run.sample(1, counters={"n": 10})
     assert run.results.aborted == ""
 
 
-def test_in_the_warm_up_no_threshold_is_looked_at(tmp_path):
+def test_thresholds_are_not_checked_during_warm_up(tmp_path):
     run = Bench(tmp_path, ("n < 5",), abort_after_s=0.0, warmup_s=1.5).begin()
     for second, count in ((1, 10), (2, 20), (3, 24), (4, 30)):
         run.sample(second, counters={"n": count})
@@ -270,7 +270,7 @@ def test_in_the_warm_up_no_threshold_is_looked_at(tmp_path):
     assert run.status.totals.window.counters == {"n": 10}
 
 
-def test_abort_without_thresholds_is_told(tmp_path):
+def test_abort_on_fail_without_thresholds_warns(tmp_path):
     run = Bench(tmp_path, abort_after_s=0.0)
     assert run.told == [("warning", "--abort-on-fail has no effect: there are no thresholds")]
 
@@ -280,7 +280,7 @@ def test_a_threshold_that_does_not_fit_its_metric_is_refused(tmp_path):
         Bench(tmp_path, ("level.p99 < 5",), declared=[("level", Kind.GAUGE)])
 
 
-def test_a_crash_is_told_and_written_once_for_each_cause(tmp_path):
+def test_crashes_are_reported_and_journalled_once_per_cause(tmp_path):
     run = Bench(tmp_path).begin()
     for user, cause in ((3, "KeyError: #"), (4, "KeyError: #"), (0, "OSError")):
         run.results.crashed(CrashSeen(0, cause, "Traceback …", user, cause.replace("#", "17")))
@@ -291,7 +291,7 @@ def test_a_crash_is_told_and_written_once_for_each_cause(tmp_path):
     ]
 
 
-def test_a_line_that_blocks_is_told_once_and_counted_always(tmp_path):
+def test_a_blocking_line_is_reported_once_and_always_counted(tmp_path):
     run = Bench(tmp_path).begin()
     for _ in range(2):
         run.results.blocked(Blocked(0, "chat.py:9 in start", 1, 2 * S_NS, 2 * S_NS, "File …"))
@@ -299,7 +299,7 @@ def test_a_line_that_blocks_is_told_once_and_counted_always(tmp_path):
     assert run.files.facts.blocked["chat.py:9 in start"].times == 2
 
 
-def test_of_very_many_lines_that_block_the_last_ones_are_one(tmp_path):
+def test_blocking_lines_beyond_the_limit_are_combined(tmp_path):
     run = Bench(tmp_path).begin()
     for place in range(MAX_PLACES + 5):
         run.results.blocked(Blocked(0, f"chat.py:{place}", 1, S_NS, S_NS, "File …"))
@@ -308,7 +308,7 @@ def test_of_very_many_lines_that_block_the_last_ones_are_one(tmp_path):
     assert found[OTHERS].times == 5
 
 
-def test_a_directory_that_was_deleted_makes_the_run_incomplete(tmp_path):
+def test_a_journal_deleted_during_the_run_makes_it_incomplete(tmp_path):
     run = Bench(tmp_path).begin()
     run.sample(1, counters={"n": 10})
     run.left.journal.unlink()
@@ -328,7 +328,9 @@ def test_a_directory_that_was_deleted_makes_the_run_incomplete(tmp_path):
         ("summary", ExitCode.INCOMPLETE, "incomplete"),
     ],
 )
-def test_a_file_that_cannot_be_left_is_told_and_in_the_exit_code(tmp_path, name, code, verdict):
+def test_an_unwritable_result_file_is_reported_and_sets_the_exit_code(
+    tmp_path, name, code, verdict
+):
     run = Bench(tmp_path).begin()
     run.sample(1)
     getattr(run.left, name).mkdir()

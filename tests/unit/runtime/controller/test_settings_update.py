@@ -1,4 +1,4 @@
-"""Changes of settings are in force everywhere or nowhere, even if workers are lost."""
+"""Changes of settings apply everywhere or nowhere, even if workers are lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ APPLIED = (SECOND, ApplySettings)
 
 
 class Workers:
-    """Workers that do what a test says with each order."""
+    """Workers that react to each order as the test specifies."""
 
     def __init__(self, react: Callable[[WorkerId, Order], None], *up: WorkerId) -> None:
         self.told: list[tuple[WorkerId, Order]] = []
@@ -75,7 +75,7 @@ class Workers:
         self.update.worker_up(REPLACED)
 
     def applied(self, worker: WorkerId) -> list[dict[str, object]]:
-        """What a worker was told to apply."""
+        """Return the values that a worker was told to apply."""
         return [
             dict(order.values)
             for one, order in self.told
@@ -83,7 +83,7 @@ class Workers:
         ]
 
     def come(self, worker: WorkerId) -> list[dict[str, object]]:
-        """A worker comes up; what it is told to apply."""
+        """Bring a worker up; return the values that it was told to apply."""
         self.broadcast.worker_up(worker)
         self.update.worker_up(worker)
         return self.applied(worker)
@@ -97,7 +97,7 @@ def workers(react: Callable[[Workers, WorkerId, Order], None], *up: WorkerId) ->
     return made
 
 
-def test_a_change_of_which_two_workers_die_is_taken_back() -> None:
+def test_a_change_that_kills_two_workers_is_reverted() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if isinstance(order, ApplySettings):
             it.broadcast.worker_lost(worker)
@@ -110,7 +110,7 @@ def test_a_change_of_which_two_workers_die_is_taken_back() -> None:
     assert it.update.values == {}
 
 
-def test_a_change_of_which_a_worker_and_its_replacement_die_is_taken_back() -> None:
+def test_a_change_that_kills_a_worker_and_its_replacement_is_reverted() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if not isinstance(order, ApplySettings):
             it.done(worker, order)
@@ -125,7 +125,7 @@ def test_a_change_of_which_a_worker_and_its_replacement_die_is_taken_back() -> N
     assert it.update.values == {}
 
 
-def test_a_worker_that_dies_of_something_else_is_replaced_by_one_that_applies_the_change() -> None:
+def test_the_replacement_of_a_lost_worker_applies_the_change() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == FIRST and isinstance(order, ApplySettings):
             it.replace()
@@ -143,7 +143,7 @@ def test_a_worker_that_dies_of_something_else_is_replaced_by_one_that_applies_th
     assert it.orders(SECOND) == [VerifySettings, ApplySettings]
 
 
-def test_a_change_waits_for_the_replacement_of_a_lost_worker_and_for_no_other_worker() -> None:
+def test_a_change_waits_only_for_the_replacement_of_the_lost_worker() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == FIRST and isinstance(order, ApplySettings):
             it.broadcast.worker_lost(FIRST)
@@ -157,7 +157,7 @@ def test_a_change_waits_for_the_replacement_of_a_lost_worker_and_for_no_other_wo
     with gevent.Timeout(10):
         while ApplySettings not in it.orders(THIRD):
             gevent.sleep(0)
-    for _ in range(20):  # turns of the loop, for what THIRD has answered
+    for _ in range(20):  # loop turns, so that the answer of THIRD is handled
         gevent.sleep(0)
     assert not setting.ready()
     it.broadcast.worker_up(REPLACED)
@@ -167,7 +167,7 @@ def test_a_change_waits_for_the_replacement_of_a_lost_worker_and_for_no_other_wo
     assert ApplySettings in it.orders(REPLACED)
 
 
-def test_a_change_does_not_wait_for_workers_of_a_node_that_is_lost() -> None:
+def test_a_change_does_not_wait_for_workers_of_a_lost_node() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker != SECOND and isinstance(order, ApplySettings):
             it.update.node_lost([FIRST.worker, OF_SAME_NODE.worker])
@@ -184,12 +184,12 @@ def test_a_change_does_not_wait_for_workers_of_a_node_that_is_lost() -> None:
 
 
 @pytest.mark.parametrize("first", ["worker", "node"])
-def test_a_change_for_nodes_that_are_lost_as_they_apply_it_is_refused(first: str) -> None:
+def test_a_change_for_a_node_lost_while_applying_it_is_refused(first: str) -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if not isinstance(order, ApplySettings):
             it.done(worker, order)
             return
-        if first == "worker":  # which is waited for to be replaced, until its node is lost, too
+        if first == "worker":  # its replacement is awaited until its node is lost, too
             it.broadcast.worker_lost(worker)
             gevent.sleep(0.01)
         it.update.node_lost([worker.worker])
@@ -204,14 +204,14 @@ def test_a_change_for_nodes_that_are_lost_as_they_apply_it_is_refused(first: str
     assert it.come(OF_SAME_HOST) == it.come(SECOND) == []
 
 
-def test_a_change_does_not_wait_for_a_replacement_that_was_quicker_than_other_workers() -> None:
+def test_a_change_does_not_wait_for_a_replacement_that_already_applied_it() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == FIRST and isinstance(order, ApplySettings):
             it.replace()
         elif worker != SECOND or isinstance(order, VerifySettings):
             it.done(worker, order)
             if worker == REPLACED:
-                for _ in range(20):  # turns of the loop, until this is heard
+                for _ in range(20):  # loop turns, until the answer is handled
                     gevent.sleep(0)
                 it.done(SECOND, next(one for to, one in it.told if (to, type(one)) == APPLIED))
 
@@ -221,7 +221,7 @@ def test_a_change_does_not_wait_for_a_replacement_that_was_quicker_than_other_wo
     assert it.update.values == {"pace": 2}
 
 
-def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
+def test_a_change_refused_by_a_later_replacement_is_reverted() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == REPLACED and isinstance(order, ApplySettings):
             it.refuse(worker, order)
@@ -239,7 +239,7 @@ def test_a_change_that_only_a_replacement_refuses_is_taken_back() -> None:
     assert it.orders(SECOND)[-1] is RevertSettings
 
 
-def test_a_change_that_a_worker_and_a_replacement_refuse_is_taken_back_once() -> None:
+def test_a_change_refused_by_a_worker_and_a_replacement_is_reverted_once() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == FIRST and isinstance(order, ApplySettings):
             it.replace()
@@ -248,7 +248,7 @@ def test_a_change_that_a_worker_and_a_replacement_refuse_is_taken_back_once() ->
         elif worker == SECOND and isinstance(order, ApplySettings):
             kept.append(order)
         elif worker == SECOND and isinstance(order, RevertSettings):
-            it.refuse(SECOND, kept.pop())  # only now, while the change is being taken back
+            it.refuse(SECOND, kept.pop())  # only now, while the change is being reverted
             reverts.append(order)
             gevent.sleep(0.01)
             it.done(worker, order)
@@ -264,7 +264,7 @@ def test_a_change_that_a_worker_and_a_replacement_refuse_is_taken_back_once() ->
     assert len(reverts) == 1
 
 
-def test_what_fails_while_a_change_is_taken_back_is_told() -> None:
+def test_a_failure_while_reverting_a_change_is_reported() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         answer = it.done if isinstance(order, VerifySettings) else it.refuse
         answer(worker, order)
@@ -274,7 +274,7 @@ def test_what_fails_while_a_change_is_taken_back_is_told() -> None:
         it.update.set({"pace": 2})
 
 
-def test_of_several_changes_the_one_that_a_replacement_refuses_is_taken_back() -> None:
+def test_of_several_changes_only_the_one_a_replacement_refuses_is_reverted() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         refuses = isinstance(order, ApplySettings) and "user_rate" in order.values
         (it.refuse if worker == REPLACED and refuses else it.done)(worker, order)
@@ -290,12 +290,12 @@ def test_of_several_changes_the_one_that_a_replacement_refuses_is_taken_back() -
             gevent.sleep(0)
     assert it.said == ["no; the change of pace, user_rate was reverted"]
     assert it.update.values == {"pace": 1, "size": 3}
-    assert it.rates == [600, 1200]  # a start each 50 ms, as at first
+    assert it.rates == [600, 1200]  # a start every 50 ms, as initially
     (back,) = [one for worker, one in it.told if worker == SECOND and type(one) is RevertSettings]
     assert (back.values, back.initial) == ({"pace": 1}, ["user_rate"])
 
 
-def test_workers_that_die_long_after_a_change_do_not_take_it_back() -> None:
+def test_workers_that_die_long_after_a_change_do_not_revert_it() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == REPLACED:
             it.broadcast.worker_lost(worker)
@@ -311,7 +311,7 @@ def test_workers_that_die_long_after_a_change_do_not_take_it_back() -> None:
     assert not it.said
 
 
-def test_what_is_to_be_said_of_the_start_rate_is_said_also_when_a_change_is_taken_back() -> None:
+def test_the_start_rate_remark_is_also_reported_on_revert() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         refuses = worker == REPLACED and isinstance(order, ApplySettings)
         (it.refuse if refuses else it.done)(worker, order)
@@ -328,7 +328,7 @@ def test_what_is_to_be_said_of_the_start_rate_is_said_also_when_a_change_is_take
     assert it.orders(SECOND)[-1] is RevertSettings
 
 
-def test_as_many_changes_are_kept_as_can_be_taken_back() -> None:
+def test_older_changes_are_merged_beyond_the_limit() -> None:
     it = workers(Workers.done, FIRST)
     for number in range(3 * MAX_CHANGES):
         it.update.set({f"setting{number % 7}": number})
@@ -337,7 +337,7 @@ def test_as_many_changes_are_kept_as_can_be_taken_back() -> None:
     assert sorted(it.update.values.values()) == list(range(3 * MAX_CHANGES - 7, 3 * MAX_CHANGES))
 
 
-def test_a_change_for_some_nodes_is_told_to_their_workers_and_who_comes_there_later() -> None:
+def test_a_change_for_some_nodes_reaches_their_current_and_later_workers() -> None:
     it = workers(Workers.done, FIRST, ELSEWHERE)
     it.update.set({"pace": 1, "mood": "calm"})
     replies, _ = it.update.set({"pace": 2}, ["there"])
@@ -353,7 +353,7 @@ def test_a_change_for_some_nodes_is_told_to_their_workers_and_who_comes_there_la
     assert [it.applied(one)[-1] for one in (FIRST, ELSEWHERE, OF_SAME_HOST)] == [{"pace": 4}] * 3
 
 
-def test_a_change_for_some_nodes_that_one_worker_there_does_not_take_is_taken_back_there() -> None:
+def test_a_refused_change_for_some_nodes_is_reverted_on_those_nodes() -> None:
     def react(it: Workers, worker: WorkerId, order: Order) -> None:
         if worker == OF_SAME_HOST and isinstance(order, ApplySettings) and order.values["pace"] > 2:
             it.refuse(worker, order)
@@ -373,14 +373,14 @@ def test_a_change_for_some_nodes_that_one_worker_there_does_not_take_is_taken_ba
 
 
 @pytest.mark.parametrize("name", ["user_rate", "interarrival"])
-def test_a_start_rate_is_the_runs_and_not_some_nodes(name: str) -> None:
+def test_a_start_rate_cannot_be_changed_for_some_nodes(name: str) -> None:
     it = workers(Workers.done, FIRST)
     with pytest.raises(UsageError, match=f"--on-nodes cannot be used with {name}: a run has a"):
         it.update.set({"pace": 1, name: 100}, ["node0"])
     assert not it.told
 
 
-def test_changes_for_some_nodes_that_count_as_one_stay_theirs() -> None:
+def test_merged_changes_stay_limited_to_their_nodes() -> None:
     it = workers(Workers.done, FIRST, ELSEWHERE)
     for number in range(3 * MAX_CHANGES):
         it.update.set({"pace": number}, ["here" if number % 2 else "there"])

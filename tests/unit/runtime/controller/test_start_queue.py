@@ -1,4 +1,4 @@
-"""The start queue: whatever happens to workers, each user starts once, on its own worker."""
+"""The start queue: each user starts once, on its own worker, whatever happens to workers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def queue(workers: int, **more: float) -> StartQueue:
 
 
 class World(RuleBasedStateMachine):
-    """A node as the list sees it: workers start users, die, are replaced, and the board knows."""
+    """A model of a node: workers start users, die and are replaced; the board keeps track."""
 
     @initialize(workers=st.integers(1, 4))
     def begin(self, workers: int) -> None:
@@ -61,7 +61,7 @@ class World(RuleBasedStateMachine):
                 assert Placement(one_node(self.workers)).worker_of(user_id) == block.worker, (
                     "a user keeps its worker"
                 )
-                assert user_id not in self.withdrawn, "whoever was taken back does not come"
+                assert user_id not in self.withdrawn, "withdrawn users are not dealt"
                 self.dealt[block.worker].append((user_id, block.again))
 
     @rule(worker=st.integers(0, 3), most=st.integers(1, 2 * CHUNK))
@@ -95,7 +95,7 @@ class World(RuleBasedStateMachine):
             self.up[worker] = True
             again, unstarted = self.board_again[worker], self.board_unstarted[worker]
             self.starts.up(worker, sorted(again), sorted(unstarted))
-            # Who is on the list again is on the board until it is dealt; keep it simple: deal now.
+            # Users listed again stay on the board until they are dealt; for simplicity, deal now.
             self.board_again[worker], self.board_unstarted[worker] = set(), set()
             while again or unstarted:
                 for block in self.starts.deal(NOW_NS):
@@ -111,7 +111,7 @@ class World(RuleBasedStateMachine):
                 self.starts.started(worker, len(begun))
 
     @invariant()
-    def nobody_is_started_twice_for_the_first_time(self) -> None:
+    def no_user_has_two_first_starts(self) -> None:
         assert all(count <= 1 for count in getattr(self, "first_starts", {}).values())
 
     @invariant()
@@ -138,7 +138,7 @@ TestWorld.settings = settings(max_examples=60, stateful_step_count=30, deadline=
 
 
 @given(st.integers(1, 9), st.integers(1, 500), st.integers(1, 10**6))
-def test_users_with_times_keep_them_whatever_their_worker(workers, count, first):
+def test_users_keep_their_start_times_on_any_worker(workers, count, first):
     starts = queue(workers)
     for worker in range(workers):
         starts.up(worker, [], [])
@@ -152,7 +152,7 @@ def test_users_with_times_keep_them_whatever_their_worker(workers, count, first)
     assert found == dict(zip(range(first, first + count), dues, strict=True))
 
 
-def test_users_of_a_lost_worker_start_again_before_all_others():
+def test_users_of_a_lost_worker_restart_before_all_others():
     starts = queue(1)
     starts.add(range(1, 4))
     starts.up(0, [8, 9], [7])
@@ -160,7 +160,7 @@ def test_users_of_a_lost_worker_start_again_before_all_others():
     assert kinds == [([8, 9], True), ([7], False), ([1, 2, 3], False)]
 
 
-def test_a_worker_that_is_behind_gets_no_more_until_it_has_started_some():
+def test_a_worker_that_is_behind_gets_no_users_until_it_has_started_some():
     starts = queue(1)
     starts.up(0, [], [])
     starts.add(range(1, 2 * MAX_OUTSTANDING + 1))
@@ -172,7 +172,7 @@ def test_a_worker_that_is_behind_gets_no_more_until_it_has_started_some():
     assert len(block.ids) == 10
 
 
-def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
+def test_the_highest_ids_are_withdrawn_first_and_dealt_ones_are_not():
     starts = queue(2)
     starts.add(range(1, 11))
     assert starts.withdraw(3) == [10, 9, 8]
@@ -202,7 +202,7 @@ def test_the_highest_numbers_are_taken_back_first_and_dealt_ones_are_not():
         max_size=20,
     ),
 )
-def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
+def test_withdrawals_match_a_naive_list(workers, steps):
     starts, listed, dues, next_id = queue(workers), [], {}, 7
     gaps = []
     for step, *arguments in steps:
@@ -215,7 +215,7 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
                 dues.update(zip(ids, times, strict=False))
                 next_id += count + 10
                 gaps.append(range(next_id - 10, next_id))
-            case "fill", [which] if gaps:  # ids below others that were added before
+            case "fill", [which] if gaps:  # ids below some added before
                 ids = gaps.pop(which % len(gaps))
                 starts.add(ids)
                 listed += ids
@@ -245,7 +245,7 @@ def test_who_is_withdrawn_is_whom_a_naive_list_would_take(workers, steps):
         assert starts.waiting() == len(listed)
 
 
-def test_withdrawing_many_users_with_times_looks_at_each_once():
+def test_withdrawing_many_users_with_times_reads_each_once():
     starts = queue(4)
     reads = 0
 
@@ -264,23 +264,23 @@ def test_withdrawing_many_users_with_times_looks_at_each_once():
 
 
 def dealt(starts: StartQueue, *at_s: float) -> list[int]:
-    """How many users are dealt at each of these times."""
+    """Return the number of users dealt at each of these times."""
     return [
         sum(len(block.ids) for block in starts.deal(NOW_NS + round(time_s * S_NS)))
         for time_s in at_s
     ]
 
 
-def test_users_of_lost_workers_are_dealt_at_the_pace_all_workers_together():
+def test_users_of_lost_workers_are_dealt_at_the_pace_of_the_whole_run():
     starts = queue(2, pace_per_s=100.0)
     for worker in (0, 1):
         starts.up(worker, range(1 + worker, 201 + worker, 2), [])
-    # After a while without any, a tenth of a second may be made up for, and no more.
+    # After a gap, at most a tenth of a second is caught up on.
     assert dealt(starts, 0.0, 0.0, 0.005, 0.05, 0.1, 60.0, 60.1) == [10, 0, 0, 5, 5, 10, 10]
     assert starts.waiting() == 160
 
 
-def test_users_that_were_added_at_a_pace_hold_up_no_others():
+def test_paced_users_do_not_delay_others():
     starts = queue(1, pace_per_s=10.0)
     starts.up(0, [], [])
     starts.add(range(1, 101), paced=True)
