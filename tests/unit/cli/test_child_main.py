@@ -1,4 +1,4 @@
-"""A run below another process is told to stop once, though the kernel tells of each thread."""
+"""A run below a parent process is stopped once, though the kernel signals for each thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.cli import child_main
 
 
 @pytest.mark.parametrize("line", range(3))
-def test_who_is_told_again_while_it_stops_is_not_stopped_twice(
+def test_a_second_stop_signal_during_shutdown_is_ignored(
     monkeypatch: pytest.MonkeyPatch, line: int
 ) -> None:
     sent: list[tuple[int, int]] = []

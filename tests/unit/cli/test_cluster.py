@@ -1,4 +1,4 @@
-"""Options of a cluster go together, or are refused by name before anything is started."""
+"""Cluster options fit together or are rejected by name before anything is started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ JOIN = ["--cluster", "join", "--nodes", "2", "--secret-file", "s"]
 
 
 def launcher(*arguments: str):
-    """What starts the nodes of such a run."""
+    """The launcher for the nodes of such a run."""
     made = []
 
     @click.command()
@@ -39,12 +39,12 @@ def secret(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_run_without_options_is_on_this_host():
+def test_a_run_without_cluster_options_uses_this_host():
     assert isinstance(launcher(), LocalLauncher)
     assert isinstance(launcher("--cluster", "local:2"), LocalLauncher)
 
 
-def test_hosts_are_waited_for_or_fetched(secret):
+def test_hosts_may_join_or_be_started_remotely(secret):
     join = ("--cluster", "join", "--nodes", "2", "--secret-file", secret)
     assert isinstance(launcher(*join), RemoteLauncher)
     assert launcher(*join).seats == 2
@@ -80,8 +80,8 @@ def test_hosts_are_waited_for_or_fetched(secret):
         ),
     ],
 )
-def test_what_does_not_go_together_is_refused(monkeypatch, arguments, why):
-    monkeypatch.setitem(sys.modules, "ray", None)  # it is not installed
+def test_incompatible_cluster_options_are_rejected(monkeypatch, arguments, why):
+    monkeypatch.setitem(sys.modules, "ray", None)  # not installed
     with pytest.raises(UsageError, match=why):
         launcher(*arguments)
 
@@ -99,6 +99,6 @@ def test_what_does_not_go_together_is_refused(monkeypatch, arguments, why):
         ),
     ],
 )
-def test_a_server_refuses_what_its_runs_would(arguments, why):
+def test_a_server_rejects_the_cluster_options_its_runs_would_reject(arguments, why):
     with pytest.raises(UsageError, match=why):
         CliRunner().invoke(serve.serve, arguments, catch_exceptions=False, standalone_mode=False)

@@ -1,4 +1,4 @@
-"""Commands from a shell: made from the table of commands, sent to the run, and answered."""
+"""Shell commands: built from the command table, sent to the run, and answered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ ANSWER = {
 
 
 class Asked:
-    """Stands for the run: keeps what it was asked."""
+    """Stand-in for the run: records the last request."""
 
     def __init__(self) -> None:
         self.command = None
@@ -90,12 +90,12 @@ def test_a_command_from_a_shell_is_sent_to_the_run(asked, words, name, arguments
     assert asked.command == (name, arguments, "it is time")
 
 
-def test_the_words_of_a_note_are_its_comment(asked):
+def test_the_words_of_a_note_become_its_comment(asked):
     amoc("note", "the", "server was", "restarted")
     assert asked.command == ("note", {}, "the server was restarted")
 
 
-def test_every_command_of_the_table_is_a_sub_command_with_help():
+def test_every_command_in_the_table_is_a_subcommand_with_help():
     assert [one.name for one in control.COMMANDS] == list(commands.COMMANDS)
     listed = CliRunner().invoke(cli, ["--help"]).output
     names = re.findall(r"[\w-]+", listed)
@@ -110,7 +110,7 @@ def test_every_command_of_the_table_is_a_sub_command_with_help():
             assert (argument.metavar or f"--{argument.name}") in shown, argument.name
 
 
-def test_a_row_of_the_table_is_all_that_a_new_sub_command_needs(asked, monkeypatch):
+def test_a_row_in_the_table_is_enough_for_a_new_subcommand(asked, monkeypatch):
     row = CommandSpec(
         "shuffle",
         "Shuffle the users.",
@@ -121,7 +121,7 @@ def test_a_row_of_the_table_is_all_that_a_new_sub_command_needs(asked, monkeypat
     assert asked.command == Command("shuffle", {"seed": 7, "hard": True})
 
 
-def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
+def test_the_answer_is_a_summary_line_and_a_line_per_worker(asked):
     assert amoc("remove", "25", "--run", "mine").output.splitlines() == [
         "25 users asked to leave",
         "  throttle messages: 10/s, 3 waiting",
@@ -131,7 +131,7 @@ def test_the_answer_is_a_line_for_the_whole_and_one_for_each_worker(asked):
     assert asked.run == "mine"
 
 
-def test_a_node_is_shown_with_its_host_and_what_the_engine_calls_that():
+def test_a_node_is_shown_with_its_host_id_and_state():
     node = {"name": "node1", "host": "h3", "id": "admin@h3:2222 pid 7", "workers": [2, 3]}
     up, lost = {"users": 4, "state": "up"}, {"state": "lost", "reason": "cut off"}
     assert lines_of({"summary": "two", "nodes": [node | up, node | lost]})[1:] == [
@@ -140,7 +140,7 @@ def test_a_node_is_shown_with_its_host_and_what_the_engine_calls_that():
     ]
 
 
-def test_the_answer_is_whole_as_json(asked):
+def test_json_prints_the_complete_answer(asked):
     assert json.loads(amoc("status", "--json").output) == ANSWER
 
 
@@ -154,11 +154,11 @@ def test_the_answer_is_whole_as_json(asked):
         ({"rate": 1.0, "interval": 60.0, "plan": "to 5/s"}, "0.0166667/s, to 5/s"),
     ],
 )
-def test_a_throttle_is_told_in_words(throttle, text):
+def test_a_throttle_is_described_in_one_line(throttle, text):
     assert lines_of({"throttles": [{"name": "a", **throttle}]})[1] == f"  throttle a: {text}"
 
 
-def test_coordinators_and_barriers_are_told_in_words():
+def test_coordinators_and_barriers_are_described_in_one_line_each():
     pairs = {"name": "pairs", "adds": 1001, "groups": 500, "timeouts": 2, "pending": [1, 0]}
     barrier = {"name": "all", "waiting": 20, "users": 200}
     assert lines_of({"coordinators": [pairs], "barriers": [barrier]})[1:] == [
@@ -167,7 +167,7 @@ def test_coordinators_and_barriers_are_told_in_words():
     ]
 
 
-def test_feeds_are_told_in_words():
+def test_feeds_are_described_in_one_line_each():
     once = {"name": "accounts", "order": "unique", "share": "run", "rows": 1_200, "used": 1_000}
     again = {"name": "terms", "order": "circular", "share": "run", "rows": 20, "used": 4_000}
     assert lines_of({"feeds": [once, again, {**once, "ended": True}]})[1:] == [
@@ -178,7 +178,7 @@ def test_feeds_are_told_in_words():
 
 
 @pytest.mark.parametrize("answer", [{}, {"workers": "x", "throttles": 5}, {"workers": [1, {}]}])
-def test_an_answer_that_lacks_something_can_be_shown(answer):
+def test_an_incomplete_answer_can_be_shown(answer):
     assert lines_of(answer)[0] == "done"
 
 
@@ -210,7 +210,7 @@ def ends(monkeypatch, capsys):
         (["note", " "], "note requires a text"),
     ],
 )
-def test_what_makes_no_sense_is_one_line_and_a_usage_error(asked, ends, arguments, clause):
+def test_invalid_arguments_are_a_usage_error_in_one_line(asked, ends, arguments, clause):
     code, lines = ends(*arguments)
     assert code == ExitCode.USAGE
     assert len(lines) == 1
@@ -219,7 +219,7 @@ def test_what_makes_no_sense_is_one_line_and_a_usage_error(asked, ends, argument
     assert asked.command is None
 
 
-def test_a_refusal_is_said_with_the_exit_code_of_the_run(asked, ends):
+def test_a_rejection_is_printed_with_the_exit_code_sent_by_the_run(asked, ends):
     asked.error = AmocError("rate must be at least 1\nmode must be x")
     asked.error.exit_code = ExitCode.SETTING
     assert ends("set", "rate=0") == (
@@ -234,7 +234,7 @@ def test_without_a_run_there_is_one_clear_line(ends, tmp_path, monkeypatch):
     assert line.startswith("amoc: no run is running here (looked in amoc-runs)")
 
 
-def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
+def test_a_directory_without_a_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, (line,) = ends("replay", "nowhere")
     assert code == ExitCode.USAGE
@@ -255,31 +255,31 @@ def test_what_is_no_run_cannot_be_replayed(ends, tmp_path, monkeypatch):
 
 
 def plan(*arguments: str):
-    # The group says what options for help are called, which a command keeps for good.
+    # The group sets the names of the help options, which a command then keeps.
     parent = click.Context(cli, **cli.context_settings)
     run = cli.all_commands()["run"]
     with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
-        # What is no part of the plan.
+        # Options that are not part of the plan.
         others = {"json_file", "no_install", "locked", "install_timeout"}
         others |= {"secret_file", "bind", "advertise", "join_timeout", "remote_amoc", "max_nodes"}
         given = {name: one for name, one in context.params.items() if name not in others}
         return run_options.plan(**given)
 
 
-def test_without_stages_all_users_are_there_from_the_start():
+def test_without_stages_all_users_are_present_from_the_start():
     found = plan("--users", "5", "--duration", "1m")
     assert (found.users, found.stages, found.duration_s) == (range(1, 6), None, 60.0)
     assert plan().users == range(1, 2)
 
 
-def test_with_stages_a_run_lasts_as_long_as_they_do_and_starts_with_nobody():
+def test_with_stages_a_run_starts_without_users_and_ends_with_the_last_stage():
     found = plan("--stages", "30s:100, 2m:1000")
     assert found.users == range(1, 1)
     assert found.stages == Stages.parse("30s:100, 2m:1000")
     assert found.duration_s == 150.0
 
 
-def test_stages_may_start_from_users_that_are_there():
+def test_stages_may_start_from_an_initial_number_of_users():
     found = plan("--stages", "30s:100", "--users", "10")
     assert found.users == range(1, 11)
     assert found.stages.count_at(0) == 10
@@ -288,12 +288,12 @@ def test_stages_may_start_from_users_that_are_there():
     assert found.stages.count_at(0) == 10
 
 
-def test_of_stages_and_a_duration_the_first_to_end_ends_the_run():
+def test_a_run_ends_with_its_stages_or_its_duration_whichever_is_shorter():
     assert plan("--stages", "30s:100", "--duration", "10s").duration_s == 10.0
     assert plan("--stages", "30s:100", "--duration", "60s").duration_s == 30.0
 
 
-def test_rates_of_throttles_are_kept_by_name():
+def test_throttle_rates_are_kept_by_name():
     found = plan("--throttle", "messages=600/min", "--throttle", "logins = 30s:10/s, 1m:0")
     assert found.rates == {"messages": "600/min", "logins": "30s:10/s, 1m:0"}
     assert plan("--run-dir", "here").run_directory == "here"
@@ -315,12 +315,12 @@ def test_rates_of_throttles_are_kept_by_name():
         ),
     ],
 )
-def test_stages_and_rates_that_make_no_sense_are_one_line(ends, arguments, clause):
+def test_invalid_stages_and_rates_are_reported_in_one_line(ends, arguments, clause):
     code, (line,) = ends("run", "chat.py", *arguments)
     assert code == ExitCode.USAGE
     assert clause in line
 
 
-def test_a_usage_error_of_the_plan_is_an_error_of_ours():
+def test_a_usage_error_in_the_plan_is_raised_as_our_own_error():
     with pytest.raises(UsageError, match="--users and --user-ids are mutually exclusive"):
         plan("--users", "1", "--user-ids", "1-2")

@@ -1,4 +1,4 @@
-"""`--json [FILE]` means the same in every command."""
+"""`--json [FILE]` works the same in every command."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ add = JsonCommand(
 
 
 def read(command: click.Command, *words: str) -> object:
-    """What the command reads of the words, or the error."""
+    """Return what the command parses from the words, or the error."""
     done = CliRunner().invoke(command, words, standalone_mode=False)
     return done.return_value if done.exception is None else done.exception
 
@@ -59,7 +59,9 @@ def read(command: click.Command, *words: str) -> object:
         (("--json", "--users", "3", "A", "B"), "-"),
     ],
 )
-def test_a_word_that_an_argument_needs_is_no_file(words: tuple[str, ...], file: str | None) -> None:
+def test_a_word_needed_by_an_argument_is_not_taken_as_the_file(
+    words: tuple[str, ...], file: str | None
+) -> None:
     found = read(two, *words)
     assert isinstance(found, dict)
     assert (found["first"], found["second"], found["json_file"]) == ("A", "B", file)
@@ -69,7 +71,7 @@ def test_a_word_that_an_argument_needs_is_no_file(words: tuple[str, ...], file: 
     ("words", "missing"),
     [(("--json",), "first"), (("--json", "A"), "second"), (("A", "--json=B"), "second")],
 )
-def test_what_is_missing_all_the_same_is_named(words: tuple[str, ...], missing: str) -> None:
+def test_an_argument_that_is_still_missing_is_named(words: tuple[str, ...], missing: str) -> None:
     error = read(two, *words)
     assert isinstance(error, click.MissingParameter)
     assert error.param is not None
@@ -86,13 +88,13 @@ def test_what_is_missing_all_the_same_is_named(words: tuple[str, ...], missing: 
         (("--json",), None, None, "-"),
     ],
 )
-def test_an_argument_with_an_alternative_is_missing_where_neither_is_given(
+def test_an_argument_with_an_alternative_takes_a_fitting_word_only_if_both_are_missing(
     words: tuple[str, ...], count: int | None, ids: str | None, file: str
 ) -> None:
     assert read(add, *words) == {"count": count, "ids": ids, "json_file": file}
 
 
-def test_every_command_with_the_option_has_the_same_one() -> None:
+def test_every_command_declares_the_same_json_option() -> None:
     having = {
         name: one
         for name, one in cli.all_commands().items()
@@ -106,7 +108,7 @@ def test_every_command_with_the_option_has_the_same_one() -> None:
         assert "to FILE as JSON; without FILE, or with -, print it" in str(option.to_info_dict())
 
 
-def test_output_is_another_name_of_the_file_and_not_a_second_one() -> None:
+def test_output_is_an_alias_for_the_json_file() -> None:
     assert place_of(None, None) == place_of("-", None) == "-"
     assert place_of("out", None) == place_of("-", "out") == place_of(None, "out") == "out"
     with pytest.raises(UsageError, match=r"^--json FILE and --output are mutually exclusive"):

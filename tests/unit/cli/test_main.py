@@ -1,4 +1,4 @@
-"""The command line: what makes no sense is refused in one clear line with its exit code."""
+"""The command line: invalid input is rejected in one clear line with the right exit code."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def directory(tmp_path, monkeypatch):
 
 @pytest.fixture
 def refused_in_process(monkeypatch, capsys):
-    """What `amoc` with these arguments says in this process: the exit code and all its lines."""
+    """Run `amoc` with these arguments in this process: the exit code and the lines on stderr."""
 
     def refused(*arguments: str) -> tuple[int, list[str]]:
         monkeypatch.setattr(sys, "argv", ["amoc", *arguments])
@@ -73,7 +73,7 @@ def refused(*arguments: str, environment: dict[str, str] | None = None) -> tuple
         ("SystemExit('no licence')", 1, ["amoc: no licence"]),
     ],
 )
-def test_what_ends_the_interpreter_ends_the_command_as_it_would_a_program(
+def test_an_exit_from_a_command_ends_the_process_as_in_any_program(
     refused_in_process, directory, monkeypatch, ending, code, said
 ):
     def end() -> None:
@@ -83,10 +83,10 @@ def test_what_ends_the_interpreter_ends_the_command_as_it_would_a_program(
     assert refused_in_process("end") == (code, said)
 
 
-# Refused before anything is started
+# Rejected before anything is started
 
 
-LONG = "9" * 5000  # int() itself refuses so many digits
+LONG = "9" * 5000  # int() itself rejects so many digits
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ LONG = "9" * 5000  # int() itself refuses so many digits
     ],
     ids=lambda value: " ".join(value)[:30] if isinstance(value, list) else "",
 )
-def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
+def test_an_invalid_option_is_reported_with_its_rule_and_value(
     directory, refused_in_process, arguments, clause
 ):
     code, lines = refused_in_process("run", "calm.py", *arguments)
@@ -150,7 +150,7 @@ def test_an_option_that_makes_no_sense_is_named_with_its_rule_and_value(
         (["--run-dir", "/proc/x"], "--run-dir /proc/x cannot be created: No such file"),
     ],
 )
-def test_output_that_cannot_be_written_is_refused_before_the_run(
+def test_unwritable_output_is_rejected_before_the_run(
     directory, refused_in_process, arguments, clause
 ):
     code, (line,) = refused_in_process("run", "calm.py", *arguments)
@@ -175,11 +175,11 @@ def test_a_config_file_that_is_not_toml_is_a_setting_error(directory, refused_in
     ("text", "ids"),
     [("5001-6000", range(5001, 6001)), ("7-7", range(7, 8)), (f"1-{MAX_ID}", range(1, MAX_ID + 1))],
 )
-def test_users_may_be_named_by_their_ids(text, ids):
+def test_user_ids_accept_numbers_and_ranges(text, ids):
     assert USER_IDS.convert(text, None, None) == ids
 
 
-def test_a_duration_option_takes_what_timing_takes():
+def test_a_duration_option_accepts_every_duration_format():
     assert duration().convert("1m30s", None, None) == 90.0
     assert duration().convert(2.5, None, None) == 2.5
     assert duration(zero=True).convert("0", None, None) == 0.0
@@ -191,7 +191,7 @@ def test_a_duration_option_takes_what_timing_takes():
 # The summary as a file
 
 
-def test_a_summary_is_there_whole_or_not_at_all(tmp_path):
+def test_a_summary_file_is_written_completely_or_not_at_all(tmp_path):
     path = tmp_path / "summary.json"
     path.write_text("that of an earlier run")
     file = SummaryFile(str(path))
@@ -201,7 +201,7 @@ def test_a_summary_is_there_whole_or_not_at_all(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_directory_that_went_away_is_one_clear_error(tmp_path):
+def test_a_directory_removed_during_the_run_is_one_clear_error(tmp_path):
     directory = tmp_path / "gone"
     directory.mkdir()
     file = SummaryFile(str(directory / "summary.json"))
@@ -212,7 +212,7 @@ def test_a_directory_that_went_away_is_one_clear_error(tmp_path):
         file.write({})
 
 
-def test_a_summary_may_go_to_what_is_no_ordinary_file():
+def test_a_summary_may_be_written_to_a_device():
     SummaryFile("/dev/null").write({})
     assert Path("/dev/null").is_char_device()
 
@@ -220,17 +220,17 @@ def test_a_summary_may_go_to_what_is_no_ordinary_file():
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["run", "--help"], ["check", "-h"], ["xmppd", "-h"]]
 )
-def test_help_is_there_for_every_command(arguments):
+def test_every_command_has_help(arguments):
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0
     assert "Usage:" in result.output
 
 
-def test_the_version_is_that_of_the_package():
+def test_version_prints_the_package_version():
     assert CliRunner().invoke(cli, ["--version"]).output.strip().endswith(__version__)
 
 
-# Refused by the processes that are started
+# Rejected by the processes that are started
 
 NO_MODULE = "amoc: scenario no_such_module_here is neither a file (*.py) nor an importable module"
 
@@ -250,14 +250,14 @@ NO_MODULE = "amoc: scenario no_such_module_here is neither a file (*.py) nor an 
     ],
     ids=["no file", "no module", "wrong type"],
 )
-def test_what_cannot_be_loaded_is_one_line_and_a_code_of_its_own(
+def test_a_scenario_that_cannot_be_loaded_is_reported_in_one_line_with_its_exit_code(
     directory, command, arguments, code, line
 ):
     assert refused(command, *arguments) == (code, [line])
 
 
 @pytest.mark.slow
-def test_all_wrong_settings_are_told_at_once_with_their_sources(directory):
+def test_all_invalid_settings_are_reported_at_once_with_their_sources(directory):
     (directory / "amoc.toml").write_text("colour = 1979-05-27\nworkers = 0\n")
     code, lines = refused(
         "run",
@@ -277,7 +277,7 @@ def test_all_wrong_settings_are_told_at_once_with_their_sources(directory):
 
 
 @pytest.mark.slow
-def test_a_number_beyond_all_bounds_in_the_file_is_refused(directory):
+def test_a_huge_number_in_the_config_file_is_rejected(directory):
     (directory / "amoc.toml").write_text("rate = 99999999999999999999999999\n")
     code, lines = refused("run", "calm.py")
     assert code == ExitCode.SETTING
@@ -286,7 +286,7 @@ def test_a_number_beyond_all_bounds_in_the_file_is_refused(directory):
 
 
 @pytest.mark.slow
-def test_a_time_out_without_end_is_no_traceback(directory):
+def test_an_infinite_timeout_is_accepted(directory):
     found = amoc(
         *("run", "calm.py", "--workers", "1", "--set", "repeat_num=1"),
         *("--init-timeout", "inf", "--stop-timeout", "inf", "--json", "summary.json"),
@@ -297,7 +297,7 @@ def test_a_time_out_without_end_is_no_traceback(directory):
 
 
 @pytest.mark.slow
-def test_what_cannot_start_leaves_no_summary_file_behind(directory):
+def test_a_run_that_cannot_start_leaves_no_summary_file(directory):
     code, _ = refused("run", "calm.py", "--set", "rate=x", "--json", "summary.json")
     assert code == ExitCode.SETTING
     assert not (directory / "summary.json").exists()
@@ -313,7 +313,7 @@ def test_check_shows_the_docstring_and_every_setting_with_its_source(directory):
 
 
 @pytest.mark.slow
-def test_check_takes_scenarios_as_run_does(directory):
+def test_check_accepts_scenarios_with_loads_as_run_does(directory):
     (directory / "hurried.py").write_text('"""In a hurry."""\ndef start(user_id): pass\n')
     found = amoc("check", "calm.py=1", "hurried.py=30s:5")
     assert found.returncode == ExitCode.OK
@@ -323,7 +323,7 @@ def test_check_takes_scenarios_as_run_does(directory):
 
 
 @pytest.mark.slow
-def test_check_shows_a_scenarios_own_defaults_and_all_that_is_wrong_with_its_settings(directory):
+def test_check_shows_a_scenarios_own_defaults_and_every_problem_with_its_settings(directory):
     (directory / "own.py").write_text(
         "from amoc import override\noverride('repeat_num', 1)\ndef start(user_id): pass\n"
     )
@@ -343,7 +343,7 @@ def test_check_shows_a_scenarios_own_defaults_and_all_that_is_wrong_with_its_set
 
 
 @pytest.mark.slow
-def test_undeclared_settings_are_read_where_that_is_allowed(directory):
+def test_undeclared_settings_are_accepted_with_allow_undeclared(directory):
     (directory / "free.py").write_text(
         "from amoc import config\n"
         "def init():\n    assert (config.get('a'), config.get('b')) == ('1', 2)\n"
@@ -362,7 +362,7 @@ def test_undeclared_settings_are_read_where_that_is_allowed(directory):
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_may_be_in_the_scenarios_own_table(directory):
+def test_the_number_of_workers_may_be_set_in_the_scenarios_table(directory):
     (directory / "amoc.toml").write_text("workers = 3\nrepeat_num = 1\n[calm]\nworkers = 1\n")
     assert amoc("run", "calm.py", "--json", "summary.json").returncode == ExitCode.OK
     summary = json.loads((directory / "summary.json").read_text())
@@ -371,7 +371,7 @@ def test_the_number_of_workers_may_be_in_the_scenarios_own_table(directory):
     assert len(summary["workers"]) == 1
 
 
-def test_the_help_names_every_command_and_fits_onto_a_screen():
+def test_the_help_lists_every_command_and_fits_one_screen():
     shown = CliRunner().invoke(cli, ["--help"]).output
     assert set(cli.all_commands()) <= set(re.findall(r"[\w-]+", shown))
     lines = shown.splitlines()

@@ -1,4 +1,4 @@
-"""``amoc new``: which files are written, and what is refused."""
+"""``amoc new``: which files are written, and what is rejected."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def new(*arguments: str) -> str:
     return done.output
 
 
-def test_files_are_written_and_named() -> None:
+def test_written_files_are_listed() -> None:
     said = new("shop.py", "--har", "visit.har")
     assert said.splitlines()[:2] == ["written: shop.py", "written: shop.csv"]
     assert "AMOC_PASSWORD" in said
     assert {path.name for path in Path().iterdir()} == {"visit.har", "shop.py", "shop.csv"}
 
 
-def test_a_directory_may_stand_before_the_name() -> None:
+def test_the_name_may_include_a_directory() -> None:
     new("some/where/shop", "--kind", "http")
     assert Path("some/where/test_shop.py").is_file()
 
 
-def test_nothing_is_overwritten_unless_wanted() -> None:
+def test_nothing_is_overwritten_without_force() -> None:
     Path("shop.csv").write_text("mine")
     with pytest.raises(UsageError, match=r"shop\.csv exists; --force overwrites it"):
         new("shop", "--har", "visit.har")
@@ -60,13 +60,13 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("arguments", "why"), REFUSED)
-def test_what_makes_no_sense_is_refused(arguments: tuple[str, ...], why: str) -> None:
+def test_invalid_arguments_are_rejected(arguments: tuple[str, ...], why: str) -> None:
     with pytest.raises(UsageError) as raised:
         new(*arguments)
     assert why in str(raised.value)
     assert [path.name for path in Path().iterdir()] == ["visit.har"]
 
 
-def test_a_file_in_the_way_of_a_directory_is_said() -> None:
+def test_a_file_where_a_directory_is_needed_is_an_error() -> None:
     with pytest.raises(ResourceError, match="cannot be written"):
         new("visit.har/shop", "--kind", "http")

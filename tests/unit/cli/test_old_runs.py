@@ -1,4 +1,4 @@
-"""Run directories of an earlier amoc, whose lines have no checksums, are read like those of today.
+"""Run directories of an earlier amoc, without checksums on lines, are read like current ones.
 
 The directory was left by a real run of it: 6 s with a warm-up, crashes and a command.
 """
@@ -32,7 +32,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def amoc(*arguments: str | Path) -> tuple[int, str, str]:
-    """The exit code, what is printed, and what is said beside it."""
+    """Return the exit code, stdout and stderr."""
     done = CliRunner().invoke(
         cli, [str(one) for one in arguments], catch_exceptions=False, standalone_mode=False
     )
@@ -40,13 +40,13 @@ def amoc(*arguments: str | Path) -> tuple[int, str, str]:
 
 
 def exported(run: Path) -> dict:
-    """What a run of which nothing is missing says of itself, to programs."""
+    """The JSON export of a complete run."""
     code, printed, said = amoc("export", run, "--json")
     assert (code, said) == (0, "")
     return json.loads(printed)
 
 
-def test_all_commands_read_it_and_find_nothing_missing(run: Path) -> None:
+def test_every_command_reads_an_old_run_as_complete(run: Path) -> None:
     assert exported(run)["summary"]["run"]["verdict"] == "ok"
     code, printed, said = amoc("export", run, "--csv")
     assert (code, said) == (0, "")
@@ -68,11 +68,11 @@ def start(user_id): pass
 """
 
 
-def test_it_can_be_run_again_with_its_plan_and_settings(run: Path) -> None:
+def test_an_old_run_can_be_replayed_with_its_plan_and_settings(run: Path) -> None:
     (run.parent / "s.py").write_text(SCENARIO)
     journal = (run / "journal.jsonl").read_text()
     (run / "journal.jsonl").write_text(journal.replace("/home/tester/load", str(run.parent)))
-    # In a process of its own, for whose sake the standard library is patched.
+    # In a separate process, because the standard library gets patched.
     printed = test_main.amoc("replay", str(run), "--plan").stdout
     assert re.search(r"\nrate +1200 +--set", printed)
     assert re.search(r"\nuser_rate +inf", printed)
@@ -80,7 +80,7 @@ def test_it_can_be_run_again_with_its_plan_and_settings(run: Path) -> None:
     assert "6 s" in printed
 
 
-def test_without_its_summary_the_one_that_is_rebuilt_says_the_same(run: Path) -> None:
+def test_a_rebuilt_summary_equals_the_lost_one(run: Path) -> None:
     (run / "summary.json").unlink()
     code, printed, said = amoc("export", run, "--json")
     assert code == ExitCode.INCOMPLETE
@@ -98,7 +98,7 @@ def test_without_its_summary_the_one_that_is_rebuilt_says_the_same(run: Path) ->
     assert rebuilt["users"].items() >= users.items(), "a short second counts less since"
 
 
-def test_a_second_that_is_written_twice_counts_once(run: Path) -> None:
+def test_a_second_written_twice_counts_once(run: Path) -> None:
     lines = (run / "series.jsonl").read_text().splitlines(keepends=True)
     (run / "series.jsonl").write_text("".join([*lines[:3], *lines[1:]]))
     code, printed, said = amoc("export", run, "--csv")
@@ -133,7 +133,7 @@ def edited(edit: Callable[[list[str]], None]) -> Callable[[str], str]:
         ("summary.json", lambda text: "[]", "summary.json is damaged"),
     ],
 )
-def test_what_cannot_be_read_is_said_by_all_that_read_it(run: Path, file, damage, told) -> None:
+def test_every_command_reports_what_it_could_not_read(run: Path, file, damage, told) -> None:
     text = (run / file).read_text()
     (run / file).write_text(damage(text))
     assert (run / file).read_text() != text

@@ -1,4 +1,4 @@
-"""What would happen when: arithmetic on the plan, and what it says it cannot know."""
+"""The preview of a plan: what happens when, and what cannot be known in advance."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def host(**parts) -> Host:
     )
 
 
-def test_users_go_round_the_workers():
+def test_users_are_dealt_round_robin_to_the_workers():
     users = preview(plan(users=5), host())["users"]
     assert (users["count"], users["first"], users["last"]) == (5, 1, 5)
     assert [
@@ -76,7 +76,7 @@ def test_users_go_round_the_workers():
         ({"user_rate": inf}, "inf", "user_rate", 0.0),
     ],
 )
-def test_the_last_user_starts_when_the_start_rate_lets_it(given, per_minute, source, last_s):
+def test_the_last_start_follows_from_the_start_rate(given, per_minute, source, last_s):
     starts = preview(plan(), host(**given))["starts"]
     assert starts["per_minute"] == per_minute
     assert starts["from"] == source
@@ -85,10 +85,10 @@ def test_the_last_user_starts_when_the_start_rate_lets_it(given, per_minute, sou
 
 def test_users_that_would_start_after_the_end_are_counted():
     starts = preview(plan(duration_s=4.5), host(user_rate=60.0))["starts"]
-    assert starts["too_late"] == 5  # at 0, 1, 2, 3 and 4 s the others start
+    assert starts["too_late"] == 5  # the others start at 0, 1, 2, 3 and 4 s
 
 
-def test_a_start_rate_of_the_command_line_rules():
+def test_a_start_rate_on_the_command_line_takes_precedence():
     starts = preview(plan(rates={"user_rate": "1/s"}), host())["starts"]
     assert (starts["per_minute"], starts["from"]) == (60.0, "--throttle user_rate")
     starts = preview(plan(rates={"user_rate": "1s:1/s"}), host())["starts"]
@@ -97,7 +97,7 @@ def test_a_start_rate_of_the_command_line_rules():
     assert starts["last_s"] is None
 
 
-def test_stages_are_shown_with_their_times_and_what_they_change():
+def test_stages_are_shown_with_their_times_and_changes():
     found = preview(plan(0, "10s:100, 0s:20, 1m:20", duration_s=70.0), host())
     assert [
         (one["from_s"], one["to_s"], one["before"], one["target"]) for one in found["stages"]
@@ -111,7 +111,7 @@ def test_stages_are_shown_with_their_times_and_what_they_change():
     assert found["end"]["why"] == "the last stage is over"
 
 
-def test_ids_go_on_where_stages_rise_again():
+def test_user_ids_continue_when_stages_rise_again():
     rising = plan(0, "1s:10, 1s:5, 1s:8")
     later = replace(plan(3, "1s:10"), users=range(5, 8))
     for one, ids in ((rising, range(1, 14)), (later, range(5, 15))):
@@ -129,7 +129,7 @@ def test_commands_of_a_replay_are_shown_without_their_secrets():
     assert "s3cret" not in json.dumps(found)
 
 
-def test_stages_that_rise_faster_than_users_may_start_are_named():
+def test_stages_that_rise_faster_than_the_start_rate_are_reported():
     found = preview(
         plan(0, "10s:100, 0s:500, 10s:600, 0s:1", duration_s=20.0),
         host(user_rate=600.0, settings=[SET]),
@@ -140,14 +140,14 @@ def test_stages_that_rise_faster_than_users_may_start_are_named():
     )
 
 
-def test_stages_alone_say_when_users_start():
+def test_without_a_start_rate_stages_determine_when_users_start():
     found = preview(plan(0, "10s:100, 0s:500", duration_s=10.0), host())
     assert found["starts"]["per_minute"] == "inf"
     assert found["starts"]["from"] == "--stages"
     assert not any(one.startswith("how late") for one in found["open"])
 
 
-def test_descriptors_are_counted_for_the_most_users_at_once():
+def test_descriptors_are_computed_for_the_peak_number_of_users():
     found = preview(plan(0, "10s:2000, 1s:0", duration_s=11.0), host())["descriptors"]
     assert found["users_at_once"] == 2000
     assert (found["needed_per_worker"], found["enough"]) == (1100, False)
@@ -162,18 +162,18 @@ def test_descriptors_are_counted_for_the_most_users_at_once():
         ({}, 3.0, "3 iterations each, 60 s apart"),
     ],
 )
-def test_the_end_is_known_or_what_it_hangs_on_is_said(given, repeat_num, why):
+def test_the_end_of_the_run_is_given_or_what_it_depends_on(given, repeat_num, why):
     found = preview(plan(**given), host(repeat_num=repeat_num))
     assert why in found["end"]["why"]
     assert ("when the run ends" in found["open"]) == (not given)
 
 
-def test_what_init_starts_is_named_as_not_known_before():
+def test_what_init_starts_is_listed_as_unknown():
     assert not any("init()" in one for one in preview(plan(), host())["open"])
     assert any("init()" in one for one in preview(plan(), host(has_init=True))["open"])
 
 
-def test_a_rate_whose_interval_is_not_known_is_said():
+def test_a_rate_with_an_unknown_interval_is_reported():
     rates = {"a": "600/min", "b": "1s:5, 1s:0", "c": "0", "user_rate": "5"}
     found = preview(plan(rates=rates), host())
     lines = [one for one in found["open"] if one.startswith("the interval of throttle")]
@@ -190,7 +190,7 @@ def test_a_rate_whose_interval_is_not_known_is_said():
     st.integers(1, 8),
     st.sampled_from([{}, {"user_rate": "5"}, {"x": "1s:5/s, 2s:7"}]),
 )
-def test_any_plan_can_be_worked_out_and_shown(users, stages, duration_s, workers, rates):
+def test_any_plan_can_be_previewed(users, stages, duration_s, workers, rates):
     text = ", ".join(f"{seconds}s:{target}" for seconds, target in stages) if stages else None
     found = preview(
         plan(users if text else users + 1, text, duration_s=duration_s, rates=rates),
@@ -221,7 +221,7 @@ def amoc(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-def test_a_plan_is_shown_and_nothing_of_the_scenario_runs(tmp_path):
+def test_a_plan_is_shown_without_running_any_of_the_scenario(tmp_path):
     (tmp_path / "rest.py").write_text(SCENARIO)
     options = ["--stages", "10s:100", "--workers", "2", "--set", "rate=7", "--seed", "5"]
     done = amoc(tmp_path, "plan", "rest.py", *options)
@@ -240,7 +240,7 @@ def test_a_plan_is_shown_and_nothing_of_the_scenario_runs(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_plan_is_refused_as_a_run_is(tmp_path):
+def test_plan_rejects_what_run_rejects(tmp_path):
     (tmp_path / "rest.py").write_text(SCENARIO)
     done = amoc(tmp_path, "plan", "rest.py", "--set", "rate=x")
     assert (done.returncode, done.stderr) == (

@@ -1,4 +1,4 @@
-"""`amoc report`, `compare` and `export`: what they print, what they leave, what they refuse."""
+"""`amoc report`, `compare` and `export`: what they print, write and reject."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ KILLED = [one for one in runs.journal(4) if one["kind"] != "end"]
 
 
 def amoc(*arguments: str) -> tuple[str, str]:
-    """What is printed, and what is said beside it."""
+    """Return what the command writes to stdout and to stderr."""
     done = CliRunner().invoke(cli, arguments, catch_exceptions=False, standalone_mode=False)
     return done.stdout, done.stderr
 
 
 @pytest.fixture
 def killed(tmp_path):
-    """The directory of a run that was killed."""
+    """Directory of a killed run."""
     entries = [one for one in runs.journal(30) if one["kind"] != "end"]
     return runs.leave(tmp_path / "killed", runs.points(30), entries)
 
 
-def test_the_report_of_a_killed_run_leaves_all_that_the_run_would_have_left(killed):
+def test_reporting_a_killed_run_writes_every_file_the_run_would_have_written(killed):
     printed, said = amoc("report", str(killed))
     left = RunDirectory(killed)
     assert printed.splitlines() == [str(left.summary), str(left.junit), str(left.report)]
@@ -48,13 +48,13 @@ def test_the_report_of_a_killed_run_leaves_all_that_the_run_would_have_left(kill
     assert str(left.report) in again
 
 
-def test_a_report_can_go_elsewhere(killed, tmp_path):
+def test_a_report_can_be_written_elsewhere(killed, tmp_path):
     printed, _ = amoc("report", str(killed), "--output", str(tmp_path / "page.html"))
     assert str(tmp_path / "page.html") in printed
     assert not RunDirectory(killed).report.exists()
 
 
-def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
+def test_for_a_running_run_only_the_report_is_written(killed):
     left = RunDirectory(killed)
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(left.control))
@@ -65,7 +65,7 @@ def test_of_a_run_that_goes_on_only_the_report_is_made(killed):
     assert not left.summary.exists()
 
 
-def test_a_summary_that_is_there_is_left_alone(tmp_path):
+def test_an_existing_summary_is_left_alone(tmp_path):
     left = RunDirectory(runs.leave(tmp_path / "ended", runs.points(30), runs.journal(30)))
     summary_file.write(rebuild("", "", runs.journal(30), runs.points(30), False), left.summary)
     text = left.summary.read_text()
@@ -75,7 +75,7 @@ def test_a_summary_that_is_there_is_left_alone(tmp_path):
     assert left.summary.read_text() == text
 
 
-def test_what_is_missing_is_said(killed):
+def test_missing_files_are_reported(killed):
     (killed / "series.amoc").unlink()
     _, said = amoc("report", str(killed))
     assert said.startswith(f"amoc: series {killed}/series.amoc cannot be read: No such file")
@@ -83,14 +83,14 @@ def test_what_is_missing_is_said(killed):
 
 
 @pytest.mark.parametrize("command", ["report", "export"])
-def test_a_run_that_is_not_there_is_refused(command, tmp_path, monkeypatch):
+def test_a_run_that_does_not_exist_is_rejected(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     more = ["--csv"] if command == "export" else []
     with pytest.raises(UsageError, match=r"RUN_DIR must be .* the id of a run in amoc-runs, got"):
         amoc(command, "nowhere", *more)
 
 
-def test_two_runs_are_compared_here_and_in_a_page(tmp_path, monkeypatch, killed):
+def test_two_runs_are_compared_in_the_terminal_and_in_a_page(tmp_path, monkeypatch, killed):
     monkeypatch.chdir(tmp_path)
     runs.leave(tmp_path / "slow", runs.points(60, service_s=0.03, seed=4), runs.journal(60))
     printed, _ = amoc("compare", "killed", "slow")
@@ -99,7 +99,7 @@ def test_two_runs_are_compared_here_and_in_a_page(tmp_path, monkeypatch, killed)
     assert "slower" in (tmp_path / "compare-killed-slow.html").read_text()
 
 
-def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypatch, killed):
+def test_a_comparison_with_json_writes_no_page(tmp_path, monkeypatch, killed):
     monkeypatch.chdir(tmp_path)
     printed, _ = amoc("compare", "killed", "killed", "--json", "--warmup", "5s")
     found = json.loads(printed)
@@ -108,7 +108,7 @@ def test_a_comparison_for_programs_is_json_and_writes_no_page(tmp_path, monkeypa
     assert not list(tmp_path.glob("*.html"))
 
 
-def test_a_comparison_for_programs_can_go_to_a_file(tmp_path, monkeypatch, killed):
+def test_a_comparison_as_json_can_be_written_to_a_file(tmp_path, monkeypatch, killed):
     monkeypatch.chdir(tmp_path)
     printed, _ = amoc("compare", "killed", "killed", "--json", "--output", "both.json")
     assert printed == "both.json\n"
@@ -118,7 +118,7 @@ def test_a_comparison_for_programs_can_go_to_a_file(tmp_path, monkeypatch, kille
     assert len(json.loads(printed)["runs"]) == 2
 
 
-def test_what_a_run_says_cannot_take_over_the_terminal(tmp_path, monkeypatch):
+def test_control_characters_from_a_run_do_not_reach_the_terminal(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     evil = "\x1b]0;owned\x07\x1b[2J\r\n[red]"
     journal = runs.journal(5, comment=evil, scenario=evil, id=evil)
@@ -131,7 +131,7 @@ def test_what_a_run_says_cannot_take_over_the_terminal(tmp_path, monkeypatch):
     assert "[red]" in printed
 
 
-def test_a_summary_that_says_next_to_nothing_can_be_compared(tmp_path, monkeypatch):
+def test_a_nearly_empty_summary_can_be_compared(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     runs.leave(tmp_path / "bare", runs.points(20), summary={"run": {"verdict": "ok"}})
     printed, _ = amoc("compare", "bare", "bare")
@@ -155,14 +155,14 @@ def test_an_export_is_printed_or_written(killed, tmp_path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--csv", "--hlog"]])
-def test_an_export_has_one_form(killed, flags):
+def test_an_export_takes_exactly_one_format(killed, flags):
     told = " and ".join(flags) or "none"
     with pytest.raises(UsageError, match=f"one of --csv, --json, --jsonl and --hlog, got {told}"):
         amoc("export", str(killed), *flags)
 
 
 @pytest.mark.slow
-def test_who_has_read_enough_of_an_export_may_go(killed):
+def test_a_reader_may_close_the_pipe_of_an_export_early(killed):
     export = subprocess.Popen(
         [sys.executable, "-m", "amoc", "export", str(killed), "--hlog"],
         stdout=subprocess.PIPE,
@@ -175,7 +175,7 @@ def test_who_has_read_enough_of_an_export_may_go(killed):
         assert export.wait(30) == ExitCode.RESOURCE
 
 
-def test_steps_and_failures_are_tables_of_their_own_beside_the_csv(tmp_path):
+def test_steps_and_failures_are_written_as_separate_tables_next_to_the_csv(tmp_path):
     run = runs.leave(tmp_path / "shop", RUN, KILLED)
     printed, _ = amoc("export", str(run), "--csv", "--output", str(tmp_path / "seconds.csv"))
     names = ("seconds.csv", "requests.csv", "failures.csv")
@@ -194,7 +194,7 @@ def test_steps_and_failures_are_tables_of_their_own_beside_the_csv(tmp_path):
     ]
 
 
-def test_printed_csv_leaves_both_tables_in_the_run_and_says_nothing_else(tmp_path):
+def test_printing_csv_writes_both_tables_to_the_run_directory_silently(tmp_path):
     run = runs.leave(tmp_path / "shop", RUN, KILLED)
     printed, said = amoc("export", str(run), "--csv")
     assert len(printed.splitlines()) == 5
@@ -225,7 +225,7 @@ def test_runs_are_listed_as_a_table_and_as_json(tmp_path, monkeypatch):
     ]
 
 
-def test_json_means_the_same_in_every_command():
+def test_json_works_the_same_in_every_command():
     options = {
         name: next((p for p in one.params if "--json" in p.opts), None)
         for name, one in cli.all_commands().items()
@@ -237,7 +237,7 @@ def test_json_means_the_same_in_every_command():
         assert one.help.endswith("without FILE, or with -, print it.")
 
 
-def test_a_comparison_may_name_the_file_of_its_json(tmp_path, monkeypatch, killed):
+def test_json_of_a_comparison_accepts_a_file_name(tmp_path, monkeypatch, killed):
     monkeypatch.chdir(tmp_path)
     printed, _ = amoc("compare", "killed", "killed", "--json", "both.json")
     assert printed == "both.json\n"

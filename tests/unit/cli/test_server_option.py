@@ -1,4 +1,4 @@
-"""What ``--server`` cannot do is refused with a line that says why, before anything is asked."""
+"""``--server`` rejects what it cannot do, with a reason, before it sends a request."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REFUSED = {
     "new": "files of this host",
     "completion": "the shell of this host",
 }
-"""Commands that are for this host, and a part of why."""
+"""Commands that only work on this host, each with part of the reason."""
 URL = "http://127.0.0.1:1"
 
 
 def refusal(*arguments: str) -> str:
-    """Why a command is refused."""
+    """Return the reason why a command is rejected."""
     error = CliRunner().invoke(cli, arguments).exception
     assert isinstance(error, UsageError), (arguments, error)
     assert len(str(error).splitlines()) == 1
@@ -33,13 +33,13 @@ def refusal(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize(("name", "why"), REFUSED.items())
-def test_a_command_for_this_host_says_so(name: str, why: str) -> None:
+def test_a_command_for_this_host_only_is_rejected_with_the_reason(name: str, why: str) -> None:
     said = refusal(name, "--server", URL)
     assert said.startswith("--server cannot be used here: ")
     assert why in said
 
 
-def test_the_variable_does_not_concern_such_a_command(
+def test_commands_for_this_host_only_ignore_the_environment_variable(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -67,12 +67,14 @@ def test_the_variable_does_not_concern_such_a_command(
         (("check", "shop", "--install-timeout", "1m"), "longer to install"),
     ],
 )
-def test_an_option_for_this_host_says_so(arguments: Sequence[str], why: str) -> None:
+def test_an_option_for_this_host_only_is_rejected_with_the_reason(
+    arguments: Sequence[str], why: str
+) -> None:
     said = refusal(*arguments, "--server", URL)
     assert "cannot be used with --server: " in said
     assert why in said
 
 
 @pytest.mark.parametrize("command", ["run", "replay"])
-def test_to_wait_is_for_runs_of_a_server(command: str) -> None:
+def test_queue_requires_a_server(command: str) -> None:
     assert refusal(command, "shop.py", "--queue").startswith("--queue requires --server; ")

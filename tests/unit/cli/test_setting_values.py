@@ -1,4 +1,4 @@
-"""--set, --set-from-file and standard input: where values come from, and what is warned of."""
+"""--set, --set-from-file and standard input: where values come from, and the warnings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ran(*arguments: str, given: bytes | None = None) -> Result:
     return CliRunner().invoke(shows, arguments, input=given, catch_exceptions=True)
 
 
-def test_a_value_is_what_was_given_or_what_a_file_holds(tmp_path: Path):
+def test_a_value_is_given_literally_or_read_from_a_file(tmp_path: Path):
     (tmp_path / "key").write_text("hunter2\n")
     (tmp_path / "lines").write_bytes("ä\r\n\r\n".encode())
     files = (f"api_key={tmp_path / 'key'}", f"text={tmp_path / 'lines'}")
@@ -39,20 +39,20 @@ def test_a_value_is_what_was_given_or_what_a_file_holds(tmp_path: Path):
     assert not found.stderr
 
 
-def test_the_command_line_is_stronger_than_a_file_and_the_last_one_counts(tmp_path: Path):
+def test_the_command_line_overrides_a_file_and_the_last_value_wins(tmp_path: Path):
     (tmp_path / "rate").write_text("1")
     file = f"rate={tmp_path / 'rate'}"
     found = ran("--set", "rate=2", "--set-from-file", file, "--set", "rate=3")
     assert found.output.splitlines() == ["'rate=1'", "'rate=3'"]
 
 
-def test_one_value_can_come_on_standard_input():
+def test_one_value_may_come_from_standard_input():
     assert ran("--set", "password=@-", given=b"hunter2\n").output == "'password=hunter2'\n"
     refused = ran("--set", "password=@-", "--set", "token=@-", given=b"x")
     assert str(refused.exception) == "--set: at most one value can be @-, got password and token"
 
 
-def test_a_terminal_is_asked_and_shows_nothing_of_the_answer():
+def test_a_value_prompted_on_a_terminal_is_not_echoed():
     own, theirs = pty.openpty()
     with subprocess.Popen(
         [sys.executable, "-c", PRINTING],
@@ -82,7 +82,7 @@ def test_a_terminal_is_asked_and_shows_nothing_of_the_answer():
         (["password=", "rate=5", "nothing={}"], []),
     ],
 )
-def test_a_secret_on_the_command_line_is_warned_of_and_not_said(arguments, said):
+def test_a_secret_on_the_command_line_causes_a_warning_that_does_not_reveal_it(arguments, said):
     found = ran(*(word for one in arguments for word in ("--set", one)))
     assert found.exit_code == 0
     assert [line.split()[4] for line in found.stderr.splitlines()] == said
@@ -101,7 +101,7 @@ def test_a_secret_on_the_command_line_is_warned_of_and_not_said(arguments, said)
         ("key=binary", "--set-from-file key=binary must hold UTF-8 text, got something else"),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_in_one_line(
+def test_an_unusable_file_is_rejected_in_one_line(
     text, clause, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
@@ -112,7 +112,7 @@ def test_a_file_that_cannot_be_used_is_refused_in_one_line(
     assert str(refused) == clause
 
 
-def test_all_that_takes_settings_takes_them_from_files():
+def test_every_command_with_settings_accepts_set_from_file():
     from amoc.cli import check, replay, run
     from amoc.cli.control import COMMANDS
 

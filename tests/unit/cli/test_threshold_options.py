@@ -1,4 +1,4 @@
-"""The options by which a run is judged."""
+"""Options for thresholds, loads and how a run is judged."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def plan(*words: str) -> RunPlan:
         (["--abort-on-fail", "--limited-ok"], 10.0),
     ],
 )
-def test_the_grace_time_may_be_left_out(words, abort_after_s):
+def test_the_grace_time_is_optional(words, abort_after_s):
     assert plan("chat.py", *words).abort_after_s == abort_after_s
 
 
-def test_a_scenario_that_stands_in_the_grace_times_place_is_told_of():
+def test_a_scenario_mistaken_for_a_grace_time_is_explained():
     done = CliRunner().invoke(run, ["--abort-on-fail", "chat.py"])
     assert done.exit_code == 2
     assert "write --abort-on-fail=10s, or put it last" in done.output
 
 
-def test_the_options_become_fields_of_a_plan():
+def test_options_become_fields_of_the_plan():
     words = ["--expect", "crashes == 0", "--expect", "x > 1", "--warmup", "30s", "--limited-ok"]
     found = plan("chat.py", *words)
     assert found.thresholds == ("crashes == 0", "x > 1")
@@ -55,7 +55,7 @@ def test_the_options_become_fields_of_a_plan():
     assert found.limited_ok
 
 
-def test_all_that_is_wrong_is_said_at_once():
+def test_all_problems_are_reported_at_once():
     words = ["--expect", "crashes < 0", "--expect", "x", "--warmup", "60s", "--duration", "60s"]
     with pytest.raises(UsageError) as caught:
         plan("chat.py", *words)
@@ -74,7 +74,7 @@ def test_all_that_is_wrong_is_said_at_once():
         (["buy.py=1", "my browse.py=9"], "buy.py=1 'my browse.py=9'", range(1, 11)),
     ],
 )
-def test_scenarios_say_how_many_users_they_have(words, scenario, users):
+def test_scenarios_may_state_their_number_of_users(words, scenario, users):
     found = plan(*words)
     assert (found.scenario, found.users) == (scenario, users)
     assert found.arrivals is None
@@ -87,7 +87,7 @@ def test_scenarios_share_an_arrival_rate():
     assert (found.duration_s, len(found.users), found.most_users) == (10.0, 0, 70)
 
 
-def test_scenarios_have_arrival_rates_of_their_own():
+def test_scenarios_may_have_separate_arrival_rates():
     found = plan("buy.py=1/s", "browse.py=9/s", "--duration", "10s", "--max-users", "7")
     assert found.scenario == "buy.py=1 browse.py=9"
     assert found.arrivals is not None
@@ -97,7 +97,7 @@ def test_scenarios_have_arrival_rates_of_their_own():
         plan("buy.py=1/s", "browse.py=9/s", "--users", "10")
 
 
-def test_scenarios_have_loads_of_their_own():
+def test_scenarios_may_mix_users_stages_and_arrival_rates():
     found = plan("buy.py=10/s", "browse.py=100", "see.py=30s:5,1m:0", "--max-users", "7")
     assert found.scenario == "buy.py=10/s browse.py=100 see.py=30s:5,1m:0"
     assert found.users == range(1, 101)
@@ -111,7 +111,7 @@ def test_scenarios_have_loads_of_their_own():
     assert plan(*found.scenario.split(), "--duration", "20s").duration_s == 20.0
 
 
-def test_one_scenario_with_its_load_is_a_run_of_that_alone():
+def test_a_load_on_a_single_scenario_becomes_the_load_of_the_run():
     found = plan("buy.py=30s:5,1m:0")
     assert (found.scenario, str(found.stages)) == ("buy.py", "30s:5, 60s:0")
     rate = plan("buy.py=30s:5/s")
@@ -122,7 +122,7 @@ def test_one_scenario_with_its_load_is_a_run_of_that_alone():
 @pytest.mark.parametrize(
     "option", [["--users", "3"], ["--stages", "1s:2"], ["--arrival-rate", "2/s"]]
 )
-def test_what_says_the_load_of_all_and_loads_of_each_exclude_each_other(option):
+def test_a_load_for_the_run_and_loads_per_scenario_are_mutually_exclusive(option):
     for loads in (["buy.py=10/s", "browse.py=100"], ["buy.py=30s:5,1m:0"]):
         with pytest.raises(UsageError, match=f"^{option[0]} and scenarios with their own stages"):
             plan(*loads, *option)

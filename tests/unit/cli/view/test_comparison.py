@@ -1,4 +1,4 @@
-"""Two compared runs in the terminal: of long lists a part, and how much more there is."""
+"""Two compared runs in the terminal: long lists are cut, with the number of rows left out."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def printed(significant: int, within: int, setup: int = 0) -> str:
         ),
     ],
 )  # fmt: skip
-def test_of_many_metrics_the_first_that_changed_are_shown(significant, within, rows, remarks):
+def test_with_many_metrics_the_first_changed_ones_are_shown(significant, within, rows, remarks):
     assert MAX_METRICS == 100
     text = printed(significant, within)
     assert text.count("counters m") == rows
     assert [line.strip() for line in text.splitlines() if "--json" in line] == remarks
 
 
-def test_of_many_differences_in_setup_the_first_are_shown():
+def test_with_many_setup_differences_the_first_are_shown():
     assert "more (--json" not in printed(1, 0, MAX_SETUP)
     text = printed(1, 0, MAX_SETUP + 1_100)
     assert text.count("setting s") == MAX_SETUP

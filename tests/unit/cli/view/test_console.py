@@ -1,4 +1,4 @@
-"""The console where there is no terminal: lines are whole, and nothing is drawn."""
+"""The console without a terminal: lines are not broken, and nothing is drawn."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ print(console.is_terminal)
 @pytest.mark.slow
 @pytest.mark.parametrize("patient", [True, False])
 @pytest.mark.parametrize("wish", [{}, {"FORCE_COLOR": "1"}, {"COLUMNS": "40"}])
-def test_what_is_no_terminal_gets_whole_lines_and_is_not_drawn_on(patient, wish):
+def test_without_a_terminal_lines_are_not_broken_and_nothing_is_drawn(patient, wish):
     done = subprocess.run(
         [sys.executable, "-c", WRITES.format(patient=patient)],
         env={"PYTHONPATH": ":".join(sys.path), **wish},

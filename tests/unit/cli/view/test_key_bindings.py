@@ -1,4 +1,4 @@
-"""Keys: each bound key is an action, and nothing else that a terminal sends does anything."""
+"""Keys: each bound key is an action; any other terminal input does nothing."""
 
 from __future__ import annotations
 
@@ -28,29 +28,29 @@ def test_a_key_is_an_action(key, action):
     assert actions(key) == [action]
 
 
-def test_keys_that_mean_nothing_do_nothing():
+def test_unbound_keys_do_nothing():
     assert actions(b"xyzZ1 \t\r\n:\x00\x01\xff\xfe" + UP + LEFT + b"\x1b[15~\x1bOP") == []
 
 
 @pytest.mark.parametrize("sequence", [b"\x1bq", b"\x1bOp", b"\x1b[1;5s", b"\x1b\x1b[p", b"\x1b"])
-def test_a_key_of_several_bytes_is_not_taken_for_its_last_one(sequence):
+def test_an_escape_sequence_is_not_mistaken_for_its_last_byte(sequence):
     assert actions(sequence) == []
     assert actions(b"s" + sequence) == [Action.STATUS]
 
 
-def test_keys_that_come_together_are_each_taken():
+def test_keys_arriving_together_are_all_handled():
     assert actions(b"p+" + UP + b"-q") == [
         *(Action.PAUSE_OR_RESUME, Action.ADD, Action.REMOVE, Action.STOP)
     ]
 
 
 @given(st.binary(max_size=60))
-def test_any_bytes_are_actions_or_nothing(data):
+def test_arbitrary_bytes_become_actions_or_nothing(data):
     assert len(actions(data)) <= len(data)
     assert actions(data + b"\r" + b"s")[-1:] == [Action.STATUS] or data.endswith(b"[")
 
 
-def test_the_help_fits_into_a_small_window_and_names_other_commands():
+def test_the_help_fits_a_small_window_and_mentions_other_commands():
     assert all(len(line) <= 100 for line in (*HELP, HINT))
     assert "amoc add 100" in HELP[-1]
 

@@ -35,7 +35,7 @@ def _deadline():
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Both ends of a terminal; we are in its foreground."""
+    """Both ends of a pseudo-terminal whose foreground process is this one."""
     master, slave = pty.openpty()
     monkeypatch.setattr(keyboard_module, "in_foreground", lambda fd: True)
     yield master, slave
@@ -47,7 +47,7 @@ STATUS = ["status done", "  node0/0: did"]
 
 
 class Bench:
-    """What the keyboard works on: keeps what it is asked and what it tells."""
+    """The keyboard's environment: records requests and messages."""
 
     def __init__(self, fd: int) -> None:
         self.status = Status(state=State.RUNNING)
@@ -82,7 +82,7 @@ def raw(fd: int) -> bool:
     return not termios.tcgetattr(fd)[3] & (termios.ICANON | termios.ECHO)
 
 
-def test_a_key_is_a_command_and_the_answer_is_shown(terminal, bench):
+def test_a_key_sends_a_command_and_shows_the_answer(terminal, bench):
     master, _ = terminal
     with bench.keyboard:
         until(lambda: bench.keyboard.active)
@@ -93,7 +93,7 @@ def test_a_key_is_a_command_and_the_answer_is_shown(terminal, bench):
     assert bench.told == []
 
 
-def test_p_pauses_a_run_and_lets_it_go_on(terminal, bench):
+def test_p_pauses_and_resumes_a_run(terminal, bench):
     with bench.keyboard:
         os.write(terminal[0], b"p")
         until(lambda: bench.asked)
@@ -103,7 +103,7 @@ def test_p_pauses_a_run_and_lets_it_go_on(terminal, bench):
     assert [one[0] for one in bench.asked] == ["pause", "resume"]
 
 
-def test_plus_and_minus_are_a_tenth_of_the_users(terminal, bench):
+def test_plus_and_minus_add_and_remove_a_tenth_of_the_users(terminal, bench):
     with bench.keyboard:
         os.write(terminal[0], b"+-")
         until(lambda: len(bench.asked) == 2)
@@ -112,7 +112,7 @@ def test_plus_and_minus_are_a_tenth_of_the_users(terminal, bench):
     ]
 
 
-def test_a_refusal_is_told_line_by_line(terminal, bench):
+def test_a_rejection_is_shown_line_by_line(terminal, bench):
     bench.refusal = SettingError("rate must be at least 1", "mode must be x")
     with bench.keyboard:
         os.write(terminal[0], b"s")
@@ -120,7 +120,7 @@ def test_a_refusal_is_told_line_by_line(terminal, bench):
     assert bench.told == [("error", "rate must be at least 1"), ("error", "mode must be x")]
 
 
-def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
+def test_an_internal_error_is_shown_and_the_next_key_works(terminal, bench):
     bench.refusal = ZeroDivisionError("a defect")
     with bench.keyboard:
         os.write(terminal[0], b"s")
@@ -131,7 +131,7 @@ def test_a_defect_is_told_and_the_next_key_works(terminal, bench):
         until(lambda: bench.shown)
 
 
-def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
+def test_a_command_in_progress_does_not_block_the_keys(terminal, bench):
     bench.hold = Event()
     with bench.keyboard:
         os.write(terminal[0], b"s" * 9)
@@ -144,7 +144,7 @@ def test_a_command_under_way_does_not_hold_up_the_keys(terminal, bench):
 
 @pytest.mark.parametrize(("key", "shown"), [(b"?", HELP), (b"s", STATUS)])
 @pytest.mark.parametrize(("next_key", "asks"), [(b"x", []), (b"\x1b", []), (b"p", ["pause"])])
-def test_any_key_closes_what_is_shown_over_the_tables(terminal, bench, key, shown, next_key, asks):
+def test_any_key_closes_the_overlay(terminal, bench, key, shown, next_key, asks):
     with bench.keyboard:
         os.write(terminal[0], key)
         until(lambda: bench.shown)
@@ -155,7 +155,7 @@ def test_any_key_closes_what_is_shown_over_the_tables(terminal, bench, key, show
     assert [name for name, *_ in bench.asked] == asks
 
 
-def test_the_same_key_again_closes_it_and_another_one_shows_another(terminal, bench):
+def test_the_same_key_closes_its_overlay_and_another_key_replaces_it(terminal, bench):
     with bench.keyboard:
         for key, count in ((b"?", 1), (b"?", 2), (b"?", 3), (b"s", 5), (b"s", 6)):
             os.write(terminal[0], key)
@@ -163,7 +163,7 @@ def test_the_same_key_again_closes_it_and_another_one_shows_another(terminal, be
     assert bench.shown == [HELP, (), HELP, (), STATUS, ()]
 
 
-def test_what_is_shown_over_the_tables_fits_a_small_window():
+def test_an_overlay_fits_a_small_window():
     console = Console(file=io.StringIO(), width=80, height=24, force_terminal=True)
     view = LiveView(console, Status(state=State.RUNNING))
     with view:
@@ -183,14 +183,14 @@ def test_what_is_shown_over_the_tables_fits_a_small_window():
 
 
 def window(view: LiveView) -> list[str]:
-    """What stands in the window."""
+    """The text in the window."""
     file = io.StringIO()
     console = Console(file=file, width=80, height=24)
     console.print(view.drawn())
     return file.getvalue().splitlines()
 
 
-def test_without_tables_what_is_shown_is_printed():
+def test_without_tables_an_overlay_is_printed():
     file = io.StringIO()
     view = PlainView(file, Status(state=State.RUNNING))
     view.show(["one", "two"])
@@ -220,7 +220,7 @@ def test_the_terminal_is_restored_on_an_error(terminal, bench):
     assert termios.tcgetattr(slave) == before
 
 
-def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
+def test_the_terminal_is_restored_on_the_second_interrupt(terminal, bench):
     slave = terminal[1]
     before = termios.tcgetattr(slave)
     seen = []
@@ -245,7 +245,7 @@ def test_the_terminal_is_restored_at_the_second_interrupt(terminal, bench):
         signal.signal(signal.SIGINT, handler)
 
 
-def test_a_terminal_that_somebody_has_set_back_is_taken_again(terminal, bench, monkeypatch):
+def test_terminal_settings_reset_by_another_process_are_applied_again(terminal, bench, monkeypatch):
     slave = terminal[1]
     monkeypatch.setattr(keyboard_module, "POLL_S", 0.001)
     before = termios.tcgetattr(slave)
@@ -256,7 +256,7 @@ def test_a_terminal_that_somebody_has_set_back_is_taken_again(terminal, bench, m
     assert termios.tcgetattr(slave) == before
 
 
-def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
+def test_in_the_background_the_terminal_is_neither_read_nor_changed(terminal, bench, monkeypatch):
     master, slave = terminal
     foreground = [False]
     monkeypatch.setattr(keyboard_module, "POLL_S", 0.001)
@@ -278,7 +278,7 @@ def test_in_the_background_nothing_is_read_or_set(terminal, bench, monkeypatch):
         assert raw(slave)
 
 
-def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
+def test_a_terminal_that_disappears_ends_only_the_keyboard(bench, monkeypatch):
     master, slave = pty.openpty()
     keyboard = Keyboard(bench.status, bench.operate, bench.tell, bench.shown.append, fd=slave)
     with keyboard:
@@ -288,7 +288,7 @@ def test_a_terminal_that_goes_away_ends_the_keys_only(bench, monkeypatch):
     os.close(slave)
 
 
-def test_below_the_tables_stand_the_keys_while_they_are_taken(terminal, bench):
+def test_the_key_hint_is_shown_below_the_tables_while_the_keyboard_is_active(terminal, bench):
     file = io.StringIO()
     view = LiveView(Console(file=file, width=80, force_terminal=True), bench.status)
     view.keyboard = bench.keyboard
@@ -301,7 +301,7 @@ def test_below_the_tables_stand_the_keys_while_they_are_taken(terminal, bench):
             assert HINT in file.getvalue()
 
 
-def test_where_there_is_no_terminal_there_are_no_keys(bench):
+def test_without_a_terminal_there_is_no_keyboard(bench):
     keyboard = Keyboard(bench.status, bench.operate, bench.tell, bench.shown.append)
     before = signal.getsignal(signal.SIGINT)
     with keyboard:

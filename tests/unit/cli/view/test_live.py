@@ -1,4 +1,4 @@
-"""The live view: a plain line where there is no terminal, tables where there is one."""
+"""The live view: tables on a terminal, a plain line elsewhere."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plan(duration_s=None):
 
 
 def take(found: Status, sample: Sample) -> None:
-    """The node's next sample has come, and is in the run's totals."""
+    """Add the node's next sample to the run's totals."""
     found.totals.add(runs.feed(found.samples, sample, span_s=12.0))
 
 
@@ -87,14 +87,14 @@ VIEWS = pytest.mark.parametrize("view_of", [lines_of, view_of])
 
 
 def drawn(view: LiveView, width: int, height: int) -> str:
-    """What stands in a window of that size."""
+    """The text in a window of that size."""
     file = io.StringIO()
     view.console = Console(file=file, width=width, height=height, force_terminal=True)
     view.console.print(view.drawn())
     return re.sub(r"\x1b\[[\d;]*m", "", file.getvalue())
 
 
-def test_the_plain_line_says_where_the_run_stands():
+def test_the_plain_line_shows_the_state_of_the_run():
     line = plain_line(status())
     assert line.startswith(
         "12 s running | users: 5 running, 1 pending, 4 finished, 2 crashed | sent 700"
@@ -104,11 +104,11 @@ def test_the_plain_line_says_where_the_run_stands():
     assert "\n" not in line
 
 
-def test_the_plain_line_of_a_run_that_has_not_begun_can_be_made():
+def test_the_plain_line_works_before_the_run_has_begun():
     assert plain_line(Status()) == "0 µs idle | users: 0 running, 0 pending, 0 finished, 0 crashed"
 
 
-def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
+def test_percentiles_in_the_plain_line_cover_the_last_seconds():
     found = status()
     for second in range(1, 31):
         took_ns = 9_000_000 if second <= 20 else 3_000_000
@@ -118,13 +118,13 @@ def test_percentiles_of_the_plain_line_are_those_of_the_last_seconds():
     assert plain_line(found).endswith("| ttd p50 3 ms p99 3 ms")
 
 
-def test_a_timer_that_has_recorded_nothing_lately_is_not_in_the_plain_line():
+def test_a_timer_without_recent_samples_is_left_out_of_the_plain_line():
     found = status()
     found.points.append(Point(t_s=1.0, span_s=1.0))
     assert "ttd" not in plain_line(found)
 
 
-def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted():
+def test_with_many_timers_the_plain_line_shows_some_and_counts_the_rest():
     found = status()
     timer = Histogram.of([1_000_000])
     many = TimerBlock.of({f"t{number:03}": timer for number in range(100)}).wire()
@@ -151,7 +151,7 @@ def test_of_very_many_timers_some_are_in_the_plain_line_and_the_rest_is_counted(
     assert line.endswith(f"| {101 - most} more timers")  # with ttd
 
 
-def test_rates_are_those_of_the_last_seconds():
+def test_rates_cover_the_last_seconds():
     found = Status(elapsed_s=40.0)
     for second in range(1, 41):
         count = 100 if second <= 30 else 10
@@ -160,11 +160,11 @@ def test_rates_are_those_of_the_last_seconds():
     assert Now(found).rate(counter("new")) == 0.0
 
 
-def test_before_the_first_second_is_over_there_is_no_rate():
+def test_the_rate_is_zero_before_the_first_second_is_over():
     assert Now(Status(elapsed_s=2.0)).rate(counter("sent")) == 0.0
 
 
-def test_late_seconds_are_as_long_as_they_are():
+def test_late_seconds_count_with_their_real_length():
     found = Status(elapsed_s=9.0)
     for t_s, span_s in ((1.0, 1.0), (4.0, 3.0), (5.0, 1.0)):
         found.points.append(Point(t_s=t_s, span_s=span_s, counters={"sent": 60}))
@@ -173,7 +173,7 @@ def test_late_seconds_are_as_long_as_they_are():
 
 
 @VIEWS
-def test_lines_and_events_are_printed_as_they_are(view_of):
+def test_lines_and_events_are_printed_without_markup(view_of):
     view, file = view_of(status())
     view.line("user 3 says [red]hello[/red] [/]")
     view.event("error", "user 5 crashed: KeyError: [0] [/x]")
@@ -185,7 +185,7 @@ def test_lines_and_events_are_printed_as_they_are(view_of):
 
 
 @VIEWS
-def test_what_a_target_has_said_cannot_move_the_cursor(view_of):
+def test_text_from_a_target_cannot_move_the_cursor(view_of):
     view, file = view_of(status())
     rude = "no \x1b[2J\x1b]0;owned\x07 \x9b2J \u202eevil"
     view.event("error", f"user 5 crashed: {rude}\namoc: all is well")
@@ -211,13 +211,13 @@ def test_no_control_character_reaches_the_terminal_whatever_prints_it(terminal):
         assert one in text
 
 
-def test_what_the_scenario_prints_keeps_its_colours():
+def test_output_of_the_scenario_keeps_its_colours():
     view, file = view_of(status())
     view.line("\x1b[31mred\x1b[0m")
     assert "\x1b[31mred\x1b[0m" in file.getvalue()
 
 
-def test_without_a_terminal_a_scenarios_line_is_what_a_console_makes_of_it():
+def test_without_a_terminal_a_scenarios_line_is_printed_as_by_a_console():
     rude = "".join(map(chr, (*range(0x20), *range(0x7F, 0xA0))))
     console_file = io.StringIO()
     console = SafeConsole(file=console_file, width=10_000, force_terminal=False)
@@ -239,7 +239,7 @@ def test_a_long_line_is_not_broken():
     assert file.getvalue() == "x" * 1000 + "\n"
 
 
-def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monkeypatch):
+def test_without_a_terminal_a_status_line_is_printed_periodically(monkeypatch):
     monkeypatch.setattr(plain_module, "PLAIN_LINE_S", 0.001)
     looks = []
 
@@ -260,7 +260,7 @@ def test_without_a_terminal_a_line_comes_again_and_again_while_the_run_runs(monk
     assert "\x1b" not in file.getvalue()
 
 
-def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypatch):
+def test_on_a_terminal_tables_are_refreshed_and_removed_at_the_end(monkeypatch):
     monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
     view, file = view_of(status(duration_s=30.0))
     with gevent.Timeout(DEADLINE_S), view:
@@ -276,7 +276,7 @@ def test_on_a_terminal_tables_renew_themselves_and_are_gone_at_the_end(monkeypat
     assert file.getvalue() == shown
 
 
-def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
+def test_a_run_without_data_can_be_drawn(monkeypatch):
     monkeypatch.setattr(live_module, "REFRESH_S", 0.001)
     view, file = view_of(Status())
     with gevent.Timeout(DEADLINE_S), view:
@@ -287,7 +287,7 @@ def test_a_run_without_any_figures_can_be_drawn(monkeypatch):
 THROTTLED = {"messages": (130, 120, 0), "user_rate": (10, 10, 0), "unused": (0, 0, 0)}
 
 
-def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
+def test_throttles_in_use_are_shown_but_not_as_counters():
     found = status(throttles=THROTTLED)
     view, _ = view_of(found)
     line = plain_line(found)
@@ -300,13 +300,13 @@ def test_throttles_in_use_are_shown_and_are_no_counters_of_the_scenario():
     assert "throttle.messages" not in table
 
 
-def test_of_very_many_throttles_some_are_shown():
+def test_with_many_throttles_some_are_shown_and_the_rest_is_counted():
     line = plain_line(status(throttles={f"t{n}": (5, 5, 0) for n in range(100)}))
     assert line.count("throttle t") == MAX_THROTTLES
     assert f"| {100 - MAX_THROTTLES} more throttles |" in line
 
 
-def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
+def test_with_many_counters_the_busiest_are_shown_and_the_rest_is_counted():
     found = status(counters={f"c{n:03}": n + 1 for n in range(100)})
     view, _ = view_of(found)
     line = plain_line(found)
@@ -319,11 +319,11 @@ def test_of_very_many_counters_some_are_shown_and_the_rest_is_counted():
     assert "c069" not in text  # the busiest are shown, by name
 
 
-# What fits into a window
+# Fitting into a window
 
 
 def busy(**plan) -> Status:
-    """A run in the middle of everything."""
+    """A run with data in every table."""
     found = status(duration_s=60.0, counters={f"counter_{n}": 10 * n for n in range(1, 9)})
     found.plan = replace(found.plan, **plan)
     ttd = Histogram.of([3_000_000] * 50)
@@ -363,7 +363,7 @@ def test_the_tables_fit_into_any_window(width, height):
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
+def test_a_small_window_shows_the_essentials_and_lists_what_is_missing():
     view, _ = view_of(busy())
     text = drawn(view, 80, 20)
     for wanted in (
@@ -379,7 +379,7 @@ def test_a_small_window_has_what_is_most_important_and_says_what_is_missing():
 
 
 @pytest.mark.parametrize("height", [12, 15, 20])
-def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height):
+def test_a_small_window_always_shows_the_newest_warning(height):
     found = busy()
     found.events.append(OperatorEvent(9.0, "error", "worker 1 \n is lost"))
     found.events.append(OperatorEvent(10.0, "info", "5 users will start"))
@@ -391,7 +391,7 @@ def test_a_small_window_has_the_newest_warning_however_much_else_there_is(height
     assert "is lost" in drawn(view, 80, 24)
 
 
-def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
+def test_without_warnings_a_small_window_shows_the_last_event():
     found = busy()
     found.events.clear()
     for number in range(4):
@@ -402,7 +402,7 @@ def test_where_nothing_was_grave_a_small_window_has_what_happened_last():
     assert "last event" not in drawn(view, 80, 20)
 
 
-def test_a_large_window_has_everything():
+def test_a_large_window_shows_everything():
     view, _ = view_of(busy())
     text = drawn(view, 160, 60)
     assert "in a larger window" not in text
@@ -417,7 +417,7 @@ def test_a_large_window_has_everything():
     assert re.search(r"^host of node0 +50% +1\.0 GiB free", text, re.MULTILINE)
 
 
-def test_what_is_near_its_limit_is_coloured():
+def test_values_near_their_limit_are_coloured():
     [workers] = [one for one in all_of(busy()) if one.title == "workers"]
     _, _, cpu, lag, *_ = workers.rows[0]
     assert cpu == ("99%", "bold red")
@@ -425,7 +425,7 @@ def test_what_is_near_its_limit_is_coloured():
     assert workers.rows[1][2] == "20%"
 
 
-def test_the_throttle_s_wanted_rate_stands_beside_what_it_does():
+def test_a_throttles_target_rate_is_shown_next_to_its_actual_rate():
     found = busy()
     messages = ThrottlePoint(600.0, 60.0, "run", 130, 120)
     found.totals.add(Point(t_s=13.0, span_s=1.0, throttles={"messages": messages}))
@@ -433,7 +433,7 @@ def test_the_throttle_s_wanted_rate_stands_beside_what_it_does():
     assert throttles.rows == [("messages", "120", "10", "7.0", "0", "0")]
 
 
-def test_of_many_workers_those_nearest_to_a_limit_come_first():
+def test_with_many_workers_those_nearest_to_a_limit_come_first():
     found = busy()
     many = [WorkerPoint("node0", worker, cpu=worker / 100) for worker in range(64)]
     found.points.append(Point(t_s=13.0, span_s=1.0, workers=many))
@@ -471,7 +471,7 @@ def test_of_many_workers_those_nearest_to_a_limit_come_first():
         ({"duration_s": 30.0, "warmup_s": 5.0}, 12.0, 8.0, ", 26 s left, warm-up for 1 s more"),
     ],
 )
-def test_the_head_says_how_far_the_plan_has_come(plan, elapsed_s, paused_s, expected):
+def test_the_heading_shows_the_progress_of_the_plan(plan, elapsed_s, paused_s, expected):
     found = status()
     found.plan = replace(found.plan, **plan)
     found.elapsed_s, found.paused_s = elapsed_s, paused_s
@@ -480,7 +480,7 @@ def test_the_head_says_how_far_the_plan_has_come(plan, elapsed_s, paused_s, expe
     assert progress(found) == ""
 
 
-def test_nothing_is_said_of_thresholds_while_it_is_warm_up():
+def test_thresholds_are_not_shown_during_the_warm_up():
     assert "thresholds so far" in [one.title for one in all_of(busy())]
     assert "thresholds so far" not in [one.title for one in all_of(busy(warmup_s=30.0))]
     paused = busy(warmup_s=10.0)
@@ -489,7 +489,7 @@ def test_nothing_is_said_of_thresholds_while_it_is_warm_up():
 
 
 @given(st.lists(st.integers(0, 40), max_size=8), st.integers(-3, 120))
-def test_rows_are_shared_out_as_far_as_there_is_room(wanted, room):
+def test_rows_are_distributed_within_the_available_room(wanted, room):
     got = share_out(wanted, room)
     used = sum(rows + 1 for rows in got if rows)
     assert used <= max(0, room)
@@ -498,7 +498,7 @@ def test_rows_are_shared_out_as_far_as_there_is_room(wanted, room):
         assert used == room  # nothing is cut while there is room
 
 
-def test_columns_go_before_names_get_too_short():
+def test_columns_are_dropped_before_names_get_too_short():
     section = Section(
         "timers", ("count", "p50"), [("a_timer_with_a_long_name", "1,234", "5 ms")], 1, (1,)
     )
@@ -507,7 +507,7 @@ def test_columns_go_before_names_get_too_short():
     assert narrow == "a_timer_with_a_long…  5 ms"
 
 
-def test_what_cannot_be_printed_does_not_break_the_table():
+def test_unprintable_characters_do_not_break_the_table():
     section = Section("crashes", ("total",), [("bad\n\x1b[31m 漢字" * 9, "1")], 1)
     [_, line] = lines(section, 1, 40)
     assert line.cell_len == 40
@@ -515,7 +515,7 @@ def test_what_cannot_be_printed_does_not_break_the_table():
     assert "\x1b" not in line.plain
 
 
-def test_the_sum_of_all_stays_however_few_rows_there_are():
+def test_the_aggregated_row_stays_when_rows_are_cut():
     rows = [("Aggregated", "9"), ("b", "5"), ("a", "4")]
     section = Section("requests", ("count",), rows, 3, order="total last")
     shown = [line.plain.split()[0] for line in lines(section, 3, 40)]

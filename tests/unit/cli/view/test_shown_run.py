@@ -1,4 +1,4 @@
-"""What shows a run: tables on a terminal that can have them, lines elsewhere."""
+"""How a run is shown: tables on a capable terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def terminal():
 
 
 @pytest.mark.parametrize(("term", "kind"), [("xterm", LiveView), ("dumb", PlainView)])
-def test_a_terminal_has_tables_unless_it_is_dumb_and_takes_keys(terminal, monkeypatch, term, kind):
+def test_a_terminal_gets_tables_unless_it_is_dumb_and_accepts_keys(
+    terminal, monkeypatch, term, kind
+):
     monkeypatch.setenv("TERM", term)
     view, keys = view_of(terminal, Status(), lambda *_: Answer("done"))
     assert type(view) is kind
@@ -32,7 +34,7 @@ def test_a_terminal_has_tables_unless_it_is_dumb_and_takes_keys(terminal, monkey
     assert getattr(view, "keyboard", keys) is keys
 
 
-def test_a_file_has_lines_and_takes_no_keys(tmp_path):
+def test_a_file_gets_lines_and_no_keyboard(tmp_path):
     with (tmp_path / "out").open("w") as stream:
         view, keys = view_of(stream, Status(), lambda *_: Answer("done"))
     assert type(view) is PlainView

@@ -1,4 +1,4 @@
-"""The summary for people: all that was counted is shown, whatever its size and its letters."""
+"""The printed summary: every value counted is shown, whatever its size and characters."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def row(text: str, name: str) -> list[str]:
     return line.removeprefix(name).split()
 
 
-def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures():
+def test_users_counters_gauges_timers_and_workers_are_shown_with_their_values():
     text = shown(
         summary(
             counters={"sent": 12_500},
@@ -88,7 +88,7 @@ def test_users_counters_gauges_timers_and_workers_are_shown_with_their_figures()
     assert "1,234" in text
 
 
-def test_kinds_of_users_are_a_table_and_not_among_the_counters():
+def test_kinds_of_users_have_their_own_table_and_are_not_counters():
     mixed = {
         "sent": 5,
         "kind.stay.users": 20,
@@ -116,12 +116,12 @@ def test_an_empty_run_is_shown_without_empty_tables():
         assert heading not in text
 
 
-def test_a_run_that_was_never_running_has_no_rates():
+def test_a_run_that_never_reached_running_has_no_rates():
     text = shown({**summary(counters={"sent": 5}), "counters_per_s": {"sent": None}})
     assert row(text, "sent") == ["5"]
 
 
-def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
+def test_causes_beyond_the_most_frequent_are_summed_in_one_line():
     crashes = {
         f"ValueError: {letter}": 100 - number for number, letter in enumerate("abcdefghijklmno")
     }
@@ -135,18 +135,18 @@ def test_causes_beyond_the_most_frequent_are_one_line_with_their_sum():
 @pytest.mark.parametrize(
     "cause", ["KeyError: [red]x[/red]", "ValueError: [/]", "X: :smile: [link=a]"]
 )
-def test_a_cause_is_shown_as_it_is_and_not_read_as_markup(cause):
+def test_a_cause_is_shown_verbatim_and_not_read_as_markup(cause):
     assert cause in shown(summary(crashes={cause: 1}))
 
 
-def test_what_a_target_has_said_cannot_move_the_cursor():
+def test_text_from_a_target_cannot_move_the_cursor():
     rude = "no \x1b[2J\x1b]0;owned\x07\x9b2J"
     text = shown(summary(run={**RUN, "reasons": [rude]}, crashes={rude: 1}))
     assert text.count("no  [2J ]0;owned  2J") == 2
     assert not [one for one in text if not one.isprintable() and one != "\n"]
 
 
-def test_amocs_own_timers_are_not_shown_among_those_of_the_target():
+def test_amocs_own_timers_are_not_shown_among_the_scenarios_timers():
     text = shown(
         summary(timers=dict.fromkeys([*reserved.TIMERS, "ttd"], Histogram({240: 1}, 1000)))
     )
@@ -160,7 +160,7 @@ def test_every_crash_and_the_verdict_are_bold_red_on_a_terminal():
     assert re.search(r"\x1b\[1;31m *7", text)
 
 
-def test_a_narrow_terminal_shows_the_figures_all_the_same():
+def test_a_narrow_terminal_still_shows_the_values():
     text = shown(summary(counters={"a_rather_long_name_of_a_counter" * 3: 123_456}), width=60)
     assert "123,456" in text
 
@@ -181,7 +181,7 @@ STEADY = [
 
 
 def warmed(points):
-    """The summary of a run of 12.5 s; what came after the first 5 s are `points`."""
+    """The summary of a run of 12.5 s whose seconds after the first 5 s are `points`."""
     whole = summary(
         run={**RUN, "warmup_s": 5.0},
         counters={"sent": 1_000},
@@ -191,7 +191,7 @@ def warmed(points):
     return {**whole, "window": window_of(Tally.of(points))}
 
 
-def test_figures_are_those_of_the_steady_part_and_their_tables_say_so():
+def test_tables_cover_the_steady_part_and_say_so():
     text = shown(warmed(STEADY))
     assert row(text, "counters (after 5 s)") == ["total", "per", "second"]
     assert row(text, "sent") == ["50", "10.0"]
@@ -204,46 +204,46 @@ def test_figures_are_those_of_the_steady_part_and_their_tables_say_so():
     assert "lost" not in text
 
 
-def test_a_run_that_ended_in_its_warm_up_shows_that():
+def test_a_run_that_ended_during_its_warm_up_shows_the_warm_up():
     text = shown(warmed([]))
     assert row(text, "counters (warm-up)") == ["total", "per", "second"]
     assert row(text, "sent") == ["1,000", "80.0"]
     assert row(text, "ttd")[0] == "10"
 
 
-# Why
+# Reasons
 
 
-def test_crashes_stand_beside_the_verdict_whatever_it_is():
+def test_crashes_are_shown_next_to_any_verdict():
     for verdict in ("ok", "failed thresholds"):
         text = shown(summary(run={**RUN, "verdict": verdict}, crashes={"x": 1_211}))
         assert f"verdict {verdict}; 1,211 iterations crashed\n" in text
     assert "crashed" not in shown(summary()).splitlines()[1]
 
 
-def test_notes_follow_the_reasons_and_do_not_look_like_them():
+def test_notes_follow_the_reasons_in_another_colour():
     run = {**RUN, "reasons": ["it was late"], "notes": ["a second is missing"]}
     text = shown(summary(run=run), terminal=True)
     assert re.search(r"  \x1b\[31mit was late\x1b\[0m\s*\n  \x1b\[33ma second is missing\x1b", text)
 
 
-def test_a_reason_that_takes_more_than_a_line_stays_below_the_verdict():
+def test_a_long_reason_wraps_with_indentation_below_the_verdict():
     run = {**RUN, "verdict": "failed", "reasons": ["many words " * 10]}
     broken = [line for line in shown(summary(run=run), width=60).splitlines() if "many" in line]
     assert len(broken) == 2
     assert all(line.startswith("  many words") for line in broken)
 
 
-def test_a_finding_and_its_advice_are_one_sentence():
+def test_a_finding_and_its_advice_form_one_sentence():
     found = {"text": "worker 0 of node0: it was late", "advice": "use more workers"}
     text = shown({**summary(), "health": {"limited": True, "findings": [found]}})
     assert "  worker 0 of node0: it was late; use more workers\n" in text
 
 
-# Room
+# Layout
 
 
-def test_a_report_is_named_where_there_is_one(tmp_path):
+def test_the_path_of_an_existing_report_is_shown(tmp_path):
     run = {**RUN, "directory": str(tmp_path)}
     assert "report:" not in shown(summary(run=run))
     (tmp_path / "report.html").write_text("")
@@ -251,7 +251,7 @@ def test_a_report_is_named_where_there_is_one(tmp_path):
 
 
 @pytest.mark.parametrize("width", [30, 40, 60])
-def test_users_stand_below_each_other_where_there_is_no_room_for_a_row(width):
+def test_users_are_stacked_when_a_row_does_not_fit(width):
     text = shown(summary(crashes={"x": 7}), width=width)
     assert row(text, "started") == ["1,234"]
     assert row(text, "crashed") == ["7"]
@@ -259,19 +259,19 @@ def test_users_stand_below_each_other_where_there_is_no_room_for_a_row(width):
     assert all(len(line) <= width for line in text.splitlines())
 
 
-def test_users_are_a_row_where_there_is_room():
+def test_users_are_shown_in_a_row_when_it_fits():
     _, row_ = shown(summary(), width=80).split("max starts/s\n")
     assert row_.split()[:7] == ["1,234", "1,234", "0", "0", "0", "0", "2"]
 
 
-def test_names_are_whole_however_narrow_the_terminal_is():
+def test_names_are_never_cut_even_on_a_narrow_terminal():
     name = "a_timer_with_quite_a_name.response"
     text = shown(summary(timers={name: Histogram({240: 1}, 1000)}), width=60)
     column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
     assert column.startswith(name)
 
 
-def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted():
+def test_with_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted():
     names = [f"m{n:04}" for n in range(3000)]
     counts = {name: n + 1 for n, name in enumerate(names)}
     text = shown(
@@ -289,7 +289,7 @@ def test_of_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted()
         assert lines[-1].strip() == "2,960 more (--json has all)"
 
 
-def test_of_thousands_of_workers_the_busiest_are_shown_and_of_nodes_those_that_were_lost():
+def test_with_thousands_of_workers_and_nodes_the_busiest_and_the_lost_are_shown():
     made = summary()
     [worker] = made["workers"]
     node = {"host": "h", "state": "up", "workers": 1, "restarted": 0, "lost": 0}
@@ -311,7 +311,7 @@ def test_of_thousands_of_workers_the_busiest_are_shown_and_of_nodes_those_that_w
         assert found[MAX_METRICS].strip() == "2,960 more (--json has all)"
 
 
-def test_messages_have_a_table_of_their_own_that_says_whether_each_came_once_and_in_order():
+def test_messages_have_a_separate_table_with_lost_duplicated_and_reordered_shares():
     counters = {
         "messages_sent": 1_000,
         "messages_received": 990,
