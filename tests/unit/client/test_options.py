@@ -34,7 +34,7 @@ from amoc.client import options
         ({"users": None, "config": None}, []),
     ],
 )
-def test_options_are_arguments_of_the_command(given, arguments):
+def test_options_become_arguments_of_the_command(given, arguments):
     assert options.arguments(given) == arguments
 
 
@@ -51,7 +51,7 @@ def test_options_are_arguments_of_the_command(given, arguments):
         ({"user_ids": range(1, 9, 2)}, "user_ids must be a string such as '1-100', or a range"),
     ],
 )
-def test_a_wrong_type_is_refused_by_name(given, message):
+def test_a_wrong_type_is_rejected_by_name(given, message):
     with pytest.raises(TypeError, match=message):
         options.arguments(given)
 
@@ -80,11 +80,11 @@ def test_seconds_are_read_back_to_the_nanosecond(seconds):
         (timedelta(seconds=2), 2.0),
     ],
 )
-def test_values_of_settings_have_types_that_json_has(value, json):
+def test_setting_values_are_converted_to_json_types(value, json):
     assert options.settings({"mine": value}) == {"mine": json}
 
 
 @pytest.mark.parametrize("value", [None, object(), {"a": object()}])
-def test_a_value_of_another_type_is_refused_by_the_name_of_its_setting(value):
+def test_a_value_of_an_unsupported_type_is_rejected_with_the_name_of_its_setting(value):
     with pytest.raises(TypeError, match=r"^setting mine "):
         options.settings({"mine": value})

@@ -1,4 +1,4 @@
-"""What a client takes for its token, and for an answer."""
+"""What a client accepts as its token and as a response."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amoc.base.errors import UsageError
 from amoc.client.rest_client import LostError, RestClient, token_in
 
 
-def test_the_file_of_a_server_is_not_taken_for_a_token(tmp_path: Path) -> None:
+def test_a_servers_token_file_is_rejected_as_a_client_token(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text("  0123456789abcdef\n")
     assert token_in(file) == "0123456789abcdef"
@@ -24,7 +24,7 @@ def test_the_file_of_a_server_is_not_taken_for_a_token(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"{}"])
-def test_an_answer_of_which_the_end_is_missing_is_none(body: bytes) -> None:
+def test_a_truncated_response_is_an_error(body: bytes) -> None:
     def serve() -> None:
         line, _ = server.accept()
         with line:

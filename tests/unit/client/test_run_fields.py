@@ -1,4 +1,4 @@
-"""What a program says of a run, as a server is told it."""
+"""Options of a run given by a program, as sent to a server."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def options_of(body: Any, *own: str) -> set[str]:
     return {OTHER_NAMES.get(name, name) for name in body.model_fields if name not in own}
 
 
-def test_each_field_of_a_body_has_its_option() -> None:
+def test_every_field_of_the_request_body_has_an_option() -> None:
     assert set(RunOptions.__annotations__) == options_of(PlanBody, "scenario")
     repeated = options_of(RepeatBody, "run", "settings", "comment")
     assert set(InstallOptions.__annotations__) == repeated - {"set", "comment"}
 
 
-def test_options_are_what_the_server_takes() -> None:
+def test_options_become_the_fields_the_server_accepts() -> None:
     given: RunOptions = {
         "users": 0,
         "user_ids": range(5, 8),
@@ -57,7 +57,7 @@ def test_options_are_what_the_server_takes() -> None:
     PlanBody(scenario="shop", **made)  # it does
 
 
-def test_what_says_nothing_is_not_sent() -> None:
+def test_empty_options_are_not_sent() -> None:
     nothing: RunOptions = {
         "users": None,
         "expect": (),
@@ -79,6 +79,6 @@ def test_what_says_nothing_is_not_sent() -> None:
         ({"expect": [1]}, "expect must be a string or a list of strings"),
     ],
 )
-def test_a_wrong_type_is_refused_by_its_name(given: dict[str, object], why: str) -> None:
+def test_a_wrong_type_is_rejected_by_its_name(given: dict[str, object], why: str) -> None:
     with pytest.raises(TypeError, match=f"^{why}"):
         run_fields.fields(given)

@@ -8,7 +8,7 @@ def read(reader, text):
     return [event for line in text.split("\n") if (event := reader.feed(line)) is not None]
 
 
-def test_events_are_read_with_their_numbers():
+def test_events_are_read_with_their_ids():
     reader = EventReader()
 
     found = read(
@@ -20,7 +20,7 @@ def test_events_are_read_with_their_numbers():
     assert (reader.last_id, reader.retry_s) == ("7", 0.5)
 
 
-def test_what_was_not_complete_when_the_connection_was_lost_does_not_count():
+def test_an_event_cut_off_by_a_lost_connection_is_discarded():
     reader = EventReader()
     read(reader, "id: 1\ndata: a\n\nid: 2\ndata: b")
 
@@ -30,14 +30,14 @@ def test_what_was_not_complete_when_the_connection_was_lost_does_not_count():
     assert read(reader, "\nid: 2\ndata: b\n\n") == [Event("message", "b")]
 
 
-def test_a_wait_before_the_next_connection_is_bounded():
+def test_the_retry_delay_is_bounded():
     reader = EventReader()
     read(reader, "retry: 99999999999\nretry: soon\n\n")
     assert reader.retry_s == 60.0
 
 
 @given(st.lists(st.integers(1, 9), min_size=1), st.integers(0, 400))
-def test_wherever_it_is_cut_each_event_is_seen_once(numbers, at):
+def test_each_event_is_seen_once_however_the_stream_is_split(numbers, at):
     events = [f"id: {number}\nevent: second\ndata: {number}" for number in range(len(numbers))]
     reader = EventReader()
     lines = "\n\n".join([*events, ""]).split("\n")

@@ -1,4 +1,4 @@
-"""The table of commands: what each takes, how wrong arguments are refused, and who reads it."""
+"""The command table: what each command takes, and how invalid arguments are rejected."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from amoc.scenario.settings_sources import MAX_DEPTH
         (("note", {}, "it's -- odd # here"), Command("note", {}, "it's -- odd # here")),
     ],
 )
-def test_a_command_has_all_its_arguments(given_, command):
+def test_a_checked_command_has_all_its_arguments(given_, command):
     assert checked(*given_) == command
 
 
@@ -94,7 +94,7 @@ def test_a_command_has_all_its_arguments(given_, command):
         ("note", {}, "note requires a text"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_one_short_line(name, arguments, complaint):
+def test_invalid_arguments_are_rejected_in_one_short_line(name, arguments, complaint):
     with pytest.raises(UsageError) as caught:
         checked(name, arguments)
     assert complaint in str(caught.value)
@@ -109,12 +109,12 @@ def test_what_makes_no_sense_is_refused_in_one_short_line(name, arguments, compl
         (5, "comment of pause must be text, got 5"),
     ],
 )
-def test_a_comment_is_a_text_of_limited_length(comment, complaint):
+def test_a_comment_must_be_text_of_limited_length(comment, complaint):
     with pytest.raises(UsageError, match=complaint):
         checked("pause", {}, comment)
 
 
-def test_values_may_have_any_type_that_json_has():
+def test_values_may_have_any_json_type():
     values = {"rate": 5, "rooms": ["a"], "off": None}
     assert checked("set", {"values": values}).arguments == {"values": values}
 
@@ -138,7 +138,7 @@ def nested(depth: int, value: object = 5) -> object:
         ({"b\n" * 100: 1 << 64}, "'b\\nb"),
     ],
 )
-def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
+def test_values_that_cannot_be_sent_to_workers_are_rejected(values, complaint):
     with pytest.raises(UsageError) as caught:
         checked("set", {"values": values})
     assert complaint in str(caught.value)
@@ -147,7 +147,7 @@ def test_values_that_cannot_be_sent_to_workers_are_refused(values, complaint):
 
 
 @pytest.mark.parametrize("value", [(1 << 64) - 1, -(1 << 63), nested(MAX_DEPTH), 1e300, "\ud800"])
-def test_values_at_the_limits_reach_workers(value):
+def test_values_at_the_limits_can_be_sent_to_workers(value):
     values = {"n": value}
     assert checked("set", {"values": values}).arguments == {"values": values}
     order = ApplySettings(1, values)
@@ -162,7 +162,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(st.text(min_size=1), JSON, min_size=1, max_size=3))
-def test_any_values_are_refused_in_one_line_or_can_be_sent(values):
+def test_arbitrary_values_are_rejected_in_one_line_or_can_be_sent(values):
     try:
         found = checked("set", {"values": values})
     except UsageError as error:
@@ -172,7 +172,9 @@ def test_any_values_are_refused_in_one_line_or_can_be_sent(values):
 
 
 @given(st.sampled_from(sorted(COMMANDS)), JSON | st.dictionaries(st.text(), JSON), JSON)
-def test_any_request_is_refused_in_one_line_or_stays_as_it_was_checked(name, arguments, comment):
+def test_an_arbitrary_request_is_rejected_in_one_line_or_checking_is_idempotent(
+    name, arguments, comment
+):
     try:
         found = checked(name, arguments, comment)
     except UsageError as error:
@@ -182,7 +184,7 @@ def test_any_request_is_refused_in_one_line_or_stays_as_it_was_checked(name, arg
 
 
 @pytest.mark.parametrize("depth", [100, 200_000])
-def test_arguments_that_are_nested_deep_are_refused_in_one_short_line(depth):
+def test_deeply_nested_arguments_are_rejected_in_one_short_line(depth):
     for name, arguments in (
         *(("add", {"count": nested(depth)}), ("add", nested(depth))),
         *((nested(depth), {}), ("remove", {"count": 1, "force": nested(depth)})),
@@ -192,13 +194,13 @@ def test_arguments_that_are_nested_deep_are_refused_in_one_short_line(depth):
         assert len(str(caught.value)) < 300
 
 
-def test_only_status_and_users_change_nothing():
+def test_only_status_and_users_are_read_only():
     assert [name for name in COMMANDS if is_read(name)] == ["status", "users"]
     assert not is_read("explode")
     assert not is_read(None)
 
 
-def test_a_row_of_the_table_is_all_that_a_new_command_needs_here(monkeypatch):
+def test_a_row_in_the_table_is_enough_for_a_new_command(monkeypatch):
     seed = Argument("seed", WholeNumber(0, 9), metavar="SEED", default=3)
     row = CommandSpec(
         "shuffle", "Shuffle the users.", (seed, Argument("hard", Flag())), Handling.READ

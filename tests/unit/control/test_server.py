@@ -1,4 +1,4 @@
-"""The control socket and its client: what is asked is answered, and no client harms the run."""
+"""The control socket and its client: requests are answered, and no client harms the run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _deadline():
 
 
 class Run:
-    """What the commands are for: does what the test says, and notes what it was asked."""
+    """Target of the commands: does what the test sets, and records each request."""
 
     def __init__(self) -> None:
         self.asked = []
@@ -66,7 +66,7 @@ def served(run, path):
 
 
 def ask(path: Path, name: str, arguments=None, comment="", timeout_s=DEADLINE_S):
-    """What the blocking client says, from a thread of its own."""
+    """Return what the blocking client returns, called in a thread."""
     return get_hub().threadpool.apply(
         client.request, (path, name, arguments or {}, comment, timeout_s)
     )
@@ -82,14 +82,14 @@ def answer_of(line) -> dict:
     return json.loads(line.makefile("rb").readline())
 
 
-def test_a_command_is_done_and_answered(run, path, served):
+def test_a_command_is_executed_and_answered(run, path, served):
     answer = ask(path, "add", {"count": 5}, "more")
     assert answer["summary"] == "add done"
     assert answer["workers"] == [{"worker": "node0/1", "text": "did"}]
     assert run.asked == [("add", {"count": 5}, "socket", "more")]
 
 
-def test_a_refusal_comes_back_with_its_text_and_exit_code(run, path, served):
+def test_a_rejection_is_returned_with_its_text_and_exit_code(run, path, served):
     run.refusal = SettingError("rate must be at least 1, got 0 (from set)", "mode must be x")
     with pytest.raises(AmocError) as caught:
         ask(path, "set", {"values": {"rate": "0"}})
@@ -97,7 +97,7 @@ def test_a_refusal_comes_back_with_its_text_and_exit_code(run, path, served):
     assert caught.value.exit_code is ExitCode.SETTING
 
 
-def test_a_defect_is_told_to_both_sides_and_the_run_goes_on(run, path, served):
+def test_an_internal_error_is_reported_to_both_sides_and_the_run_continues(run, path, served):
     run.refusal = ZeroDivisionError("a defect")
     with pytest.raises(AmocError, match="internal error of amoc") as caught:
         ask(path, "pause")
@@ -107,7 +107,9 @@ def test_a_defect_is_told_to_both_sides_and_the_run_goes_on(run, path, served):
     assert ask(path, "pause")["summary"] == "pause done"
 
 
-def test_values_that_workers_cannot_be_sent_are_refused_and_no_defect(run, path, served):
+def test_values_that_cannot_be_sent_to_workers_are_rejected_without_an_internal_error(
+    run, path, served
+):
     for text, complaint in (
         ('{"n": 18446744073709551616}', "n must fit into 64 bits"),
         ('{"n": ' + "[" * 600 + "]" * 600 + "}", "n must be nested at most 50 deep"),
@@ -123,7 +125,7 @@ def test_values_that_workers_cannot_be_sent_are_refused_and_no_defect(run, path,
     assert run.asked == served.defects == []
 
 
-def test_the_socket_is_its_owners_and_is_gone_at_the_end(run, path):
+def test_the_socket_is_private_to_its_owner_and_removed_at_the_end(run, path):
     with ControlServer(path, run.operate):
         assert path.stat().st_mode & 0o777 == 0o600
     assert not path.exists()
@@ -131,7 +133,7 @@ def test_the_socket_is_its_owners_and_is_gone_at_the_end(run, path):
         ask(path, "status")
 
 
-def test_where_there_can_be_no_socket_is_one_clear_error(run, path):
+def test_a_socket_that_cannot_be_created_is_one_clear_error(run, path):
     path.touch()
     with pytest.raises(ResourceError, match=r"control socket .* cannot be created: File exists"):
         ControlServer(path, run.operate).start()
@@ -140,7 +142,7 @@ def test_where_there_can_be_no_socket_is_one_clear_error(run, path):
         ControlServer(path.parent / "no" / "where", run.operate).start()
 
 
-def test_a_path_longer_than_the_kernel_takes_works(run, tmp_path):
+def test_a_path_longer_than_the_kernel_limit_works(run, tmp_path):
     deep = tmp_path / Path(*["d" * 60] * 4)
     deep.mkdir(parents=True)
     with ControlServer(deep / "control", run.operate):
@@ -150,7 +152,7 @@ def test_a_path_longer_than_the_kernel_takes_works(run, tmp_path):
     assert list(deep.iterdir()) == []
 
 
-def test_several_requests_may_use_one_connection(run, path, served):
+def test_one_connection_may_carry_several_requests(run, path, served):
     with connect(path) as line:
         line.sendall(b'{"command": "pause"}\n{"command": "resume", "comment": "x"}\n')
         lines = line.makefile("rb")
@@ -176,7 +178,7 @@ def test_several_requests_may_use_one_connection(run, path, served):
         (b'{"command": "pause", "more": 5}\n', "arguments and comment, got 'more'"),
     ],
 )
-def test_a_request_that_makes_no_sense_is_refused_and_the_next_one_is_taken(
+def test_an_invalid_request_is_rejected_and_the_next_one_is_accepted(
     run, path, served, sent, complaint
 ):
     with connect(path) as line:
@@ -190,7 +192,7 @@ def test_a_request_that_makes_no_sense_is_refused_and_the_next_one_is_taken(
     assert len(run.asked) == 1
 
 
-def test_a_line_without_end_costs_its_connection_only(run, path, served, monkeypatch):
+def test_an_endless_line_closes_only_its_own_connection(run, path, served, monkeypatch):
     monkeypatch.setattr(server, "MAX_LINE", 1000)
     with connect(path) as line:
         line.sendall(b"x" * 1001)
@@ -200,14 +202,14 @@ def test_a_line_without_end_costs_its_connection_only(run, path, served, monkeyp
     assert ask(path, "status")["summary"] == "status done"
 
 
-def test_a_silent_client_is_let_go(run, path, served, monkeypatch):
+def test_a_silent_client_is_disconnected(run, path, served, monkeypatch):
     monkeypatch.setattr(server, "READ_S", 0.01)
     with connect(path) as line:
         line.sendall(b'{"comm')
         assert line.recv(1) == b""
 
 
-def test_a_client_that_reads_no_answers_is_let_go(run, path, served, monkeypatch):
+def test_a_client_that_does_not_read_its_answers_is_disconnected(run, path, served, monkeypatch):
     monkeypatch.setattr(server, "WRITE_S", 0.01)
     run.answer = Answer(summary="x" * 10_000_000)
     with connect(path) as line:
@@ -218,7 +220,7 @@ def test_a_client_that_reads_no_answers_is_let_go(run, path, served, monkeypatch
     assert ask(path, "status")["summary"] == "short"
 
 
-def test_a_client_that_goes_away_while_it_waits_does_no_harm(run, path, served):
+def test_a_client_that_disconnects_while_waiting_does_no_harm(run, path, served):
     run.hold = Event()
     line = connect(path)
     line.sendall(b'{"command": "pause"}\n')
@@ -231,7 +233,7 @@ def test_a_client_that_goes_away_while_it_waits_does_no_harm(run, path, served):
     assert ask(path, "resume")["summary"] == "resume done"
 
 
-def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
+def test_excess_connections_are_rejected_with_a_reason(run, path, served):
     lines = [connect(path) for _ in range(server.MAX_CONNECTIONS)]
     while served.connections < server.MAX_CONNECTIONS:
         gevent.sleep(0.001)
@@ -248,7 +250,7 @@ def test_too_many_connections_are_turned_away_with_a_reason(run, path, served):
         line.close()
 
 
-def test_a_command_under_way_at_the_end_is_answered(run, path):
+def test_a_command_in_progress_at_the_end_is_answered(run, path):
     served = ControlServer(path, run.operate)
     served.start()
     run.hold = Event()
@@ -267,7 +269,7 @@ def test_a_command_under_way_at_the_end_is_answered(run, path):
     served.stop()  # a second time does no harm
 
 
-def test_a_run_that_ends_before_it_answers_is_told(run, path, monkeypatch):
+def test_a_run_that_ends_before_answering_is_a_peer_error(run, path, monkeypatch):
     monkeypatch.setattr(server, "LEAVE_S", 0.01)
     served = ControlServer(path, run.operate)
     served.start()
@@ -280,7 +282,7 @@ def test_a_run_that_ends_before_it_answers_is_told(run, path, monkeypatch):
         asking.get()
 
 
-def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(run, path, served):
+def test_the_wait_for_an_answer_is_bounded(run, path, served):
     run.hold = Event()
     with pytest.raises(PeerError, match=r"the run has not answered within 0\.05 s"):
         ask(path, "status", timeout_s=0.05)
@@ -291,13 +293,13 @@ def test_an_answer_that_does_not_come_is_not_waited_for_for_ever(run, path, serv
     "sent",
     [b"hello\n", b"[]\n", b'{"ok": false}\n', b'{"ok": true}\n', b'{"ok": true, "answer": 5}\n'],
 )
-def test_an_answer_that_makes_no_sense_is_the_peers_fault(path, sent):
+def test_an_invalid_answer_is_a_peer_error(path, sent):
     with pytest.raises(PeerError, match=r"the run's answer must be amoc's JSON"):
         answered(path, sent)
 
 
 def answered(path: Path, sent: bytes):
-    """What the client makes of an answer."""
+    """Return what the client makes of an answer."""
     with gsocket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
@@ -308,7 +310,7 @@ def answered(path: Path, sent: bytes):
             return asking.get()
 
 
-def test_an_exit_code_that_we_do_not_know_is_our_own(path):
+def test_an_unknown_exit_code_becomes_an_internal_error(path):
     with pytest.raises(AmocError, match="no") as caught:
         answered(path, b'{"ok": false, "error": "no", "exit_code": 99}\n')
     assert caught.value.exit_code is ExitCode.INTERNAL

@@ -1,4 +1,4 @@
-"""A bundle is the same wherever it is made, has all a scenario needs, and is unpacked as it was."""
+"""Bundles are reproducible, hold all a scenario needs, and unpack to the same files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @settings(max_examples=30)
 @given(files=FILES)
-def test_what_is_unpacked_is_what_was_there_and_the_archive_is_reproducible(
+def test_a_bundle_unpacks_to_the_same_files_and_is_reproducible(
     files: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     first, second = tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")
@@ -59,7 +59,7 @@ def test_what_is_unpacked_is_what_was_there_and_the_archive_is_reproducible(
     assert contents(second / "unpacked") == contents(first)
 
 
-def test_helpers_and_data_go_along_and_what_is_no_part_of_it_stays(tmp_path: Path) -> None:
+def test_helpers_and_data_are_included_and_unrelated_files_are_not(tmp_path: Path) -> None:
     wanted = {"helpers/__init__.py": b"", "helpers/a.py": b"x = 1", "users.csv": b"name\nann\n"}
     left = {
         ".git/config": b"",
@@ -76,7 +76,7 @@ def test_helpers_and_data_go_along_and_what_is_no_part_of_it_stays(tmp_path: Pat
     assert set(contents(tmp_path / "there")) == {"chat.py", *wanted}
 
 
-def test_several_scenarios_and_their_loads_go_together(tmp_path: Path) -> None:
+def test_several_scenarios_are_bundled_with_their_loads(tmp_path: Path) -> None:
     write(tmp_path / "here/buy", {"buy.py": b""})
     write(tmp_path / "here/browse", {"browse.py": b""})
     made = bundle.made_of(f"{tmp_path}/here/buy/buy.py=10 {tmp_path}/here/browse/browse.py=90")
@@ -85,7 +85,7 @@ def test_several_scenarios_and_their_loads_go_together(tmp_path: Path) -> None:
     assert {"buy/buy.py", "browse/browse.py"} <= set(contents(tmp_path / "there"))
 
 
-def test_a_directory_of_a_scenario_goes_as_that(tmp_path: Path) -> None:
+def test_a_scenario_directory_is_bundled_as_a_directory(tmp_path: Path) -> None:
     write(tmp_path / "chat", {"__init__.py": b""})
     write(tmp_path / "other", {})
     made = bundle.made_of(str(tmp_path / "chat"))
@@ -94,24 +94,24 @@ def test_a_directory_of_a_scenario_goes_as_that(tmp_path: Path) -> None:
     assert set(contents(tmp_path / "there")) == {"chat/chat.py", "chat/__init__.py"}
 
 
-def test_a_module_is_not_sent() -> None:
+def test_an_installed_module_is_not_bundled() -> None:
     assert bundle.made_of("shop.checkout") == bundle.Bundle(b"", "shop.checkout")
     assert bundle.made_of("shop.checkout").digest == ""
 
 
 @pytest.mark.parametrize("form", ["{}", "{}=10 chat=90"])
-def test_a_file_that_is_not_there_is_not_looked_for_elsewhere(tmp_path: Path, form: str) -> None:
+def test_a_missing_file_is_not_searched_for_elsewhere(tmp_path: Path, form: str) -> None:
     with pytest.raises(ScenarioError, match=r"^scenario \S+/nowhere\.py does not exist$"):
         bundle.made_of(form.format(tmp_path / "nowhere.py"))
 
 
-def test_a_name_that_no_archive_may_hold_is_said_where_it_is(tmp_path: Path) -> None:
+def test_a_file_name_not_allowed_in_archives_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path, {"my notes.txt": b""})
     with pytest.raises(ScenarioError, match=r"my notes\.txt cannot be sent: names in"):
         bundle.made_of(str(path))
 
 
-def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_name_the_size_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, {f"{number}.csv": b"12345" for number in range(10)})
     monkeypatch.setattr(archives, "MAX_BYTES", 50)
     with pytest.raises(ScenarioError, match=r"at most 50 bytes can be sent.*its own directory"):
@@ -123,14 +123,14 @@ def test_limits_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
         bundle.made_of(str(path))
 
 
-def test_a_file_that_is_larger_than_memory_is_not_read(tmp_path: Path) -> None:
+def test_a_file_larger_than_memory_is_not_read(tmp_path: Path) -> None:
     path = write(tmp_path, {"rows.csv": b""})
     os.truncate(tmp_path / "rows.csv", 1 << 40)
     with pytest.raises(ScenarioError, match=r"bytes can be sent with a scenario, and .* has more"):
         bundle.made_of(str(path))
 
 
-def test_what_is_called_like_a_path_is_not_looked_for_in_the_cache(own_cache: Path) -> None:
+def test_a_digest_that_looks_like_a_path_is_not_looked_up_in_the_cache(own_cache: Path) -> None:
     bundle.keep(b"data", bundle.digest_of(b"data"))
     other = own_cache.parent / "precious"
     other.write_bytes(b"of somebody else")
@@ -140,12 +140,12 @@ def test_what_is_called_like_a_path_is_not_looked_for_in_the_cache(own_cache: Pa
 
 
 @pytest.mark.parametrize("why", [one for one in ATTACKS if one != "must hold shop.py"])
-def test_an_archive_that_attacks_is_refused(tmp_path: Path, why: str) -> None:
+def test_a_malicious_archive_is_rejected(tmp_path: Path, why: str) -> None:
     with pytest.raises(UsageError):
         bundle.unpack(ATTACKS[why](), tmp_path / "there")
 
 
-def test_the_cache_has_what_was_kept_and_nothing_that_is_damaged(own_cache: Path) -> None:
+def test_the_cache_returns_kept_bundles_and_drops_damaged_ones(own_cache: Path) -> None:
     digest = bundle.digest_of(b"data")
     assert bundle.cached(digest) is None
     bundle.keep(b"data", digest)
@@ -157,7 +157,7 @@ def test_the_cache_has_what_was_kept_and_nothing_that_is_damaged(own_cache: Path
         bundle.keep(b"other", digest)
 
 
-def test_the_cache_forgets_what_was_not_used_for_longest(own_cache: Path) -> None:
+def test_the_cache_evicts_the_least_recently_used_bundle(own_cache: Path) -> None:
     kept = [f"{number}".encode() for number in range(bundle.KEPT)]
     for age, data in enumerate(kept):
         bundle.keep(data, bundle.digest_of(data))
@@ -169,7 +169,7 @@ def test_the_cache_forgets_what_was_not_used_for_longest(own_cache: Path) -> Non
     assert len(list(own_cache.iterdir())) == bundle.KEPT
 
 
-def test_versions_that_are_installed_here_go_along_as_a_lock(tmp_path: Path) -> None:
+def test_versions_installed_here_are_bundled_as_a_lock_file(tmp_path: Path) -> None:
     text = b"# /// script\n# dependencies = ['colorama']\n# ///\n"
     path = write(tmp_path / "here", {"chat.py": text})
     libraries = tmp_path / "environments/1/lib"

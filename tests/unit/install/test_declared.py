@@ -35,7 +35,9 @@ def test_inline_metadata_is_read(scenario):
     assert found.lock.name == "shop.lock"
 
 
-def test_a_file_beside_counts_where_the_scenario_says_nothing(scenario, tmp_path):
+def test_a_requirements_file_next_to_the_scenario_is_used_without_inline_metadata(
+    scenario, tmp_path
+):
     shop = scenario("start = print\n")
     assert declared(shop) is None
 
@@ -67,7 +69,7 @@ def test_a_file_beside_counts_where_the_scenario_says_nothing(scenario, tmp_path
     assert declared(shop) is None
 
 
-def test_a_wheel_is_known_by_what_is_in_it(scenario, tmp_path):
+def test_a_local_wheel_is_identified_by_its_content(scenario, tmp_path):
     shop = scenario("")
     scenario("./own.whl\n", "requirements.txt")
     (tmp_path / "own.whl").write_bytes(b"one")
@@ -94,7 +96,7 @@ def test_a_wheel_is_known_by_what_is_in_it(scenario, tmp_path):
         (f"{inline('a = 1')}\n{inline('b = 1')}", "must be only one block '# /// script', got 2"),
     ],
 )
-def test_what_is_wrong_is_said_with_the_file(scenario, text, message):
+def test_errors_in_inline_metadata_name_the_file(scenario, text, message):
     shop = scenario(text)
 
     with pytest.raises(ScenarioError, match=message) as raised:
@@ -112,14 +114,14 @@ def test_what_is_wrong_is_said_with_the_file(scenario, text, message):
         ("-r absent.txt", "absent.txt cannot be read: No such file"),
     ],
 )
-def test_what_is_wrong_in_a_requirements_file_is_said(scenario, text, message):
+def test_errors_in_a_requirements_file_are_reported(scenario, text, message):
     scenario(f"{text}\n", "requirements.txt")
 
     with pytest.raises(ScenarioError, match=message):
         declared(scenario(""))
 
 
-def test_scenarios_of_one_run_depend_on_what_each_does(scenario):
+def test_scenarios_of_one_run_combine_their_requirements(scenario):
     buy = scenario(inline('dependencies = ["attrs", "faker"]'), "buy.py")
     browse = scenario(inline('dependencies = ["faker", "six"]'), "browse.py")
     idle = scenario("start = print\n", "idle.py")
@@ -131,6 +133,6 @@ def test_scenarios_of_one_run_depend_on_what_each_does(scenario):
     assert declared(f"{buy}=1 {idle}=2") == declared(buy)
 
 
-def test_modules_and_files_that_are_not_there_depend_on_nothing():
+def test_modules_and_missing_files_have_no_requirements():
     assert declared("json") is None
     assert declared("absent.py") is None

@@ -9,7 +9,7 @@ PINS = (
 )
 
 
-def test_a_lock_is_read_back_as_it_was_written():
+def test_a_lock_file_round_trips():
     lock = Lock("abc", "3.11", PINS)
     text = lock.text("shop.py", "shop.py")
 
@@ -18,7 +18,7 @@ def test_a_lock_is_read_back_as_it_was_written():
     assert all(one.hashed for one in lock.pins)
 
 
-def test_what_installers_write_is_read():
+def test_output_of_installers_is_parsed():
     text = (
         "Attrs==25.1 \\\n    --hash=sha256:1 \\\n    --hash=sha256:2\n# via x\n\nzope_x==1 # why\n"
     )
@@ -30,23 +30,23 @@ def test_what_installers_write_is_read():
 
 
 @pytest.mark.parametrize("text", ["", "attrs==25.1\n", "# amoc-lock: 2\n# python: 3.11\n"])
-def test_a_file_of_somebody_else_is_no_lock(text):
+def test_a_file_made_by_another_tool_is_rejected(text):
     with pytest.raises(ValueError, match="it was not made by amoc check --lock"):
         lock_file.read(text)
 
 
-def test_a_requirement_that_is_not_one_version_is_no_pin():
+def test_a_requirement_that_does_not_pin_one_version_is_rejected():
     with pytest.raises(ValueError, match="expected a version of a distribution, got 'attrs>=2'"):
         lock_file.pins("attrs>=2\n")
     with pytest.raises(ValueError, match=r"expected name @ address, got 'git\+https://host/own'"):
         lock_file.pins("git+https://host/own\n")
 
 
-def test_what_is_there_is_not_installed_again():
+def test_installed_versions_are_not_installed_again():
     assert lock_file.to_install(PINS, {"attrs": "25.1"}) == [PINS[1]]
     assert lock_file.to_install(PINS, {}) == list(PINS)
 
 
-def test_another_version_than_what_is_there_is_refused():
+def test_a_version_that_differs_from_amocs_own_is_rejected():
     with pytest.raises(ValueError, match=r"other versions: attrs==25\.1 \(amoc has 24\.2\)$"):
         lock_file.to_install(PINS, {"attrs": "24.2"})

@@ -1,4 +1,4 @@
-"""Which environments in the cache are to go."""
+"""Which cached environments are pruned."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ cached = st.builds(
 
 
 @given(st.lists(cached, max_size=12))
-def test_what_is_in_use_stays_and_what_stays_is_recent_and_fits(found):
+def test_environments_in_use_are_kept_and_the_others_kept_are_recent_and_fit(found):
     gone = to_prune(found, NOW_S, KEEP_S, KEEP_BYTES)
     assert not any(one.in_use for one in gone)
     kept = [one for one in found if one not in gone]
@@ -32,13 +32,13 @@ def test_what_is_in_use_stays_and_what_stays_is_recent_and_fits(found):
 
 
 @given(st.lists(cached, max_size=12))
-def test_nothing_goes_that_is_recent_where_all_fit(found):
+def test_recent_environments_are_kept_when_all_fit(found):
     size = sum(one.bytes for one in found)
     gone = to_prune(found, NOW_S, KEEP_S, size)
     assert all(NOW_S - one.used_s > KEEP_S for one in gone)
 
 
-def test_of_too_many_bytes_those_used_longest_ago_go():
+def test_the_least_recently_used_environments_are_pruned_first():
     found = [Cached(str(at), 40, NOW_S - at) for at in range(5)]
     assert [one.name for one in to_prune(found, NOW_S, KEEP_S, KEEP_BYTES)] == ["2", "3", "4"]
     used = [*found[:4], Cached("4", 40, NOW_S - 4, in_use=True)]

@@ -23,7 +23,7 @@ OWN = {"click": "8.5.1", "my-lib": "2.0", "odd": "1.0rc1"}
         ("", None),
     ],
 )
-def test_the_name_of_what_is_required(requirement, name):
+def test_the_distribution_name_of_a_requirement(requirement, name):
     assert requirements.name_of(requirement) == name
 
 
@@ -50,7 +50,7 @@ def test_the_name_of_what_is_required(requirement, name):
         (">=8; python_version > '3'", None),
     ],
 )
-def test_which_versions_are_allowed(specifier, allowed):
+def test_version_specifiers_allow_the_right_versions(specifier, allowed):
     assert requirements.allows(specifier, "8.5.1") is allowed
 
 
@@ -58,7 +58,7 @@ NUMBERS = st.lists(st.integers(0, 30), min_size=1, max_size=4)
 
 
 @given(NUMBERS, NUMBERS)
-def test_versions_are_ordered_as_numbers(one, other):
+def test_versions_are_ordered_numerically(one, other):
     first, second = (".".join(map(str, some)) for some in (one, other))
 
     def said(operator):
@@ -84,7 +84,7 @@ def test_versions_are_ordered_as_numbers(one, other):
         ("./click.whl", False),
     ],
 )
-def test_only_what_is_met_for_sure_is_met(requirement, met):
+def test_a_requirement_counts_as_met_only_if_certain(requirement, met):
     assert requirements.is_met(requirement, OWN) is met
 
 
@@ -100,5 +100,5 @@ def test_only_what_is_met_for_sure_is_met(requirement, met):
         ("git+https://host/lib-1.0", None),
     ],
 )
-def test_a_file_is_named_where_it_says_its_name(address, name):
+def test_an_address_is_named_if_it_contains_a_distribution_name(address, name):
     assert requirements.named(address) == (f"{name} @ {address}" if name else address)

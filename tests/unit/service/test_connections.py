@@ -1,4 +1,4 @@
-"""Who has to make room for whom."""
+"""Which connections are closed to make room for new ones."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def opened(there: Connections, client: str, ended: list[Connection]) -> Connecti
     return made[0]
 
 
-def test_the_client_with_the_most_gives_way_with_what_was_silent_for_longest() -> None:
+def test_the_longest_idle_connection_of_the_busiest_client_is_closed_first() -> None:
     there, ended = Connections(MOST, MOST_OF_ONE), []
     b = opened(there, "b", ended)
     a = [opened(there, "a", ended) for _ in range(4)]
-    assert opened(there, "a", ended) is not None  # its own first
+    assert opened(there, "a", ended) is not None  # a client's own connection first
     assert ended == [a[0]]
     b2 = opened(there, "b", ended)
     assert opened(there, "c", ended) is not None
@@ -39,7 +39,7 @@ def test_the_client_with_the_most_gives_way_with_what_was_silent_for_longest() -
     assert (b in there.open, b2 in there.open) == (True, True)
 
 
-def test_what_is_busy_stays_and_who_asks_then_is_refused() -> None:
+def test_busy_connections_stay_and_new_clients_are_rejected() -> None:
     there, ended = Connections(MOST, MOST_OF_ONE), []
     mine = [opened(there, "a", ended) for _ in range(4)]
     for one in mine:
@@ -59,9 +59,7 @@ def test_what_is_busy_stays_and_who_asks_then_is_refused() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["open", "work", "rest", "close"]), st.integers(0, 50))))
-def test_there_are_never_more_than_may_be_and_only_the_idle_are_ended(
-    steps: list[tuple[str, int]],
-) -> None:
+def test_limits_hold_and_only_idle_connections_are_closed(steps: list[tuple[str, int]]) -> None:
     there, ended, busy, made = Connections(MOST, MOST_OF_ONE), [], set(), []
     for what, number in steps:
         client = CLIENTS[number % len(CLIENTS)]

@@ -1,4 +1,4 @@
-"""What the dashboard's forms and tables say, made of what scenarios and runs say."""
+"""Texts of the dashboard's forms and tables, derived from scenarios and runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from amoc.service.start_bodies import StartBody
 
 
 def setting(**given: Any) -> dict[str, Any]:
-    """A setting as `amoc.service.describe` tells it."""
+    """A setting as described by `amoc.service.describe`."""
     return {
         "name": "pause",
         "description": "How long to wait",
@@ -46,14 +46,14 @@ def setting(**given: Any) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_setting_is_a_field_of_its_type(given, expected):
+def test_a_setting_becomes_a_field_of_its_type(given, expected):
     field = forms.field(setting(**given))
     assert (field.input, field.kind, field.default) == expected
     assert field.help == "How long to wait"
     assert not field.choices
 
 
-def test_what_has_choices_is_chosen():
+def test_a_setting_with_choices_becomes_a_select():
     field = forms.field(setting(choices=["calm", "wild"], default="wild"))
     assert field.choices == [('"calm"', "calm"), ('"wild"', "wild")]
     assert field.default == '"wild"'
@@ -62,14 +62,14 @@ def test_what_has_choices_is_chosen():
     assert switch.default == "false"
 
 
-def test_who_must_choose_has_no_choice_made_yet():
+def test_a_required_choice_has_no_preselected_value():
     field = forms.field(setting(choices=[1, 2], required=True, default=None))
     assert field.choices[0] == ("", "choose one…")
     assert field.default == ""
     assert field.required
 
 
-def test_settings_of_the_scenario_come_before_others():
+def test_settings_of_the_scenario_come_first():
     own, other = setting(), setting(name="repeat_num", own=False)
     assert [
         (title, [one.name for one in fields]) for title, fields in forms.groups([other, own])
@@ -87,7 +87,7 @@ def in_force(name: str, value: str, module: str = "shop") -> SettingPart:
     }
 
 
-def test_a_setting_is_changed_by_the_field_that_sets_it_at_the_start():
+def test_a_setting_is_changed_with_the_same_field_as_at_the_start():
     limits = {"type": "integer", "minimum": 1, "maximum": 9}
     described = [
         setting(name="goods", type=limits, default=3),
@@ -105,11 +105,11 @@ def test_a_setting_is_changed_by_the_field_that_sets_it_at_the_start():
     assert (goods_now, mood_now) == ("4", "wild")
     assert goods.required
     assert mood.choices == [('"calm"', "calm"), ('"wild"', "wild")]
-    assert mood.default == '"wild"', "what is in force is chosen"
+    assert mood.default == '"wild"', "the current value is selected"
     assert [(one.name, value) for one, value in others] == [("repeat_num", "7")]
 
 
-def test_a_setting_of_an_unknown_scenario_is_changed_by_its_text():
+def test_settings_of_an_unknown_scenario_are_changed_as_text():
     now = [in_force("pause", "0.5"), in_force("repeat_num", "7", "amoc.scenario.builtin_settings")]
     [(_, [(field, value)])] = forms.changeable(None, now)
     assert (field.name, field.kind, field.help, value) == (
@@ -121,7 +121,7 @@ def test_a_setting_of_an_unknown_scenario_is_changed_by_its_text():
     assert forms.changeable([], now) == []
 
 
-def test_each_field_has_an_id_of_its_own():
+def test_field_ids_are_unique():
     settings = [setting(name="seed"), setting(name="workers", own=False)]
     fields = [*forms.load(), *(one for _, found in forms.groups(settings) for one in found)]
     assert len({one.id for one in fields}) == len(fields)
@@ -132,7 +132,7 @@ def test_each_field_has_an_id_of_its_own():
     ]
 
 
-def test_options_of_a_start_are_those_of_rest():
+def test_start_options_match_the_rest_body():
     fields = {one.name: one for one in forms.load()}
     assert fields.keys() <= StartBody.model_fields.keys()
     assert fields["users"].kind == fields["max_users"].kind == fields["seed"].kind == "number"
@@ -150,11 +150,11 @@ def test_options_of_a_start_are_those_of_rest():
         (5.0, 0.0, "5"),
     ],
 )
-def test_a_rate_is_shown_as_it_can_be_changed(rate, interval_s, text):
+def test_a_rate_is_shown_in_the_form_it_is_entered(rate, interval_s, text):
     assert parts.rate_text(ThrottlePoint(rate, interval_s, "run")) == text
 
 
-def test_throttles_that_are_stopped_have_no_rate_to_change():
+def test_stopped_throttles_are_left_out_of_the_rates():
     there = {"b": ThrottlePoint(1.0, 1.0, "run", executions=1200, waiting=3), "a": ThrottlePoint()}
     assert parts.rates(there) == [("b", "1/s", "1,200/s", 3)]
 
@@ -165,7 +165,7 @@ def run(verdict: str = "ok", **given: Any) -> ListedRun:
     )
 
 
-def test_a_run_that_is_over_has_figures_and_can_be_compared():
+def test_a_finished_run_has_results_and_can_be_compared():
     row = runs_table.row(
         run(
             "failed thresholds", duration_s=61.0, users=1500, requests=1000, failures=10, p95_s=0.02
@@ -187,18 +187,18 @@ def test_a_run_that_is_over_has_figures_and_can_be_compared():
         ("killed", True, "Stop", False, True),
     ],
 )
-def test_what_can_be_done_with_a_run_depends_on_what_it_does(verdict, over, end, failed, shown):
+def test_actions_on_a_run_depend_on_its_state(verdict, over, end, failed, shown):
     row = runs_table.row(run(verdict), "no such file")
     assert (row.over, row.end, row.failed, row.shown) == (over, end, failed, shown)
     assert row.error == "no such file"
 
 
-def test_of_several_scenarios_all_are_named():
+def test_a_run_of_several_scenarios_names_them_all():
     several = replace(run(), scenario="/srv/buy.py=10/s /srv/browse.py=100")
     assert runs_table.row(several).scenario == "buy.py=10/s browse.py=100"
 
 
-def test_a_run_is_found_by_all_words_of_a_search():
+def test_a_search_matches_runs_that_contain_all_its_words():
     found = [run(), run("killed")]
     assert runs_table.matching(found, "SHOP killed") == [found[1]]
     assert runs_table.matching(found, " ") == found

@@ -1,4 +1,4 @@
-"""How a request's wrong fields are told."""
+"""Error messages for invalid fields of a request."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ ADD = next(one.body for one in command_routes() if one.path == "add_users")
         (SourceBody, {"scenario": "a", "module_source": 7}, "module_source must be a string"),
     ],
 )
-def test_what_is_wrong_is_the_field_the_rule_and_the_value(
+def test_an_error_names_the_field_the_rule_and_the_value(
     kind: type[BaseModel], given: object, told: str
 ) -> None:
     with pytest.raises(ValidationError) as refusal:
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_the_field_the_rule_and_the_value(
     assert " ".join(found).partition(", got 'xx")[0] == told
 
 
-def test_no_value_of_a_secret_is_told() -> None:
+def test_an_error_does_not_reveal_a_secret() -> None:
     with pytest.raises(ValidationError) as refusal:
         StartBody.model_validate({"scenario": "a", "settings": {"password": b"hush"}})
     assert "hush" not in str(field_errors(refusal.value.errors()))

@@ -1,4 +1,4 @@
-"""Work in a process with a deadline: what is late is ended, with all that it started."""
+"""Work in a process with a deadline: late work is killed with everything it started."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ while True:
 
 
 def processes(mark: str) -> list[str]:
-    """Those whose command line has the mark."""
+    """Processes whose command line contains the mark."""
     found = []
     for one in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -31,7 +31,7 @@ def processes(mark: str) -> list[str]:
     return found
 
 
-def test_a_scenario_that_is_never_loaded_is_ended_with_what_it_started(
+def test_a_scenario_that_hangs_while_loading_is_killed_with_its_children(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mark = f"mark-of-{tmp_path.name}"
@@ -43,7 +43,7 @@ def test_a_scenario_that_is_never_loaded_is_ended_with_what_it_started(
     eventually(lambda: processes(mark) == [], "its processes have ended")
 
 
-def test_a_refusal_has_its_exit_code_and_all_its_lines(tmp_path: Path) -> None:
+def test_an_error_keeps_its_exit_code_and_all_its_lines(tmp_path: Path) -> None:
     scenario = tmp_path / "shop.py"
     scenario.write_text("def start(user_id): ...\n")
     with pytest.raises(AmocError) as refusal:

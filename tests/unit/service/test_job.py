@@ -1,4 +1,4 @@
-"""What is kept of a run that waits, and what a later server makes of it."""
+"""What is saved of a queued run, and how a later server restores it."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ BODIES = REPLAYS | st.builds(
 
 
 def again(job: Job) -> Job:
-    """What the next server makes of it."""
+    """The job as restored by the next server."""
     return Job.from_json(job.id, json.loads(json.dumps(job.to_json())))
 
 
 @given(BODIES)
-def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(
+def test_a_queued_run_is_restored_unchanged_unless_a_secret_is_missing(
     body: StartBody | ReplayBody,
 ) -> None:
     found = again(Job("one", "chat", body, NOW))
@@ -49,7 +49,7 @@ def test_a_run_that_waits_is_the_same_again_unless_a_secret_is_missing(
     ("name", "value"),
     [("password", "hush"), ("servers", "http://me:hush@there"), ("login", {"token": ["hush"]})],
 )
-def test_no_secret_is_kept_and_nothing_starts_without_it(name: str, value: object) -> None:
+def test_secrets_are_not_saved_and_a_run_without_its_secret_fails(name: str, value: object) -> None:
     job = Job("one", "chat", StartBody(scenario="chat", settings={name: value, "pause": 1}), NOW)
     assert "hush" not in json.dumps(job.to_json())
     found = again(job)
@@ -57,14 +57,14 @@ def test_no_secret_is_kept_and_nothing_starts_without_it(name: str, value: objec
     assert found.error.startswith(f"secrets are not saved when the server ends: {name};")
 
 
-def test_nothing_starts_twice_and_what_failed_stays_so() -> None:
+def test_a_restored_run_never_starts_twice_and_a_failed_one_stays_failed() -> None:
     body = StartBody(scenario="chat")
     assert again(Job("one", "chat", body, NOW, state=STARTING)).state == FAILED
     failed = again(Job("one", "chat", body, NOW, state=FAILED, error="no such user"))
     assert (failed.state, failed.error) == (FAILED, "no such user")
 
 
-def test_a_file_that_is_damaged_or_of_another_version_costs_no_other_run(
+def test_a_damaged_or_incompatible_file_does_not_affect_other_runs(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     files = JobFiles(tmp_path)

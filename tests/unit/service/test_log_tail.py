@@ -1,4 +1,4 @@
-"""The newest lines of many logs."""
+"""The newest lines across many logs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def found(tail: LogTail) -> list[Any]:
     return [(one["process"], one["at"]) for one in tail.lines()]
 
 
-def test_the_newest_of_all_are_found_and_each_look_reads_on(tmp_path: Path) -> None:
+def test_the_newest_lines_of_all_logs_are_found_incrementally(tmp_path: Path) -> None:
     chance = random.Random(1)
     written: list[tuple[str, str]] = []
     tail = LogTail(tmp_path, 50, lambda: None)
@@ -37,12 +37,12 @@ def test_the_newest_of_all_are_found_and_each_look_reads_on(tmp_path: Path) -> N
                 entries = [entry(at, "x" * chance.choice((0, 100, 9000))) for at in times]
                 write(tmp_path / f"{name}.jsonl", *entries)
                 written += [(name, one["at"]) for one in entries]
-        begin += 90  # what a process writes late may be older than what another has written
+        begin += 90  # a process may write late, with older times than another's lines
         expected = sorted(written, key=lambda one: one[1])[-50:]
         assert found(tail) == found(LogTail(tmp_path, 50, lambda: None)) == expected
 
 
-def test_a_look_says_whether_there_is_anything_new(tmp_path: Path) -> None:
+def test_read_new_returns_whether_there_is_anything_new(tmp_path: Path) -> None:
     tail = LogTail(tmp_path / "logs", 10, lambda: None)
     assert not tail.read_new()  # no directory yet
     (tmp_path / "logs").mkdir()
@@ -55,7 +55,7 @@ def test_a_look_says_whether_there_is_anything_new(tmp_path: Path) -> None:
     assert found(tail) == [("node", entry(one)["at"]) for one in (0.5, 1, 2)]
 
 
-def test_a_line_is_taken_once_it_is_whole_and_one_that_is_damaged_never(tmp_path: Path) -> None:
+def test_a_line_is_read_once_complete_and_a_damaged_one_is_skipped(tmp_path: Path) -> None:
     log = tmp_path / "node.jsonl"
     tail = LogTail(tmp_path, 10, lambda: None)
     write(log, entry(1), end="\n" + json.dumps(entry(2))[:7])
@@ -64,18 +64,18 @@ def test_a_line_is_taken_once_it_is_whole_and_one_that_is_damaged_never(tmp_path
         file.write(json.dumps(entry(2))[7:] + "\n{broken\n")
     write(log, entry(3))
     assert [at for _, at in found(tail)] == [entry(one)["at"] for one in (1, 2, 3)]
-    log.write_text(json.dumps(entry(4)) + "\n")  # another file of that name
+    log.write_text(json.dumps(entry(4)) + "\n")  # a new file of the same name
     assert found(tail)[-1] == ("node", entry(4)["at"])
 
 
-def test_lines_of_one_time_stay_in_the_order_of_their_log(tmp_path: Path) -> None:
+def test_lines_with_equal_times_keep_the_order_of_their_log(tmp_path: Path) -> None:
     write(tmp_path / "node.jsonl", *(entry(1, str(number)) for number in range(20)))
     tail = LogTail(tmp_path, 5, lambda: None)
     tail.read_new()
     assert [one["message"] for one in tail.lines()] == ["15", "16", "17", "18", "19"]
 
 
-def test_work_is_bounded_and_the_loop_can_turn_meanwhile(tmp_path: Path) -> None:
+def test_work_is_bounded_and_yields_to_the_event_loop(tmp_path: Path) -> None:
     logs, each, count = 60, 200, 100
     for number in range(logs):
         write(
@@ -89,4 +89,4 @@ def test_work_is_bounded_and_the_loop_can_turn_meanwhile(tmp_path: Path) -> None
     first = len(turns)  # once for each log, and for each line that is read
     assert logs < first < logs * each / 10
     tail.read_new()
-    assert len(turns) - first == logs + 1  # nothing is read again
+    assert len(turns) - first == logs + 1  # nothing is read twice

@@ -1,4 +1,4 @@
-"""The lock of a daemon, beside those who look whether there is one."""
+"""The lock of a daemon, and processes that check whether one is running."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amoc.service import pid_file
 from amoc.service.pid_file import PidFile
 
 
-def test_who_looks_just_then_does_not_keep_a_daemon_from_starting(
+def test_a_concurrent_check_does_not_prevent_a_daemon_from_starting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = pid_file.path_in(tmp_path)
@@ -23,9 +23,7 @@ def test_who_looks_just_then_does_not_keep_a_daemon_from_starting(
         PidFile(tmp_path).close()
 
 
-def test_of_two_daemons_the_second_does_not_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_second_daemon_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pid_file, "LOCK_WAIT_S", 0.0)
     first = PidFile(tmp_path)
     first.write("http://127.0.0.1:4000")

@@ -1,4 +1,4 @@
-"""Bodies of requests: options of ``amoc run`` and commands, from the tables that declare them."""
+"""Request bodies: options of ``amoc run`` and commands, built from their tables."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ START = StartBody(
 )
 
 
-def test_a_start_becomes_options_that_amoc_run_knows() -> None:
+def test_a_start_body_becomes_options_of_amoc_run() -> None:
     parsed = run.make_context("run", [*START.arguments(), "chat.py"], resilient_parsing=False)
     given = parsed.params
     assert (given["users"], given["seed"], given["comment"]) == (0, 0, "- and spaces")
@@ -66,7 +66,7 @@ def test_a_start_becomes_options_that_amoc_run_knows() -> None:
     assert told == set(StartBody.flags())
 
 
-def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
+def test_a_server_accepts_every_option_of_amoc_run_except_host_specific_ones() -> None:
     flags = {flag for one in run.params if isinstance(one, click.Option) for flag in one.opts}
     own = {"--set", "--set-from-file", "--set-json", "--config", "--run-dir", "--json"}
     own |= {"--queue", "--secret-file", "--bind", "--advertise", "--join-timeout", "--remote-amoc"}
@@ -77,7 +77,7 @@ def test_what_amoc_run_takes_a_server_takes_but_what_is_of_a_host() -> None:
     assert long <= known
 
 
-def test_choices_are_those_of_amoc_run() -> None:
+def test_choices_match_amoc_run() -> None:
     choices = {
         one.name: one.type.choices for one in run.params if isinstance(one.type, click.Choice)
     }
@@ -86,24 +86,24 @@ def test_choices_are_those_of_amoc_run() -> None:
         assert schema[name]["anyOf"][0]["enum"] == list(allowed), name
 
 
-def test_a_replay_becomes_options_that_amoc_replay_knows() -> None:
+def test_a_replay_body_becomes_options_of_amoc_replay() -> None:
     body = ReplayBody(run="one", comment="c", no_install=True, locked=True, install_timeout="9s")
     parsed = replay.make_context("replay", [*body.arguments(), "one"], resilient_parsing=False)
     assert parsed.params["install_timeout"] == 9
     assert len(body.arguments()) == len(ReplayBody.flags())
 
 
-def test_what_is_not_given_is_left_to_amoc_run() -> None:
+def test_omitted_fields_add_no_options() -> None:
     assert StartBody(scenario="chat").arguments() == []
 
 
-def test_every_command_that_changes_a_run_has_a_route() -> None:
+def test_every_command_that_changes_a_run_has_a_rest_route() -> None:
     assert set(COMMANDS) - {"status", "users"} <= set(ROUTES)
     assert {"add_users", "remove_users", "update_settings"} <= set(ROUTES)
 
 
 @given(count=st.integers(1, 1 << 32), force=st.booleans())
-def test_a_body_is_the_command_that_the_table_checks(count: int, force: bool) -> None:
+def test_a_body_becomes_a_command_that_the_table_accepts(count: int, force: bool) -> None:
     for path, field in (("remove", "count"), ("remove_users", "users")):
         route = ROUTES[path]
         body = route.body.model_validate({field: count, "force": force})
@@ -111,7 +111,7 @@ def test_a_body_is_the_command_that_the_table_checks(count: int, force: bool) ->
 
 
 @pytest.mark.parametrize("cluster", ["ssh://a,b", "join", "local:0", "local:2 ", "local:2,ssh://a"])
-def test_nobody_has_the_server_start_programs_on_other_hosts(cluster: str) -> None:
+def test_a_request_cannot_start_programs_on_other_hosts(cluster: str) -> None:
     with pytest.raises(ValidationError, match="pattern"):
         StartBody(scenario="chat", cluster=cluster)
 
@@ -121,7 +121,7 @@ def refused(route: CommandRoute, body: dict[str, object]) -> None:
         checked(*route.command(route.body.model_validate(body)))
 
 
-def test_commands_for_chosen_nodes_are_carried() -> None:
+def test_commands_carry_their_selected_nodes() -> None:
     for path, count in (("add", "count"), ("add_users", "users"), ("remove_users", "users")):
         route = ROUTES[path]
         body = route.body.model_validate({count: 2, "on_nodes": ["node0", "node1"]})
@@ -135,7 +135,7 @@ def test_commands_for_chosen_nodes_are_carried() -> None:
     }
 
 
-def test_wrong_bodies_are_refused() -> None:
+def test_invalid_bodies_are_rejected() -> None:
     for body in ({"count": 0}, {"count": True}, {"count": "5"}, {"count": 1.5}, {"amount": 1}, {}):
         refused(ROUTES["add"], body)
     refused(ROUTES["add"], {"count": 1, "ids": [1, 2]})

@@ -1,4 +1,4 @@
-"""Which runs are kept, and when that is looked at again."""
+"""Which runs are kept, and when that is checked again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.service.retention import DAY_S, LONGEST_S, SHORTEST_S, next_look_s, su
     st.none() | st.integers(1, 40),
     st.none() | st.floats(1, 500),
 )
-def test_the_newest_are_kept_that_are_young_enough(
+def test_the_newest_runs_within_the_age_limit_are_kept(
     days: list[float], keep: int | None, keep_days: float | None
 ) -> None:
     runs = list(range(len(days)))
@@ -28,7 +28,7 @@ def test_the_newest_are_kept_that_are_young_enough(
 
 
 @given(st.lists(st.floats(0, 3), max_size=30), st.none() | st.floats(0.1, 2))
-def test_no_run_is_too_old_for_long_and_nobody_looks_all_the_time(
+def test_the_wait_until_the_next_check_is_bounded_and_ends_near_the_next_expiry(
     days: list[float], keep_days: float | None
 ) -> None:
     wait_s = next_look_s(days, keep_days)

@@ -1,4 +1,4 @@
-"""Runs of a server have the nodes that its operator gives, or fewer of them, or its own host's."""
+"""Runs of a server use its operator's nodes, some of them, or its own host."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amoc.service.run_cluster import THIS_HOST, RunCluster
 HOSTS = RunCluster("ssh://h1,h2,h3", ("--remote-amoc=/opt/amoc",))
 
 
-def test_a_run_that_names_no_nodes_has_those_of_the_server():
+def test_a_run_without_nodes_uses_the_servers_nodes():
     assert HOSTS.run_options(None) == ["--cluster=ssh://h1,h2,h3", "--remote-amoc=/opt/amoc"]
     assert HOSTS.plan_options(None) == ["--cluster=ssh://h1,h2,h3"]
     assert HOSTS.run_options("local:2") == HOSTS.plan_options("local:2") == []
@@ -31,5 +31,5 @@ def test_a_run_that_names_no_nodes_has_those_of_the_server():
         (THIS_HOST, "what else", None),
     ],
 )
-def test_a_run_is_repeated_where_the_server_has_nodes(cluster, theirs, options):
+def test_a_replay_uses_the_servers_nodes(cluster, theirs, options):
     assert cluster.replay_options(theirs) == options

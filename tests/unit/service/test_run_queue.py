@@ -1,4 +1,4 @@
-"""Runs that wait start once each, as many at once as may run."""
+"""Queued runs start once each, within the limit of concurrent runs."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from amoc.service.start_bodies import StartBody
 DEADLINE_S = 30
 
 
-def test_however_often_is_looked_each_starts_once(
+def test_each_queued_run_starts_once_despite_concurrent_checks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
 
     class SlowRun:
-        """In the place of a process: while it starts, others have their turn."""
+        """Stand-in for a process: yields to other greenlets while it starts."""
 
         exit_code = None
 

@@ -22,13 +22,13 @@ OTHERS = {
 }
 
 
-def test_files_are_scenarios_that_say_what_users_do(tmp_path: Path) -> None:
+def test_files_that_define_users_are_listed_as_scenarios(tmp_path: Path) -> None:
     for name, source in (SOURCES | OTHERS).items():
         (tmp_path / f"{name}.py").write_text(source)
     assert Scenarios(tmp_path, tmp_path / "none").names() == sorted(SOURCES)
 
 
-def test_all_scenarios_of_amoc_s_own_are_listed(tmp_path: Path) -> None:
+def test_all_scenarios_shipped_with_amoc_are_listed(tmp_path: Path) -> None:
     there = ROOT / "scenarios"
     files = {one.relative_to(there).with_suffix("").as_posix() for one in there.rglob("*.py")}
     assert set(Scenarios(there, tmp_path).names()) == files

@@ -1,4 +1,4 @@
-"""The HTTP server with clients that are slow, and what it says of them."""
+"""The HTTP server with slow and silent clients, and what it logs about them."""
 
 from __future__ import annotations
 
@@ -40,21 +40,21 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 
 def said(port: int, sent: bytes) -> bytes:
-    """All that a client gets that sends no more than that."""
+    """Everything received by a client that sends only this."""
     with gsocket.create_connection(("127.0.0.1", port), DEADLINE_S) as line:
         line.sendall(sent)
         with gevent.Timeout(DEADLINE_S):
             return b"".join(iter(lambda: line.recv(1000), b""))
 
 
-def test_a_head_that_takes_too_long_is_refused_in_a_line(
+def test_a_slow_request_head_is_rejected_without_a_traceback(
     port: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert said(port, b"GET / HTTP/1.1\r\nHost: x\r\n").startswith(b"HTTP/1.1 400")
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_tls_handshake_that_is_none_or_takes_too_long_is_ended_in_silence(
+def test_an_invalid_or_slow_tls_handshake_is_closed_silently(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(server, "HEAD_S", 0.2)
@@ -69,17 +69,17 @@ def test_a_tls_handshake_that_is_none_or_takes_too_long_is_ended_in_silence(
     assert "Traceback" not in capfd.readouterr().err
 
 
-def test_a_client_that_says_nothing_is_disconnected(port: int) -> None:
+def test_a_client_that_sends_nothing_is_disconnected(port: int) -> None:
     assert said(port, b"") == b""
 
 
-def test_a_body_that_does_not_come_is_not_awaited_for_ever(port: int) -> None:
+def test_the_wait_for_a_body_is_bounded(port: int) -> None:
     head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nabc"
     assert not said(port, head).startswith(b"HTTP/1.1 200")
 
 
 def dripping(port: int, head: bytes, drop: bytes = b"x") -> bytes:
-    """What a client gets that sends a byte more now and then, for as long as it may."""
+    """What a client receives that keeps sending single bytes until it is disconnected."""
     with gsocket.create_connection(("127.0.0.1", port), DEADLINE_S) as line:
         line.sendall(head)
 
@@ -100,12 +100,12 @@ def dripping(port: int, head: bytes, drop: bytes = b"x") -> bytes:
         return got
 
 
-def test_a_first_line_that_drips_is_given_up(port: int) -> None:
+def test_a_request_line_sent_byte_by_byte_is_given_up(port: int) -> None:
     assert dripping(port, b"GET /") == b""
 
 
 def refusing(_: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
-    """Answers without a look at the body."""
+    """Respond without reading the body."""
     start("403 Forbidden", [("Content-Length", "2")])
     return [b"no"]
 
@@ -114,9 +114,7 @@ BODIES = [b"Content-Length: 999999999", b"Transfer-Encoding: chunked"]
 
 
 @pytest.mark.parametrize("how", BODIES)
-def test_a_body_that_drips_is_given_up_in_the_end(
-    how: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_sent_byte_by_byte_is_given_up(how: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "BODY_S", 0.4)
     seen: list[Problem] = []
 
@@ -134,12 +132,12 @@ def test_a_body_that_drips_is_given_up_in_the_end(
         got = dripping(http.server_port, b"PUT / HTTP/1.1\r\nHost: x\r\n" + how + b"\r\n\r\n", drop)
     finally:
         http.stop(timeout=1)
-    assert got == b"" or got.startswith(b"HTTP/1.1 408")  # a reset may have cost it the answer
+    assert got == b"" or got.startswith(b"HTTP/1.1 408")  # a reset may have discarded the response
     assert [int(one.status) for one in seen] == [408]
 
 
 @pytest.mark.parametrize("how", BODIES)
-def test_a_body_that_nobody_wants_is_not_read_for_ever(
+def test_an_unwanted_body_is_not_read_indefinitely(
     how: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(request_body, "LINGER_S", 0.4)
@@ -152,7 +150,7 @@ def test_a_body_that_nobody_wants_is_not_read_for_ever(
     assert got.startswith(b"HTTP/1.1 403")
 
 
-def test_who_sends_all_before_it_looks_gets_the_answer_and_another_one() -> None:
+def test_a_client_that_sends_its_whole_body_first_gets_its_response_and_the_next() -> None:
     http = server.make(refusing, CONFIG)
     body = bytes(4 << 20)
     sent = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -163,9 +161,7 @@ def test_who_sends_all_before_it_looks_gets_the_answer_and_another_one() -> None
         http.stop(timeout=1)
 
 
-def test_of_a_body_without_end_no_more_than_so_much_is_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_only_a_bounded_part_of_an_endless_body_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(request_body, "LINGER_BYTES", 1 << 20)
     http = server.make(refusing, CONFIG)
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000000\r\n\r\n"
@@ -179,10 +175,10 @@ def test_of_a_body_without_end_no_more_than_so_much_is_read(
                     sent += 1 << 16
     finally:
         http.stop(timeout=1)
-    assert sent >= 1 << 20  # until the connection is closed, or this does not end
+    assert sent >= 1 << 20  # ends only when the connection is closed
 
 
-def test_who_asks_before_it_sends_is_answered_at_once() -> None:
+def test_a_client_that_expects_100_continue_is_answered_at_once() -> None:
     http = server.make(refusing, CONFIG)
     head = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n"
     try:
@@ -193,7 +189,7 @@ def test_who_asks_before_it_sends_is_answered_at_once() -> None:
     assert b"100 Continue" not in got
 
 
-def test_a_body_that_is_not_in_chunks_as_it_says_is_a_problem_of_the_client() -> None:
+def test_a_malformed_chunked_body_is_a_client_error() -> None:
     seen: list[Problem] = []
 
     def reading(environ: dict[str, Any], start: Callable[..., Any]) -> list[bytes]:
@@ -221,7 +217,7 @@ Silent = Callable[..., list[Any]]
 
 @pytest.fixture
 def silent() -> Iterator[Silent]:
-    """Makes clients of a port that have sent something and nothing more."""
+    """Connect clients to a port that send something and then fall silent."""
     lines: list[Any] = []
 
     def connected(port: int, count: int, sent: bytes = b"") -> list[Any]:
@@ -238,7 +234,7 @@ def silent() -> Iterator[Silent]:
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHo"])
 @pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_OF_CLIENT"])
-def test_clients_that_are_silent_make_room_for_others(
+def test_silent_clients_make_room_for_others(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     silent: Silent,
@@ -260,7 +256,7 @@ def test_clients_that_are_silent_make_room_for_others(
     assert "1 idle ones were closed for new ones, and 0 were refused" in caplog.text
 
 
-def test_a_kept_connection_is_idle_once_more_after_its_answer(
+def test_a_kept_alive_connection_is_idle_again_after_its_response(
     monkeypatch: pytest.MonkeyPatch, silent: Silent
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
@@ -276,7 +272,7 @@ def test_a_kept_connection_is_idle_once_more_after_its_answer(
         http.stop(timeout=1)
 
 
-def test_where_none_is_silent_a_new_client_is_told_to_come_back(
+def test_with_no_idle_connection_a_new_client_is_told_to_retry_later(
     monkeypatch: pytest.MonkeyPatch, silent: Silent
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 2)
@@ -296,7 +292,7 @@ def test_where_none_is_silent_a_new_client_is_told_to_come_back(
         http.stop(timeout=1)
 
 
-def test_a_silent_handshake_makes_room_too(
+def test_a_silent_tls_handshake_makes_room_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, silent: Silent
 ) -> None:
     monkeypatch.setattr(server, "MAX_CONNECTIONS", 1)
@@ -307,7 +303,7 @@ def test_a_silent_handshake_makes_room_too(
     context.load_verify_locations(authority.ca)
     try:
         (idle,) = silent(http.server_port, 1)
-        for _ in range(2):  # the second one in the place of the first
+        for _ in range(2):  # the second takes the place of the first
             (line,) = silent(http.server_port, 1)
             with context.wrap_socket(line, server_hostname="127.0.0.1") as secure:
                 secure.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -318,7 +314,7 @@ def test_a_silent_handshake_makes_room_too(
         http.stop(timeout=1)
 
 
-def test_a_port_that_is_taken_is_an_error_that_names_it() -> None:
+def test_a_port_in_use_is_an_error_that_names_it() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""Signing in leads back to a page of the dashboard, and nowhere else."""
+"""Signing in redirects to a page of the dashboard, and nowhere else."""
 
 import pytest
 
@@ -6,12 +6,12 @@ from amoc.service.dashboard.sign_in import way_back
 
 
 @pytest.mark.parametrize("to", ["/", "/runs/a", "/dashboard/start?scenario=x%2Fy", "/a//b"])
-def test_a_page_of_ours(to):
+def test_a_dashboard_page_is_kept_as_the_redirect_target(to):
     assert way_back(to) == to
 
 
 @pytest.mark.parametrize(
     "to", ["", "x", "//e.example", "/\\e.example", "/\t/e.example", "/a\n", "http://e.example"]
 )
-def test_whatever_a_browser_may_take_for_another_site(to):
+def test_a_target_a_browser_may_treat_as_another_site_becomes_the_root(to):
     assert way_back(to) == "/"

@@ -1,4 +1,4 @@
-"""Tokens and roles, wrong tokens, and which runs are kept."""
+"""Tokens and roles, and the limit on wrong tokens."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from amoc.service.tokens import (
 ONE, OTHER = "one-0123456789abc", "other-0123456789abc"
 
 
-def test_roles_are_read_and_the_highest_counts() -> None:
+def test_roles_are_parsed_and_the_highest_one_counts() -> None:
     tokens = Tokens.parse(f"# us\n\nread {ONE}\n run {OTHER} \n{ONE}\n", "tokens")
     assert tokens.role_of(ONE) is Role.ADMIN
     assert tokens.role_of(OTHER) is Role.RUN
@@ -30,7 +30,7 @@ def test_roles_are_read_and_the_highest_counts() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "# none", "short", f"boss {ONE}", f"read {ONE} {OTHER}"])
-def test_what_is_wrong_is_said_without_tokens(text: str) -> None:
+def test_errors_do_not_reveal_tokens(text: str) -> None:
     with pytest.raises(UsageError) as refusal:
         Tokens.parse(text, "tokens")
     assert "token" in str(refusal.value)
@@ -38,7 +38,7 @@ def test_what_is_wrong_is_said_without_tokens(text: str) -> None:
 
 
 @given(st.lists(st.floats(0, 100), max_size=60))
-def test_in_no_period_more_than_so_many_wrong_tokens_are_looked_at(gaps_s: list[float]) -> None:
+def test_the_number_of_wrong_tokens_checked_per_period_is_bounded(gaps_s: list[float]) -> None:
     wrong, now_s, looked_at = WrongTokens(), 0.0, []
     for gap_s in gaps_s:
         now_s += gap_s
@@ -50,7 +50,7 @@ def test_in_no_period_more_than_so_many_wrong_tokens_are_looked_at(gaps_s: list[
         assert len(within) <= 2 * MAX_WRONG  # a period of ours may end within that one
 
 
-def test_others_need_not_wait_and_memory_is_bounded() -> None:
+def test_other_clients_do_not_wait_and_memory_is_bounded() -> None:
     wrong = WrongTokens()
     for _ in range(MAX_WRONG):
         wrong.note("one", 0.0)
@@ -75,7 +75,5 @@ def test_others_need_not_wait_and_memory_is_bounded() -> None:
         ("", "192.0.2.1", False),
     ],
 )
-def test_a_network_of_ipv6_is_one_client_and_so_is_an_address_of_ipv4(
-    one: str, other: str, same: bool
-) -> None:
+def test_an_ipv6_network_or_an_ipv4_address_is_one_client(one: str, other: str, same: bool) -> None:
     assert (client_of(one) == client_of(other)) is same
