@@ -1,4 +1,4 @@
-"""Points and run directories as a run would leave them, for tests of what reads them."""
+"""Points and run directories as left by a run, for tests of their readers."""
 
 from __future__ import annotations
 

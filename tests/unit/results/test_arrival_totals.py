@@ -1,4 +1,4 @@
-"""What came of an arrival rate: dropped iterations are counted, and the note says why."""
+"""Results of an arrival rate: dropped iterations are counted, and the note says why."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def notes(most: int, *points: Point) -> list[str]:
     return [one for one in totals.notes() if "dropped" in one]
 
 
-def test_what_no_user_was_free_for_and_what_came_too_late_is_dropped():
+def test_iterations_without_a_free_user_or_too_late_count_as_dropped():
     point = second(5, 0)
     late = Point(
         t_s=1.0,
@@ -38,12 +38,12 @@ def test_what_no_user_was_free_for_and_what_came_too_late_is_dropped():
     assert with_dropped(Point(t_s=1.0, span_s=1.0), 4).counters == {"dropped": 4}
 
 
-def test_the_share_is_of_all_that_were_due():
+def test_the_dropped_share_is_relative_to_all_due_iterations():
     assert share({"arrivals": 75, "dropped": 25}) == 0.25
     assert share({"arrivals": 75}) == share({}) == 0.0
 
 
-def test_the_note_says_what_to_raise():
+def test_the_note_says_which_option_to_raise():
     (note,) = notes(50, second(1_900, 100, peak=50))
     assert note.startswith("100 of 2,000 iterations were dropped (5.00%): no user was free in time")
     assert "all 50 were busy; raise --max-users" in note
@@ -53,7 +53,7 @@ def test_the_note_says_what_to_raise():
     assert "none of 50 users finished an iteration; either start() does not return" in note
 
 
-def test_there_is_none_where_nothing_was_dropped():
+def test_there_is_no_note_when_nothing_was_dropped():
     assert notes(5, second(10, 0, peak=5)) == []
     assert ArrivalTotals(None).notes({"dropped": 5}) == []
 
@@ -68,13 +68,13 @@ def test_there_is_none_where_nothing_was_dropped():
         ("arrivals.rate > 80/s", True, "90/s"),
     ],
 )
-def test_thresholds_take_them_as_a_share_or_a_count(text, passed, value):
+def test_thresholds_accept_dropped_as_a_share_or_a_count(text, passed, value):
     (one,) = threshold.of_run((text,), (), "")
     result = one.evaluate(Tally.of([second(90, 10)]), KNOWN)
     assert (result.passed, result.value_text) == (passed, value)
 
 
-def test_a_share_of_nothing_has_no_sample():
+def test_a_share_without_iterations_has_no_sample():
     (one,) = threshold.of_run(("dropped < 1%",), (), "")
     result = one.evaluate(Tally.of([Point(t_s=1.0, span_s=1.0)]), KNOWN)
     assert not result.passed

@@ -20,7 +20,7 @@ WORKER = "worker 0 of node0"
 
 
 def second(number: int, *, state: str = "running", **worker: Any) -> Point:
-    """The point of one second, of one worker that is well but for what is said."""
+    """The point of one second with one worker, healthy except for the given values."""
     return Point(
         t_s=float(number),
         span_s=1.0,
@@ -40,7 +40,7 @@ def of_lags(lags: list[float]) -> Health:
 
 
 @pytest.mark.parametrize(("deaths", "limited"), [(4, False), (5, True)])
-def test_users_that_start_again_and_again_limit_a_run(deaths: int, limited: bool) -> None:
+def test_users_that_keep_restarting_limit_a_run(deaths: int, limited: bool) -> None:
     health, restarted = Health(), 0
     for number in range(30):
         restarted += 30 if number % 2 and number < 2 * deaths else 0
@@ -56,7 +56,7 @@ def test_users_that_start_again_and_again_limit_a_run(deaths: int, limited: bool
         )
 
 
-def test_a_run_that_is_well_has_no_findings() -> None:
+def test_a_healthy_run_has_no_findings() -> None:
     health = of_lags([0.001] * 60)
     assert not health.limited
     assert health.to_json() == {"limited": False, "findings": []}
@@ -76,13 +76,13 @@ def test_a_run_that_is_well_has_no_findings() -> None:
         (([0.5] * 5 + [0.0] * 96) * 2, False),
     ],
 )
-def test_it_takes_five_seconds_and_a_twentieth_or_ten_in_a_row(
+def test_a_run_is_limited_after_five_seconds_and_a_twentieth_or_ten_in_a_row(
     lags: list[float], limited: bool
 ) -> None:
     assert of_lags(lags).limited is limited
 
 
-def test_a_finding_says_where_what_when_and_how_bad() -> None:
+def test_a_finding_names_place_figure_time_and_worst_value() -> None:
     (found,) = of_lags([0.0] * 10 + [0.15] * 4 + [0.35] + [0.0] * 5).findings()
     assert (found["where"], found["what"], found["unit"]) == (WORKER, "loop lag", "s")
     assert (found["limit"], found["worst"]) == (0.1, 0.35)
@@ -105,21 +105,21 @@ def test_a_finding_says_where_what_when_and_how_bad() -> None:
         ({"fds": 19_800}, "file descriptors"),
     ],
 )
-def test_each_figure_of_a_worker_is_looked_at(worker: dict[str, Any], what: str) -> None:
+def test_every_figure_of_a_worker_is_checked(worker: dict[str, Any], what: str) -> None:
     health = Health()
     for number in range(1, 7):
         health.take(second(number, **worker))
     assert [(one["where"], one["what"]) for one in health.findings()] == [(WORKER, what)]
 
 
-def test_what_is_noted_late_is_shared_between_seconds() -> None:
+def test_time_recorded_late_is_spread_over_the_seconds() -> None:
     health = Health()
     for number in range(1, 11):
         health.take(second(number, cpu=0.7 if number % 2 else 1.3))
     assert [one["what"] for one in health.findings()] == ["cpu"]
 
 
-def test_a_worker_that_is_new_has_no_second_before() -> None:
+def test_a_new_worker_is_not_smoothed_over_earlier_seconds() -> None:
     health = Health()
     health.take(second(1, cpu=2.0))
     health.take(second(2, cpu=0.1, incarnation=2))
@@ -139,14 +139,16 @@ def test_a_worker_that_is_new_has_no_second_before() -> None:
         ({"controller_lag_s": 1.0}, "controller", "controller lag"),
     ],
 )
-def test_nodes_and_controller_are_looked_at(fields: dict[str, Any], where: str, what: str) -> None:
+def test_nodes_and_the_controller_are_checked(
+    fields: dict[str, Any], where: str, what: str
+) -> None:
     health = Health()
     for number in range(1, 7):
         health.take(replace(second(number), **fields))
     assert [(one["where"], one["what"]) for one in health.findings()] == [(where, what)]
 
 
-def test_what_is_not_known_is_not_held_against_anybody() -> None:
+def test_unknown_values_are_not_findings() -> None:
     health = Health()
     for number in range(1, 30):
         point = second(number, fds=5, fd_limit=0)
@@ -155,7 +157,7 @@ def test_what_is_not_known_is_not_held_against_anybody() -> None:
 
 
 @pytest.mark.parametrize("state", ["starting", "paused", "stopping"])
-def test_seconds_in_which_it_does_not_run_do_not_count(state: str) -> None:
+def test_seconds_in_which_the_run_is_not_running_do_not_count(state: str) -> None:
     health = Health()
     for number in range(1, 30):
         assert health.take(second(number, state=state, lag_p99_s=9.0)) == []
@@ -165,7 +167,7 @@ def test_seconds_in_which_it_does_not_run_do_not_count(state: str) -> None:
     assert health.seconds == 1.0
 
 
-def test_what_is_smoothed_is_not_smoothed_over_a_pause() -> None:
+def test_smoothing_restarts_after_a_pause() -> None:
     health = Health()
     for number in range(1, 20):
         assert health.take(second(number, cpu=0.0)) == []
@@ -187,14 +189,14 @@ def test_what_is_smoothed_is_not_smoothed_over_a_pause() -> None:
     ],
     ids=["far away", "on one host", "the controller", "a worker", "no CPU"],
 )
-def test_slots_that_were_late_on_their_way_are_not_put_down_to_the_cpu(
+def test_slots_delayed_in_transit_are_not_attributed_to_the_cpu(
     late: dict[str, float], worker: dict[str, Any], advice: str
 ) -> None:
     health = Health()
     throttles = {"turns": ThrottlePoint(rate=100, interval_s=1, executions=80, missed=20)}
     said = []
     for number in range(1, 11):
-        # A process that is late now and then does not make slots late all the time.
+        # A process that is late occasionally does not make all slots late.
         slow = number in (2, 5)
         it = {"lag_p99_s": 0.08} if slow else worker
         said += health.take(replace(second(number, **it), throttles=throttles, **late))
@@ -205,7 +207,7 @@ def test_slots_that_were_late_on_their_way_are_not_put_down_to_the_cpu(
     assert ("120 ms" in found["advice"]) == (not advice.startswith("leave"))
 
 
-def test_a_node_that_says_nothing_is_a_finding() -> None:
+def test_a_silent_node_is_a_finding() -> None:
     health = Health()
     for number in range(1, 5):
         t_s = number * 1.5
@@ -215,7 +217,7 @@ def test_a_node_that_says_nothing_is_a_finding() -> None:
     assert (found["where"], found["what"], found["seconds"]) == ("node0", "silence", 6.0)
 
 
-def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
+def test_the_operator_is_warned_once_per_figure_and_place() -> None:
     health = Health()
     said = [health.take(second(n, lag_p99_s=0.5 if n % 9 else 0.0)) for n in range(1, 60)]
     assert [n for n, lines in enumerate(said, 1) if lines] == [3]
@@ -227,7 +229,7 @@ def test_the_operator_is_told_once_for_each_figure_of_each_place() -> None:
     assert "100 % of a core" in line
 
 
-def test_a_short_lateness_is_not_spoken_of() -> None:
+def test_brief_lateness_is_not_reported() -> None:
     health = Health()
     assert not any(health.take(second(n, lag_p99_s=0.5 if n % 3 else 0.0)) for n in range(1, 60))
 
@@ -243,7 +245,7 @@ def test_a_short_lateness_is_not_spoken_of() -> None:
         ({"cpu": 0.125, "cpu_wait_s": 0.1875}, "a user blocked its event loop"),
     ],
 )
-def test_the_advice_for_lateness_follows_from_what_the_worker_did(
+def test_the_advice_for_lateness_depends_on_what_the_worker_did(
     worker: dict[str, Any], said: str
 ) -> None:
     health = Health()
@@ -253,7 +255,7 @@ def test_the_advice_for_lateness_follows_from_what_the_worker_did(
     assert advice.startswith(said)
 
 
-def test_it_is_json_and_the_longest_comes_first() -> None:
+def test_findings_are_written_as_json_longest_first() -> None:
     health = Health()
     for number in range(1, 21):
         health.take(second(number, lag_p99_s=0.5 if number > 10 else 0.0, fds=20_000))
@@ -270,7 +272,7 @@ def test_it_is_json_and_the_longest_comes_first() -> None:
         st.tuples(st.floats(0, 2), st.sampled_from(["running", "paused", "stopping"])), max_size=80
     )
 )
-def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str]]) -> None:
+def test_findings_match_the_seconds_past_the_limit(seconds: list[tuple[float, str]]) -> None:
     health = Health()
     counted, past = 0, []
     for number, (lag_s, state) in enumerate(seconds, 1):
@@ -287,7 +289,7 @@ def test_what_is_found_is_what_was_past_the_limit(seconds: list[tuple[float, str
     assert health.limited is bool(health.findings())
 
 
-def test_the_page_about_health_has_each_figure_with_its_limit() -> None:
+def test_the_docs_list_every_health_figure_with_its_limit() -> None:
     page = (Path(__file__).parents[3] / "docs/health.md").read_text()
     rows = re.findall(
         r"^\| (?:worker|node|users|controller) \| `([\w ]+)`.*? \| (\d+) (ms|%) \|",

@@ -1,4 +1,4 @@
-"""The journal: whole lines, whoever is killed; no secrets; a full disk costs lines, not the run."""
+"""The journal: complete lines after a kill, no secrets; a full disk costs lines, not the run."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_entry_is_a_line_with_its_kind_and_times(path):
     assert path.stat().st_mode & 0o777 == 0o600
 
 
-def test_entries_are_in_the_file_at_once(path):
+def test_entries_are_written_to_the_file_immediately(path):
     journal = Journal(path)
     journal.write("event", text="one")
     assert len(path.read_text().splitlines()) == 1
@@ -46,7 +46,7 @@ def test_entries_are_in_the_file_at_once(path):
     assert len(path.read_text().splitlines()) == 2
 
 
-def test_a_line_that_a_killed_writer_has_torn_is_left_out(path):
+def test_a_line_torn_by_a_killed_writer_is_left_out(path):
     journal = Journal(path)
     journal.write("run", id="a")
     journal.write("event", text="x" * 100)
@@ -59,7 +59,7 @@ def test_a_line_that_a_killed_writer_has_torn_is_left_out(path):
     assert run_id(path) == "a"
 
 
-def test_a_torn_line_in_the_middle_is_told(path):
+def test_torn_lines_in_the_middle_are_reported(path):
     path.write_bytes(
         b'{"kind": "run", "id": "a"}\n{"kind": "ev\n[1]\n{"no": "kind"}\n{"kind": "end"}\n'
     )
@@ -68,7 +68,7 @@ def test_a_torn_line_in_the_middle_is_told(path):
     assert check.problems() == ["3 lines are damaged, the first is line 2"]
 
 
-def test_a_journal_that_is_not_there_is_one_clear_error(path):
+def test_a_missing_journal_is_one_clear_error(path):
     with pytest.raises(ResourceError, match=r"journal .* cannot be read: No such file"):
         read(path)
     assert run_id(path) is None
@@ -76,7 +76,7 @@ def test_a_journal_that_is_not_there_is_one_clear_error(path):
         Journal(path / "no" / "where")
 
 
-def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypatch):
+def test_a_full_disk_is_reported_once_and_lost_lines_are_counted(path, monkeypatch):
     told = []
     journal = Journal(path, told.append)
     journal.write("event", text="before")
@@ -103,7 +103,7 @@ def test_a_full_disk_is_told_once_and_the_lost_lines_are_counted(path, monkeypat
     assert journal.lost == 0
 
 
-def test_a_disk_that_is_full_from_the_start_does_not_stop_the_run():
+def test_a_disk_full_from_the_start_does_not_stop_the_run():
     told = []
     journal = Journal(Path("/dev/full"), told.append)
     for _ in range(3):
@@ -114,7 +114,7 @@ def test_a_disk_that_is_full_from_the_start_does_not_stop_the_run():
     assert "No space left on device" in told[0]
 
 
-def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatch):
+def test_a_partially_written_line_does_not_corrupt_the_next(path, monkeypatch):
     journal = Journal(path)
     write = os.write
     room = [10]
@@ -129,7 +129,7 @@ def test_a_line_that_fitted_in_part_does_not_spoil_the_next_one(path, monkeypatc
     assert [one["text"] for one in read(path)] == ["1 line could not be written here", "after"]
 
 
-def test_what_is_written_after_the_end_goes_nowhere(path):
+def test_writing_after_close_has_no_effect(path):
     journal = Journal(path)
     journal.close()
     journal.close()
@@ -137,7 +137,7 @@ def test_what_is_written_after_the_end_goes_nowhere(path):
     assert read(path) == []
 
 
-def test_secrets_of_settings_are_never_written(path):
+def test_secret_settings_are_never_written(path):
     journal = Journal(path)
     sources = [["--set", {"xmpp_password": "s3cret", "rate": 5}, True]]
     sources.append(["amoc.toml", {"chat": {"api_key": "s3cret"}}, True])
@@ -154,7 +154,7 @@ def test_secrets_of_settings_are_never_written(path):
     assert entry["throttles"] == [{"tokens_waiting": 3}]
 
 
-def test_secrets_within_the_value_of_a_setting_are_never_written(path):
+def test_secrets_nested_in_a_setting_are_never_written(path):
     journal = Journal(path)
     accounts = [{"user": "a", "Password": "s3cret"}]
     values = {"accounts": accounts, "as_text": json.dumps(accounts), "rooms": ["a"]}
@@ -179,11 +179,11 @@ ANYTHING = st.recursive(
 
 
 @given(ANYTHING)
-def test_whatever_is_written_is_json(value):
+def test_any_value_is_written_as_json(value):
     text = json.dumps(plain(value), allow_nan=False)
     assert json.loads(text) == plain(value)
     assert plain(plain(value)) == plain(value)
 
 
-def test_what_json_has_no_number_for_is_text():
+def test_non_finite_numbers_become_text():
     assert plain([inf, -inf, nan, 1.5]) == ["inf", "-inf", "nan", 1.5]

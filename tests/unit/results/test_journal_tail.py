@@ -1,4 +1,4 @@
-"""A journal is read while it is written: each entry once, never half of one."""
+"""Reading a journal while it is written: each entry once, and only when complete."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from amoc.results.journal import Journal
 from amoc.results.journal_tail import JournalTail
 
 
-def test_each_entry_comes_once_and_as_it_is_read_later(tmp_path):
+def test_each_entry_is_returned_once_and_equals_a_later_read(tmp_path):
     path = tmp_path / "journal.jsonl"
     tail = JournalTail(path)
     assert tail.new() == []
@@ -23,7 +23,7 @@ def test_each_entry_comes_once_and_as_it_is_read_later(tmp_path):
     assert first + tail.new() == journal.read(path)
 
 
-def test_a_line_that_is_being_written_waits_until_it_is_whole(tmp_path):
+def test_a_line_being_written_is_returned_once_complete(tmp_path):
     path = tmp_path / "journal.jsonl"
     file = json_lines.LineFile(path, "journal")
     file.write({"kind": "run", "id": "x"})

@@ -1,4 +1,4 @@
-"""Samples come in any order, twice or never; what they add up to is the same."""
+"""Samples may be reordered, repeated or lost without changing the totals."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def known(samples: SampleMerger):
 
 
 @given(histories(), st.data())
-def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(nodes, data):
+def test_reordered_repeated_or_lost_samples_end_in_the_totals_of_the_latest(nodes, data):
     in_order = SampleMerger()
     for name, history in nodes.items():
         in_order.take(name, history[-1])
@@ -111,7 +111,7 @@ def test_any_order_repetition_or_loss_ends_in_the_totals_of_the_latest_samples(n
         (UserState.RESTARTING, None),
     ],
 )
-def test_a_user_is_counted_once_by_where_it_stands(state, part):
+def test_each_user_is_counted_once_by_its_state(state, part):
     samples = SampleMerger()
     samples.take("node0", sample(users={int(state): 3}))
     users = samples.users()
@@ -121,7 +121,7 @@ def test_a_user_is_counted_once_by_where_it_stands(state, part):
     assert users["started"] == (0 if never_ran else 3)
 
 
-def test_the_peak_between_two_samples_is_not_missed():
+def test_a_peak_between_two_samples_is_not_missed():
     samples = SampleMerger()
     samples.take("node0", sample(1, {UserState.RUNNING: 2}, peak=2))
     samples.take("node0", sample(2, {UserState.FINISHED: 50}, peak=48))
@@ -131,7 +131,7 @@ def test_the_peak_between_two_samples_is_not_missed():
 @pytest.mark.parametrize(
     ("rule", "merged"), [(Merge.SUM, 9.0), (Merge.MAX, 5.0), (Merge.MIN, 1.0), (Merge.MEAN, 3.0)]
 )
-def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
+def test_gauges_of_all_workers_follow_their_merge_rule(rule, merged):
     samples = SampleMerger()
     for name, values in (("node0", [1.0, 5.0]), ("node1", [3.0])):
         gauges = {}
@@ -141,7 +141,7 @@ def test_gauges_of_all_workers_are_merged_by_their_rule(rule, merged):
     assert samples.gauges() == {"queue": merged}
 
 
-def test_timers_of_all_nodes_are_one_histogram():
+def test_timers_of_all_nodes_are_merged_into_one_histogram():
     one, other = Histogram.of([1000, 2000]), Histogram.of([2000, 9_000_000])
     samples = SampleMerger()
     for name, part in (("node0", one), ("node1", other)):
@@ -149,7 +149,7 @@ def test_timers_of_all_nodes_are_one_histogram():
     assert samples.take_growth().timers == {"ttd": Histogram.of([1000, 2000, 2000, 9_000_000])}
 
 
-def test_users_are_where_the_node_said_last():
+def test_user_states_follow_the_newest_report_of_the_node():
     samples = SampleMerger()
     samples.take("node0", sample(1, {UserState.RUNNING: 5}))
     at_ns = samples.at_ns
@@ -157,12 +157,14 @@ def test_users_are_where_the_node_said_last():
     users = samples.users()
     assert (users["running"], users["removed"], samples.at_ns) == (0, 5, at_ns + 1)
     assert samples.alive("node0") == {0: 0}
-    samples.take_users("node0", UsersNow(1, at_ns - 1, {}, [7]))  # it was long on its way
+    samples.take_users(
+        "node0", UsersNow(1, at_ns - 1, {}, [7])
+    )  # an older report that arrives late
     users = samples.users()
     assert (users["running"], users["removed"], samples.at_ns) == (5, 0, at_ns)
 
 
-def test_what_a_sample_repeats_of_a_throttle_is_no_growth():
+def test_repeated_throttle_counts_are_not_growth():
     samples, said = SampleMerger(), {"a": (3, 2, 0), "b": (1, 1, 0)}
     samples.take("node0", sample(1.0, throttles=said))
     assert samples.take_growth().throttles == {"a": (3, 2, 0), "b": (1, 1, 0)}
@@ -170,7 +172,7 @@ def test_what_a_sample_repeats_of_a_throttle_is_no_growth():
     assert samples.take_growth().throttles == {"b": (3, 1, 1)}
 
 
-def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
+def test_counts_of_a_lost_node_stay_and_its_users_restart_or_are_lost():
     merger = SampleMerger()
     ended = {UserState.FINISHED: 3, UserState.CRASHED: 1, UserState.REMOVED: 2}
     going = {UserState.RUNNING: 5, UserState.STOPPING: 1, UserState.STARTING: 4}
@@ -185,7 +187,7 @@ def test_what_a_lost_node_has_counted_stays_and_its_users_are_elsewhere():
     )
     merger.take("node0", sample(users={UserState.RUNNING: 5}))
     started = merger.users()["started"]
-    # A later look: those that have left since the sample are not known, and start again.
+    # Seen later: users that left after the sample are unknown, so they start again.
     merger.take_users("node1", UsersNow(1, merger.at_ns + 1, {int(UserState.FINISHED): 9}, [0]))
     merger.lose("node1", lost=3)
     users = merger.users()

@@ -1,4 +1,4 @@
-"""What is left of a run's messages, what its notes say of them, and the table."""
+"""Unaccounted messages of a run, notes about lost ones, and the message table."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from amoc.results.message_account import notes, rows, unaccounted
 FINE = {"messages_sent": 10, "messages_expected": 10, "messages_delivered": 10}
 
 
-def test_what_no_worker_knows_of_is_what_is_left() -> None:
+def test_messages_no_worker_knows_about_are_unaccounted() -> None:
     counters = {
         "messages_expected": 100,
         "messages_delivered": 80,
@@ -25,12 +25,12 @@ def test_what_no_worker_knows_of_is_what_is_left() -> None:
     [
         {},
         FINE,
-        # A worker that was killed may have counted what its replacement counts once more.
+        # A killed worker may have counted what its replacement counts again.
         {"messages_expected": 10, "messages_delivered": 11},
         {"messages_expected": 10, "messages_delivered": 8, "messages_unaccounted": 2},
     ],
 )
-def test_nothing_is_added_where_nothing_is_left(counters: dict[str, int]) -> None:
+def test_nothing_is_added_when_every_message_is_accounted_for(counters: dict[str, int]) -> None:
     assert unaccounted(counters) == {}
 
 
@@ -51,12 +51,12 @@ def test_unaccounted_messages_are_noted_with_the_reason(workers_lost: bool, why:
     assert why in note
 
 
-def test_a_run_that_was_killed_does_not_seem_to_have_lost_nothing() -> None:
+def test_a_killed_run_does_not_claim_that_nothing_was_lost() -> None:
     (note,) = notes({"messages_expected": 9, "messages_delivered": 7}, workers_lost=False)
     assert note == ("it is unknown which of 2 of 9 messages were lost: the run did not complete")
 
 
-def test_the_table_answers_with_zeros_and_leaves_out_what_is_rare() -> None:
+def test_the_table_shows_zeros_but_leaves_out_rare_rows() -> None:
     table = {one.name: (one.total, one.share) for one in rows(FINE)}
     assert table["messages_sent"] == (10, None)
     assert table["messages_delivered"] == (10, 1.0)
@@ -72,12 +72,12 @@ def test_there_is_no_table_without_messages() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(message_account.NAMES))
-def test_the_table_is_there_if_anything_is_not_zero(name: str) -> None:
+def test_the_table_is_shown_if_any_count_is_not_zero(name: str) -> None:
     table = {one.name: one for one in rows({name: 3})}
     assert table[name].total == 3
     assert all(one.share is None or name == "messages_expected" for one in table.values())
 
 
-def test_messages_without_an_account_are_noted() -> None:
+def test_untracked_messages_are_noted() -> None:
     (note,) = notes({"messages_untracked": 2_000}, workers_lost=False)
     assert note.startswith("2,000 messages could not be tracked: ")

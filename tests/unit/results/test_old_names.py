@@ -1,4 +1,4 @@
-"""A run directory that version 0.1.0 left, before workers and CPU wait had their names of today."""
+"""A run directory of version 0.1.0, from before workers and CPU wait had their current names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ OLD = Path(__file__).parent / "old_run"
 
 @pytest.fixture(params=["with a summary", "rebuilt"])
 def old(request, tmp_path):
-    """The old run, by its own summary or by one that is made of its series and journal."""
+    """The old run with its own summary, or with one rebuilt from its series and journal."""
     for path in OLD.iterdir():
         if request.param != "rebuilt" or path.name != "summary.json":
             (tmp_path / path.name).write_bytes(path.read_bytes())
@@ -31,7 +31,7 @@ def old(request, tmp_path):
     return found
 
 
-def test_its_seconds_have_the_figures_of_each_worker(old):
+def test_seconds_of_an_old_run_have_the_values_of_each_worker(old):
     point = next(iter(old.points))
     assert [(one.worker, one.incarnation) for one in point.workers] == [(0, 1), (1, 1)]
     assert {one.cpu_wait_s for one in point.workers} == {0.01}
@@ -41,26 +41,26 @@ def test_its_seconds_have_the_figures_of_each_worker(old):
     assert [one["worker"] for one in old.summary["workers"]] == [0, 1]
 
 
-def test_a_report_can_be_made_of_it(old):
+def test_an_old_run_can_be_reported(old):
     html = page.render(old)
     assert "worker 1 of node0" in html
     assert "CPU wait" in html
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_it_can_be_exported(old, form):
+def test_an_old_run_can_be_exported(old, form):
     text = "\n".join(FORMATS[form](old))
     assert "message_ttd" in text
     assert ("cpu_wait_s" in text) is (form != "hlog")
 
 
-def test_it_can_be_compared(old):
+def test_an_old_run_can_be_compared(old):
     found = compare(old, old)
     assert found.generator
     assert "message_ttd" in compare_page.render(found)
 
 
-def test_thresholds_were_called_expectations():
+def test_expectations_of_old_runs_are_read_as_thresholds():
     found = old_names.summary(
         {
             "run": {"verdict": "failed expectations", "id": "x"},
@@ -94,5 +94,5 @@ def test_thresholds_were_called_expectations():
     assert end["verdict"] == "failed thresholds"
 
 
-def test_names_of_today_stay():
+def test_current_names_are_left_unchanged():
     assert renamed({"worker": 1, "queued_s": 2.0}) == {"worker": 1, "cpu_wait_s": 2.0}

@@ -1,4 +1,4 @@
-"""A rate that was not reached is spoken of, and no other."""
+"""A note is written for each rate that was not reached, and for no other."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def notes(points, except_for=frozenset()) -> list[str]:
     return shortfall.notes()
 
 
-def test_a_rate_that_was_not_reached_is_named_with_what_was():
+def test_a_missed_rate_is_noted_with_the_rate_reached():
     (note,) = notes(second(number, 147) for number in range(10))
     assert note == (
         "throttle pages reached 147/s of the configured 400/s: no users were waiting when"
@@ -32,12 +32,12 @@ def test_a_rate_that_was_not_reached_is_named_with_what_was():
     )
 
 
-def test_where_users_were_waiting_the_generator_was_too_slow():
+def test_with_users_waiting_the_generator_was_too_slow():
     (note,) = notes(second(number, 147, waiting=9) for number in range(10))
     assert "users were waiting, so the load generator" in note
 
 
-def test_where_users_waited_but_not_in_an_outage_the_target_was_too_slow():
+def test_with_no_users_waiting_during_the_outage_the_target_was_too_slow():
     # Crashed users rest for some seconds before they start again: (executions, waiting at the end).
     outage = [(400, 40), (150, 0), (60, 0), (150, 10), (400, 110)]
     made = [*[(400, 160)] * 5, *outage, *[(400, 160)] * 5]
@@ -45,13 +45,13 @@ def test_where_users_waited_but_not_in_an_outage_the_target_was_too_slow():
     assert "no users were waiting when executions were missing" in note
 
 
-def test_where_slots_were_late_after_an_outage_the_generator_was_too_slow():
+def test_with_late_slots_after_an_outage_the_generator_was_too_slow():
     made = [*[(400, 9)] * 5, (380, 0), (390, 9), *[(147, 9)] * 5]
     (note,) = notes(second(number, *one) for number, one in enumerate(made))
     assert "users were waiting, so the load generator" in note
 
 
-def test_a_rate_that_changes_is_held_against_what_was_due_in_each_second():
+def test_a_changing_rate_is_compared_with_the_target_of_each_second():
     due = [*range(50, 600, 50), *range(600, 50, -50)]
     assert notes(second(number, n, waiting=9, wanted=n) for number, n in enumerate(due)) == []
     (note,) = notes(second(number, n // 2, wanted=n) for number, n in enumerate(due))
@@ -67,17 +67,17 @@ def test_a_rate_that_changes_is_held_against_what_was_due_in_each_second():
         ([second(0, 0), second(1, 400)], "1.0 of 2.0 s"),
     ],
 )
-def test_seconds_without_users_count_and_are_the_reason(points, idle):
+def test_seconds_without_users_count_and_are_named_as_the_reason(points, idle):
     (note,) = notes(points)
     assert note.endswith(f"no user reached it in {idle}")
 
 
-def test_a_slot_that_is_used_just_after_the_end_is_not_missing():
+def test_a_slot_used_just_after_the_end_is_not_missing():
     assert notes(second(number, int(number < 9), wanted=1.0) for number in range(10)) == []
     assert notes(second(number, int(number < 8), wanted=1.0) for number in range(10)) != []
 
 
-def test_late_executions_count_in_a_second_in_which_no_more_was_to_pass():
+def test_late_executions_count_in_a_second_with_no_target():
     made = [*(second(number, 300) for number in range(9)), second(9, 900, wanted=0.0)]
     assert notes(made) == []
 
@@ -86,18 +86,18 @@ def test_late_executions_count_in_a_second_in_which_no_more_was_to_pass():
     "points",
     [
         [second(number, 396) for number in range(10)],  # reached
-        [second(0, 8, wanted=10.0), second(1, 10, wanted=10.0)],  # its first user came late
-        [second(0, 0, wanted=20.0, active_s=0.2)],  # in use for less than that may take
+        [second(0, 8, wanted=10.0), second(1, 10, wanted=10.0)],  # its first user started late
+        [second(0, 0, wanted=20.0, active_s=0.2)],  # in use for less than the tolerance
         [second(number, 1, wanted=None) for number in range(10)],  # no limit, or not a rate
         [second(number, 1, wanted=0.0) for number in range(10)],  # paused
         [second(number, 1, active_s=0.0) for number in range(10)],
     ],
 )
-def test_nothing_is_said_where_there_is_nothing_to_say(points):
+def test_there_is_no_note_without_a_shortfall(points):
     assert notes(points) == []
 
 
-def test_a_throttle_that_was_in_use_for_two_seconds_is_spoken_of():
+def test_a_throttle_in_use_for_two_seconds_is_noted():
     (note,) = notes(second(number, 147) for number in range(2))
     assert note.startswith("throttle pages reached 147/s of the configured 400/s")
 
@@ -108,7 +108,7 @@ def test_a_throttle_that_was_in_use_for_two_seconds_is_spoken_of():
     last_s=st.floats(0.05, 1.0),
     share=st.floats(0.0, 1.2),
 )
-def test_what_is_missing_is_spoken_of_unless_it_is_little(rate, seconds, last_s, share):
+def test_a_shortfall_is_noted_unless_it_is_small(rate, seconds, last_s, share):
     used_s = seconds - 1 + last_s
     spans = [1.0] * (seconds - 1) + [last_s]
     passed = int(share * rate * used_s)
@@ -124,7 +124,7 @@ def test_what_is_missing_is_spoken_of_unless_it_is_little(rate, seconds, last_s,
 
 
 @given(st.lists(st.tuples(st.floats(0.0, 1000.0), st.integers(0, 1000)), min_size=1, max_size=20))
-def test_no_second_more_in_which_all_passed_brings_a_note_about(seconds):
+def test_additional_full_seconds_never_cause_a_note(seconds):
     made = [second(n, passed, wanted=wanted) for n, (wanted, passed) in enumerate(seconds)]
     full = [second(len(made) + n, 1000, wanted=1000.0) for n in range(3)]
     if not notes(made):
@@ -135,6 +135,6 @@ def test_amocs_own_throttles_are_left_out():
     assert notes((second(number, 1) for number in range(10)), frozenset({"pages"})) == []
 
 
-def test_seconds_that_were_paused_in_part_want_a_part():
+def test_partly_paused_seconds_count_in_proportion():
     made = [second(number, 200, active_s=0.5) for number in range(20)]
     assert notes(made) == []

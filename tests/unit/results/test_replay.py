@@ -1,4 +1,4 @@
-"""A plan survives the journal, without its secrets; and is given again with its commands."""
+"""A plan survives the journal without its secrets, and is replayed with its commands."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLAN = RunPlan(
 
 
 class Loaded:
-    """What of `messages.Loaded` a record takes."""
+    """The part of `messages.Loaded` that a record needs."""
 
     name = "chat"
     thresholds = ("crashes == 0",)
@@ -47,7 +47,7 @@ class Loaded:
 
 @pytest.fixture
 def ran(tmp_path, monkeypatch):
-    """Leaves the directory of a run behind, with its plan and these entries."""
+    """Create the directory of a run with its plan and these entries."""
     monkeypatch.chdir(tmp_path)
     Path("chat.py").write_text("def start(user_id): pass\n")
 
@@ -74,7 +74,7 @@ def nobody(line: str) -> None:
     pytest.fail(f"warned: {line}")
 
 
-def test_no_secret_is_in_the_record():
+def test_the_record_contains_no_secret():
     assert "s3cret" not in json.dumps(record_of(PLAN, Loaded, "id"))
 
 
@@ -82,7 +82,7 @@ def command(name, arguments=None, source="socket", outcome="ok"):
     return {"name": name, "arguments": arguments or {}, "source": source, "outcome": outcome}
 
 
-def test_a_run_is_prepared_again_with_its_commands_at_their_times(ran):
+def test_a_replay_has_the_plan_and_its_commands_at_their_times(ran):
     directory = ran(
         (1.5, command("add", {"count": 5})),
         (1.7, command("status")),
@@ -96,7 +96,7 @@ def test_a_run_is_prepared_again_with_its_commands_at_their_times(ran):
     assert plan.run_directory is None
 
 
-def test_settings_keep_their_order_and_secrets_are_those_given_again(ran):
+def test_settings_keep_their_order_and_secrets_are_supplied_again(ran):
     plan = prepare(ran(), SECRETS, {}, nobody)
     assert list(plan.sources) == [
         ("--set", SECRETS, True),
@@ -113,7 +113,7 @@ def test_secrets_may_come_from_the_environment(ran):
     assert plan.sources[1] == ("AMOC_{name}", {"xmpp_password": "x", "api_key": "y"}, False)
 
 
-def test_secrets_that_are_missing_are_all_named(ran):
+def test_all_missing_secrets_are_named(ran):
     with pytest.raises(UsageError) as caught:
         prepare(ran(), {}, {}, nobody)
     assert str(caught.value) == (
@@ -123,7 +123,7 @@ def test_secrets_that_are_missing_are_all_named(ran):
     )
 
 
-def test_a_secret_that_no_setting_needs_is_not_missed(ran):
+def test_a_secret_that_no_setting_needs_is_not_required(ran):
     sources = [("AMOC_{name}", {"deploy_token": "s3cret"}, False)]
     plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
     assert plan.sources[2] == ("AMOC_{name}", {}, False)
@@ -139,14 +139,14 @@ ACCOUNTS = '[{"user": "a", "password": "again"}]'
 
 
 class LoadedAccounts(Loaded):
-    """The scenario has a setting with secrets in its value."""
+    """A scenario with a setting whose value contains secrets."""
 
     settings = (("accounts", "(hidden)", "amoc.toml", "", ""), ("rate", "5", "default", "", ""))
 
 
 @pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize("in_table", [False, True])
-def test_a_setting_with_a_secret_in_it_is_given_again_as_a_whole(ran, value, in_table):
+def test_a_setting_with_a_nested_secret_is_supplied_again_as_a_whole(ran, value, in_table):
     values = {"accounts": value, "rate": 5}
     values = {"chat": values} if in_table else values
     directory = ran(
@@ -164,7 +164,7 @@ def test_a_setting_with_a_secret_in_it_is_given_again_as_a_whole(ran, value, in_
 
 
 @pytest.mark.parametrize("value", NESTED.values(), ids=NESTED)
-def test_a_secret_within_a_value_that_was_set_during_the_run_is_given_again(ran, value):
+def test_a_nested_secret_set_during_the_run_is_supplied_again(ran, value):
     directory = ran(
         (1.0, command("set", {"values": {"accounts": value, "rate": "7"}})),
         plan=replace(PLAN, sources=[("amoc.toml", {"accounts": []}, True)]),
@@ -179,7 +179,7 @@ def test_a_secret_within_a_value_that_was_set_during_the_run_is_given_again(ran,
     ]
 
 
-def test_a_hidden_value_that_a_stronger_one_has_overruled_is_not_missed(ran):
+def test_a_hidden_value_overridden_by_a_stronger_source_is_not_required(ran):
     weak = {"accounts": [{"password": "s3cret"}], "other": {"accounts": [{"password": "s3cret"}]}}
     sources = [("--set", {"accounts": "[]"}, True), ("amoc.toml", weak, True)]
     plan = prepare(ran(plan=replace(PLAN, sources=sources), loaded=LoadedAccounts), {}, {}, nobody)
@@ -188,7 +188,7 @@ def test_a_hidden_value_that_a_stronger_one_has_overruled_is_not_missed(ran):
     ]
 
 
-def test_a_value_given_again_goes_before_the_weaker_ones_that_are_known(ran):
+def test_a_value_supplied_again_precedes_weaker_known_sources(ran):
     sources = [
         ("--set", {"accounts": '[{"password": "s3cret"}]'}, True),
         ("amoc.toml", {"accounts": []}, True),
@@ -199,13 +199,13 @@ def test_a_value_given_again_goes_before_the_weaker_ones_that_are_known(ran):
     assert have == ["AMOC_{name}", "amoc.toml"]
 
 
-def test_the_table_of_another_scenario_is_nobodys_business(ran):
+def test_the_table_of_another_scenario_is_left_alone(ran):
     sources = [("amoc.toml", {"other": {"api_key": "s3cret", "mode": "x"}}, True)]
     plan = prepare(ran(plan=replace(PLAN, sources=sources)), {}, {}, nobody)
     assert plan.sources[2] == ("amoc.toml", {"other": {"mode": "x"}}, True)
 
 
-def test_a_secret_that_was_changed_during_the_run_is_said_to_be_one_now(ran):
+def test_a_secret_changed_during_the_run_is_reported(ran):
     values = {"xmpp_password": "s3cret"}
     entries = [(1.0, command("set", {"values": values})), (2.0, command("set", {"values": values}))]
     told = []
@@ -223,17 +223,17 @@ def test_a_secret_that_was_changed_during_the_run_is_said_to_be_one_now(ran):
         (None, "was killed or is still running"),
     ],
 )
-def test_a_run_that_was_cut_short_is_told(ran, end, said):
+def test_a_run_that_was_cut_short_is_reported(ran, end, said):
     told = []
     prepare(ran(end=end), SECRETS, {}, told.append)
     assert told == [f"that run {said}; this one ends by its plan and its commands"]
 
 
-def test_a_run_that_was_stopped_is_not_cut_short(ran):
+def test_a_stopped_run_does_not_count_as_cut_short(ran):
     prepare(ran(end="stopped"), SECRETS, {}, nobody)
 
 
-def test_a_secret_that_was_set_during_the_run_is_set_to_what_is_given_again(ran):
+def test_a_secret_set_during_the_run_is_replayed_with_the_value_supplied_again(ran):
     plan = replace(PLAN, sources=[])
     values = {"xmpp_password": "s3cret", "rate": "7"}
     directory = ran((1.0, command("set", {"values": values})), plan=plan)
@@ -243,7 +243,7 @@ def test_a_secret_that_was_set_during_the_run_is_set_to_what_is_given_again(ran)
     ]
 
 
-def test_a_replay_of_a_replay_gives_each_command_once(ran):
+def test_a_replay_of_a_replay_repeats_each_command_once(ran):
     plan = replace(PLAN, sources=[], timeline=[(1.0, "add", {"count": 5}), (9.0, "pause", {})])
     directory = ran(
         (1.01, command("add", {"count": 5}, source="replay")),
@@ -256,7 +256,7 @@ def test_a_replay_of_a_replay_gives_each_command_once(ran):
     ]
 
 
-def test_refused_commands_are_counted_and_not_given_again():
+def test_rejected_commands_are_counted_and_not_repeated():
     told = []
     entries = [{"kind": "command", "t_s": None, **command("add", {"count": 1})}]
     entries.append({"kind": "command", "t_s": 2.0, **command("add", outcome="refused")})
@@ -264,14 +264,14 @@ def test_refused_commands_are_counted_and_not_given_again():
     assert told == ["commands that were refused are not repeated: 1"]
 
 
-def test_commands_that_the_end_of_the_run_broke_off_are_not_given_again():
+def test_commands_interrupted_by_the_end_of_the_run_are_not_repeated():
     told = []
     entries = [{"kind": "command", "t_s": 2.0, **command("add", outcome="broken off")}] * 2
     assert commands_of(entries, told.append) == []
     assert told == ["commands that were broken off are not repeated: 2"]
 
 
-def test_a_scenario_that_has_changed_is_told(ran):
+def test_a_changed_scenario_is_reported(ran):
     directory = ran(plan=replace(PLAN, sources=[]))
     Path("chat.py").write_text("def start(user_id): print(user_id)\n")
     told = []
@@ -280,7 +280,7 @@ def test_a_scenario_that_has_changed_is_told(ran):
     assert line.endswith("chat.py has changed since that run")
 
 
-def test_other_versions_are_told(ran):
+def test_different_versions_are_reported(ran):
     directory = ran(plan=replace(PLAN, sources=[]))
     entries = read(directory.journal)
     entries[0] |= {"amoc": "0.0.0", "python": "2.7"}
@@ -299,7 +299,7 @@ def test_without_a_run_record_there_is_nothing_to_replay(tmp_path):
         prepare(directory, {}, {}, nobody)
 
 
-def test_what_a_replay_has_of_its_own_is_not_in_the_record():
+def test_the_record_leaves_out_the_run_directory_and_keeps_a_module_scenario():
     plan = replace(PLAN, run_directory="here", scenario="some.module")
     record = json.loads(json.dumps(record_of(plan, None, "id")))
     assert plan_of(record).run_directory is None
@@ -307,7 +307,7 @@ def test_what_a_replay_has_of_its_own_is_not_in_the_record():
 
 
 @pytest.mark.parametrize("spoil", ["plan", "scenario"])
-def test_a_record_that_is_none_is_one_clear_error(spoil):
+def test_an_invalid_record_is_one_clear_error(spoil):
     record = record_of(PLAN, None, "id")
     for broken in ({}, None, 5):
         with pytest.raises(UsageError, match="the journal's run record is invalid: "):

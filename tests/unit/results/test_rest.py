@@ -1,4 +1,4 @@
-"""Users that rest between iterations for most of a run."""
+"""Notes about users that rest between iterations for most of a run."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from amoc.results.series import Point
 
 
 def notes(*seconds):
-    """What is noted after seconds in which so many users ran, and so many of these rested."""
+    """Notes after seconds given as (running users, resting users among them, active seconds)."""
     rest = Rest()
     for running, resting, active_s in seconds:
         users = {"running": running, "resting": resting}
@@ -15,7 +15,7 @@ def notes(*seconds):
     return rest.notes()
 
 
-def test_more_than_half_of_the_time_is_noted_with_the_settings_to_change():
+def test_resting_for_more_than_half_of_the_time_is_noted_with_the_settings_to_change():
     [note] = notes((10, 10, 1.0), (10, 3, 1.0))
     assert "for 65% of the time" in note
     assert "repeat_interval" in note
@@ -32,5 +32,5 @@ def test_more_than_half_of_the_time_is_noted_with_the_settings_to_change():
         [(100, 0, 1.0), (1, 1, 1.0), (1, 1, 1.0)],  # a few stragglers at the end
     ],
 )
-def test_half_of_the_time_is_not(seconds):
+def test_resting_for_half_of_the_time_is_not_noted(seconds):
     assert notes(*seconds) == []

@@ -1,4 +1,4 @@
-"""Run directories: made whole or not at all, and found by what runs in them."""
+"""Run directories: created completely or not at all, and found by the run active in them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def running(directory: RunDirectory):
         yield
 
 
-def test_a_run_gets_a_directory_of_its_own_that_only_its_owner_can_enter():
+def test_a_run_gets_a_new_directory_that_only_its_owner_can_enter():
     one = create()
     assert one.path == Path("amoc-runs/20261124T230334-chat")
     assert one.path.stat().st_mode & 0o777 == 0o700
@@ -43,7 +43,7 @@ def test_a_run_gets_a_directory_of_its_own_that_only_its_owner_can_enter():
     assert one.id == "20261124T230334-chat"
 
 
-def test_twins_get_a_number():
+def test_runs_with_the_same_time_and_name_get_a_number():
     assert [create().path.name[16:] for _ in range(3)] == ["chat", "chat-2", "chat-3"]
 
 
@@ -57,17 +57,17 @@ def test_twins_get_a_number():
         ("", "scenario"),
     ],
 )
-def test_a_directory_is_named_as_no_shell_minds(name, plain):
+def test_directory_names_need_no_shell_quoting(name, plain):
     assert create(name).path.name == f"20261124T230334-{plain}"
 
 
-def test_an_explicit_directory_is_made_with_what_it_is_in():
+def test_an_explicit_directory_is_created_with_its_parents():
     one = create(explicit="a/b/c")
     assert one.path == Path("a/b/c")
     assert one.path.stat().st_mode & 0o777 == 0o700
 
 
-def test_an_explicit_directory_may_be_there_when_it_is_empty():
+def test_an_explicit_directory_may_exist_if_it_is_empty():
     Path("mine").mkdir(0o755)
     assert create(explicit="mine").path.stat().st_mode & 0o777 == 0o700
     Path("mine/x").touch()
@@ -75,7 +75,7 @@ def test_an_explicit_directory_may_be_there_when_it_is_empty():
         create(explicit="mine")
 
 
-def test_a_file_where_the_directory_should_be_is_one_clear_error():
+def test_a_file_in_place_of_the_directory_is_one_clear_error():
     Path("file").touch()
     for explicit in ("file", "file/below"):
         with pytest.raises(UsageError, match=f"must be a directory, got the file {explicit}"):
@@ -87,7 +87,7 @@ def test_a_file_where_the_directory_should_be_is_one_clear_error():
         create()
 
 
-def test_nothing_is_left_when_the_directory_cannot_be_made(monkeypatch):
+def test_nothing_is_left_when_the_directory_cannot_be_created(monkeypatch):
     made = Path.mkdir
 
     def refuse(self, mode=0o777, **_):
@@ -108,7 +108,7 @@ def test_a_run_that_did_not_begin_leaves_no_directory():
     assert not Path("amoc-runs").exists()
 
 
-def test_what_else_is_in_a_discarded_directory_stays():
+def test_discarding_a_directory_keeps_foreign_files():
     one, other = create(), create()
     (other.path / "notes").touch()
     one.discard()
@@ -116,7 +116,7 @@ def test_what_else_is_in_a_discarded_directory_stays():
     assert [path.name for path in Path("amoc-runs").iterdir()] == [other.id]
 
 
-def test_the_only_run_that_runs_is_found():
+def test_the_only_active_run_is_found():
     create("first")
     second = create("second")
     with running(second):
@@ -125,7 +125,7 @@ def test_the_only_run_that_runs_is_found():
         assert find(str(second.path)).path == second.path
 
 
-def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there():
+def test_a_killed_run_is_not_running_although_its_socket_exists():
     one = create()
     with running(one):
         pass
@@ -137,7 +137,7 @@ def test_a_run_that_was_killed_is_not_running_though_its_socket_is_there():
         find(one.id)
 
 
-def test_several_runs_are_named():
+def test_several_active_runs_are_listed():
     one, other = create("one"), create("other")
     with (
         running(one),
@@ -147,7 +147,7 @@ def test_several_runs_are_named():
         find()
 
 
-def test_no_directory_of_runs_is_no_run():
+def test_without_a_runs_directory_no_run_is_found():
     with pytest.raises(UsageError, match="no run is running here"):
         find()
     for run in ("nowhere", ""):
@@ -155,7 +155,7 @@ def test_no_directory_of_runs_is_no_run():
             find(run)
 
 
-def test_a_run_is_located_by_a_part_of_its_name_or_by_its_id():
+def test_a_run_is_located_by_part_of_its_name_or_its_id():
     one, other = create("one"), create("other")
     for directory, run_id in ((one, "20261124T230334-00aa"), (other, "20261124T230334-00bb")):
         journal = Journal(directory.journal)
@@ -167,7 +167,7 @@ def test_a_run_is_located_by_a_part_of_its_name_or_by_its_id():
         locate("2026")
 
 
-def test_a_socket_whose_path_is_longer_than_the_kernel_takes_is_reached():
+def test_a_socket_path_longer_than_the_kernel_limit_works():
     deep = Path(*["d" * 50] * 5)
     one = create(explicit=str(deep))
     assert len(str(one.control)) > 200

@@ -1,4 +1,4 @@
-"""Runs by hand: the list of them, and how they may be called."""
+"""The list of runs, and the names by which a run can be referred to."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("last~2", NAMES[1]),
         ("last~3", NAMES[0]),
         ("20260102", NAMES[3]),
-        (NAMES[0], NAMES[0]),  # also the beginning of others
+        (NAMES[0], NAMES[0]),  # also a prefix of others
     ],
 )
-def test_a_run_may_be_called_by_its_age_or_the_beginning_of_its_name(base, name, found):
+def test_a_run_is_found_by_its_age_or_a_prefix_of_its_name(base, name, found):
     assert locate(name).id == found
 
 
 @pytest.mark.parametrize(
     "name", ["last~4", "last~", "last~x", "lasting", "20260101", "", "x" * 5_000, "x\0"]
 )
-def test_what_calls_no_run_or_several_is_refused(base, name):
+def test_a_name_that_matches_no_run_or_several_is_rejected(base, name):
     with pytest.raises(UsageError, match="RUN_DIR"):
         locate(name, what="RUN_DIR")
 
 
-def test_a_directory_that_is_called_last_is_itself(base):
+def test_a_directory_named_last_takes_precedence(base):
     Path("last").mkdir()
     assert locate("last").path == Path("last")
 
 
-def test_the_list_says_what_came_of_each_run(base):
+def test_the_list_shows_the_outcome_of_each_run(base):
     directory = run_directory.RunDirectory(Path(run_directory.BASE) / NAMES[3])
     summary = rebuild("", str(directory.path), runs.journal(4), RUN, running=False)
     summary_file.write(summary, directory.summary)
@@ -69,9 +69,11 @@ def test_the_list_says_what_came_of_each_run(base):
     assert run_list.cells(first)[5:7] == ["19", "7 (36.8 %)"]
     assert len(run_list.cells(others[0])) == len(run_list.HEADS)
     json.dumps([one.to_json() for one in (first, *others)])
-    assert [one.name for one in run_list.newest(99)] == [*reversed(NAMES)]  # and no other directory
+    assert [one.name for one in run_list.newest(99)] == [
+        *reversed(NAMES)
+    ]  # and no other directories
 
 
-def test_where_there_are_no_runs_the_list_is_empty(tmp_path, monkeypatch):
+def test_without_runs_the_list_is_empty(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run_list.newest(9) == []

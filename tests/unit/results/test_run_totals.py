@@ -1,4 +1,4 @@
-"""What a run's points add up to, all of them and those after the warm-up."""
+"""Totals of a run's points: of all, and of those after the warm-up."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_merged_sums_are_the_sum_of_all_points(lengths, data):
     assert whole == Tally.of(points[:at])
 
 
-def test_a_rate_is_that_of_the_time_in_which_the_run_was_running():
+def test_a_rate_covers_only_the_time_in_which_the_run_was_running():
     def point(t_s, state, active_s, count):
         throttles = {"x": ThrottlePoint(executions=2 * count)}
         return Point(t_s, 1.0, active_s, 0.0, state, counters={"n": count}, throttles=throttles)
@@ -76,12 +76,12 @@ def test_a_rate_is_that_of_the_time_in_which_the_run_was_running():
     assert tally.counter_per_s("never") == 0.0
 
 
-def test_a_run_that_was_never_running_has_no_rate():
+def test_a_run_that_never_reached_running_has_no_rate():
     assert Tally().counter_per_s("n") is None
     assert Tally.of([Point(1.0, 1.0, state="paused", counters={"n": 3})]).counter_per_s("n") is None
 
 
-def test_metrics_are_known_by_their_kind_also_those_that_only_the_warm_up_had():
+def test_metric_kinds_include_metrics_seen_only_in_the_warm_up():
     points = [replace(MADE[0], counters={"early": 0}), *MADE[1:20]]
     known = RunTotals.of(points, 10.0).known
     assert (known["early"], known["connected"]) == (Kind.COUNTER, Kind.GAUGE)
@@ -91,13 +91,13 @@ def test_metrics_are_known_by_their_kind_also_those_that_only_the_warm_up_had():
 @pytest.mark.parametrize(
     ("spans_s", "starts", "peak"),
     [
-        ((1.0, 2.0, 0.1, 1.0), (100, 400, 400, 0), 363.6),  # 0.1 s alone say little about a second
+        ((1.0, 2.0, 0.1, 1.0), (100, 400, 400, 0), 363.6),  # 0.1 s alone says little about a second
         ((1.0, 1.0), (5, 3), 5.0),
-        ((0.4,), (2,), 5.0),  # too short to know: the mean
+        ((0.4,), (2,), 5.0),  # too short to tell: the mean
         ((), (), 0.0),
     ],
 )
-def test_the_most_starts_in_a_second_are_those_of_at_least_half_a_second(spans_s, starts, peak):
+def test_the_peak_start_rate_covers_at_least_half_a_second(spans_s, starts, peak):
     points = [
         Point(sum(spans_s[: at + 1]), span_s, starts=count)
         for at, (span_s, count) in enumerate(zip(spans_s, starts, strict=True))
@@ -105,12 +105,12 @@ def test_the_most_starts_in_a_second_are_those_of_at_least_half_a_second(spans_s
     assert RunTotals.of(points).starts_per_s_peak == pytest.approx(peak, abs=0.1)
 
 
-def test_the_most_starts_in_a_second_may_have_been_during_the_warm_up():
+def test_the_peak_start_rate_includes_the_warm_up():
     points = [Point(float(at), 1.0, starts=count) for at, count in ((1, 3), (2, 70), (3, 5))]
     assert RunTotals.of(points, 2.5).starts_per_s_peak == 70.0
 
 
-def test_workers_are_as_they_were_last_with_the_totals_of_all_their_incarnations():
+def test_workers_show_their_last_state_with_totals_of_all_incarnations():
     first = WorkerPoint("node0", 0, users=9, users_peak=9, cpu_s=1.5, max_rss_bytes=7)
     later = WorkerPoint("node0", 0, 3, users=2, users_peak=9, cpu_s=1.75, max_rss_bytes=7)
     points = [Point(1.0, 1.0, workers=[first]), Point(2.0, 1.0, workers=[later])]
@@ -118,8 +118,8 @@ def test_workers_are_as_they_were_last_with_the_totals_of_all_their_incarnations
     assert RunTotals.of(points).workers["node0", 0] == later
 
 
-def test_a_series_without_totals_is_added_up_over_all_incarnations():
-    """As one of an earlier version is: each second says what was, and not what it came to."""
+def test_a_series_without_totals_is_summed_over_all_incarnations():
+    """As in earlier versions: each second has its own values and no running totals."""
     made = [
         WorkerPoint("node0", 0, 1, users=5, cpu=0.5, rss_bytes=70, lag_p99_s=0.25),
         WorkerPoint("node0", 0, 1, users=9, cpu=1.0, rss_bytes=90, lag_p99_s=0.125),
@@ -136,7 +136,7 @@ def test_a_series_without_totals_is_added_up_over_all_incarnations():
     assert worker.loop_lag_p99_s == 0.25
 
 
-def test_the_whole_runs_p99_of_loop_lag_is_what_the_worker_says_and_not_the_worst_second():
+def test_loop_lag_p99_of_the_run_is_the_workers_own_and_not_the_worst_second():
     made = [
         WorkerPoint("node0", 0, lag_p99_s=lag_s, loop_lag_p99_s=all_s)
         for lag_s, all_s in ((0.5, 0.5), (0.001, 0.002))
@@ -145,7 +145,7 @@ def test_the_whole_runs_p99_of_loop_lag_is_what_the_worker_says_and_not_the_wors
     assert RunTotals.of(points).workers["node0", 0].loop_lag_p99_s == 0.002
 
 
-def test_durations_that_no_cell_of_a_histogram_tells_apart_are_noted():
+def test_durations_too_long_for_the_histograms_resolution_are_noted():
     timers = {"long": Histogram.of([5, MAX_NS + 1]), "just_known": Histogram.of([MAX_NS])}
     (note,) = RunTotals.of([Point(1.0, 1.0, timers=timers)]).notes()
     assert note == (
@@ -155,7 +155,7 @@ def test_durations_that_no_cell_of_a_histogram_tells_apart_are_noted():
 
 
 @pytest.mark.parametrize("warmup_s", [0.0, 9.5, 20.0, 99.0])
-def test_points_added_together_or_one_by_one_make_the_same_totals(warmup_s):
+def test_adding_points_together_or_one_by_one_gives_the_same_totals(warmup_s):
     points = runs.points(30)
     one_by_one = RunTotals(WarmUp(warmup_s))
     for point in points:
@@ -187,6 +187,6 @@ def test_points_added_together_or_one_by_one_make_the_same_totals(warmup_s):
         ({"iterations": 5, "Aggregated.count": 3, "Aggregated.failures": 2}, {}, ""),
     ],
 )
-def test_nothing_succeeded_when_every_iteration_or_connection_failed(counters, crashes, told):
+def test_a_run_is_futile_when_every_iteration_or_connection_failed(counters, crashes, told):
     point = Point(t_s=1.0, span_s=1.0, at=1e9, counters=counters, crashes=crashes)
     assert RunTotals.of([point]).futile() == told

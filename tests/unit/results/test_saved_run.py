@@ -1,4 +1,4 @@
-"""A run read back: with its summary, or from what a killed run leaves."""
+"""A run read back from its summary, or from the files of a killed run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def killed(seconds=60, **run):
     return [one for one in runs.journal(seconds, **run) if one["kind"] != "end"]
 
 
-def test_a_summary_is_taken_as_it_is(tmp_path):
+def test_an_existing_summary_is_used_unchanged(tmp_path):
     summary = {"run": {"id": "one", "verdict": "ok"}, "anything": [1]}
     runs.leave(tmp_path, runs.points(3), summary=summary)
     record, told = read(tmp_path)
@@ -44,7 +44,7 @@ def test_a_summary_is_taken_as_it_is(tmp_path):
     assert told == []
 
 
-def test_the_totals_of_a_killed_run_are_the_sums_of_its_seconds(tmp_path):
+def test_totals_of_a_killed_run_are_sums_of_its_seconds(tmp_path):
     points = runs.points(60, stall=range(30, 32))
     runs.leave(tmp_path, points, killed())
     record, told = read(tmp_path)
@@ -70,7 +70,7 @@ def test_the_totals_of_a_killed_run_are_the_sums_of_its_seconds(tmp_path):
     assert summary["workers"][0]["cpu_s"] == pytest.approx(cpu_s, abs=0.001)
 
 
-def test_a_killed_run_says_so_and_keeps_its_tracebacks(tmp_path):
+def test_a_killed_run_is_marked_as_killed_and_keeps_its_tracebacks(tmp_path):
     runs.leave(tmp_path, runs.points(60), killed())
     summary = read(tmp_path)[0].summary
     run = summary["run"]
@@ -85,8 +85,8 @@ def test_a_killed_run_says_so_and_keeps_its_tracebacks(tmp_path):
     assert summary["users"]["crashed"] == 3
 
 
-def test_a_run_that_ended_without_a_summary_has_its_verdict_from_the_journal(tmp_path):
-    """The disk was full when the summary was to be written."""
+def test_a_run_without_a_summary_takes_its_verdict_from_the_journal(tmp_path):
+    """As when the disk was full at the time the summary was written."""
     end = {"t_s": 61.5, "kind": "end", "verdict": "failed", "exit_code": 8, "message": "node lost"}
     runs.leave(tmp_path, runs.points(60), [*killed(), end])
     run = read(tmp_path)[0].summary["run"]
@@ -95,7 +95,7 @@ def test_a_run_that_ended_without_a_summary_has_its_verdict_from_the_journal(tmp
     assert run["duration_s"] == 61.5
 
 
-def test_a_run_that_still_runs_is_shown_as_it_stands(tmp_path):
+def test_an_active_run_is_summarized_so_far(tmp_path):
     runs.leave(tmp_path, runs.points(12), killed())
     with socket.socket(socket.AF_UNIX) as control:
         control.bind(str(RunDirectory(tmp_path).control))
@@ -108,7 +108,7 @@ def test_a_run_that_still_runs_is_shown_as_it_stands(tmp_path):
     assert not read(tmp_path)[0].running
 
 
-def test_the_plan_of_a_real_journal_is_understood(tmp_path):
+def test_the_plan_is_read_from_a_real_journal(tmp_path):
     plan = RunPlan("chat.py", range(1, 11), None, [], 7, "again", 30.0, 10.0)
     entry = {"t_s": None, "kind": "run", "at": "…", **record_of(plan, None, "an-id")}
     entry["settings"] = {"rate": {"value": "600", "from": "--set", "description": "how many"}}
@@ -127,7 +127,7 @@ def test_the_plan_of_a_real_journal_is_understood(tmp_path):
     assert set(summary["versions"]) >= {"amoc", "python"}
 
 
-def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
+def test_blocking_calls_are_summed_by_place(tmp_path):
     told = {"kind": "blocked", "t_s": 5.0, "worker": 0, "place": "chat.py:9 in start"}
     first = {**told, "times": 2, "total_ns": 3 * 10**9, "longest_ns": 2 * 10**9, "trace": "File …"}
     later = {**told, "times": 1, "total_ns": 10**9, "longest_ns": 10**9, "trace": ""}
@@ -143,7 +143,7 @@ def test_what_blocked_a_worker_is_added_up_by_place(tmp_path):
     ]
 
 
-def test_the_steady_part_begins_with_the_first_second_after_the_warm_up():
+def test_the_window_begins_with_the_first_second_after_the_warm_up():
     points = runs.points(30)
     late, steady = (RunTotals.of(points, warmup_s).window for warmup_s in (9.5, 10.0))
     assert late == steady
@@ -164,7 +164,7 @@ def test_paused_time_is_the_time_between_states():
     assert run["paused_s"] == 13.0
 
 
-def test_a_throttle_that_was_stopped_keeps_its_counts():
+def test_a_stopped_throttle_keeps_its_counts():
     points = runs.points(5)
     used = sum(point.throttles["messages"].executions for point in points)
     points.append(Point(t_s=6.0, span_s=1.0, throttles={}))
@@ -174,7 +174,7 @@ def test_a_throttle_that_was_stopped_keeps_its_counts():
     assert throttle["waiting"] == 0
 
 
-def test_a_worker_that_was_replaced_is_counted_as_one_worker():
+def test_a_replaced_worker_counts_as_one_worker():
     points = [
         Point(
             t_s=n + 1.0, span_s=1.0, workers=[WorkerPoint("node0", 0, incarnation, users, cpu=0.5)]
@@ -185,7 +185,7 @@ def test_a_worker_that_was_replaced_is_counted_as_one_worker():
     assert (worker["restarts"], worker["users_peak"], worker["cpu_s"]) == (2, 9, 1.5)
 
 
-def test_a_crash_of_the_last_second_is_in_the_journal_only():
+def test_a_crash_found_only_in_the_journal_is_counted():
     points = [Point(t_s=1.0, span_s=1.0)]
     crash = {"kind": "crash", "t_s": 1.5, "cause": "KeyError", "user_id": 3, "traceback": "T"}
     summary = rebuild("x", "x", [crash], points, False)
@@ -197,7 +197,7 @@ def test_a_crash_of_the_last_second_is_in_the_journal_only():
     "text",
     ["", "{", "[]", '{"run": 1}', '{"run": {}}', '{"run": {"verdict": 1}}', '{"run": {"id": "o'],
 )
-def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
+def test_an_invalid_summary_is_rebuilt(tmp_path, text):
     runs.leave(tmp_path, runs.points(5), killed())
     (tmp_path / "summary.json").write_text(text)
     record, told = read(tmp_path)
@@ -206,7 +206,7 @@ def test_a_summary_that_is_none_is_rebuilt(tmp_path, text):
     assert told == ["summary.json is damaged, so it was rebuilt"]
 
 
-def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
+def test_a_journal_without_a_series_gives_an_empty_run(tmp_path):
     runs.leave(tmp_path, [], killed()[:2])
     (tmp_path / "series.amoc").unlink()
     record, told = read(tmp_path)
@@ -220,7 +220,7 @@ def test_a_journal_alone_is_a_run_that_counted_nothing(tmp_path):
     assert record.summary["users"]["started"] == 0
 
 
-def test_a_series_alone_is_a_run_without_a_name(tmp_path):
+def test_a_series_without_a_journal_is_named_after_its_directory(tmp_path):
     points = runs.points(5)
     runs.leave(tmp_path / "there", points, [])
     (tmp_path / "there" / "journal.jsonl").unlink()
@@ -232,12 +232,12 @@ def test_a_series_alone_is_a_run_without_a_name(tmp_path):
     assert len(told) == 1
 
 
-def test_a_directory_of_something_else_is_refused(tmp_path):
+def test_a_directory_without_run_files_is_rejected(tmp_path):
     with pytest.raises(UsageError, match=r"has none of summary\.json, series\.amoc, journal"):
         read(tmp_path)
 
 
-def test_a_rebuilt_summary_is_json_whatever_was_measured(tmp_path):
+def test_a_rebuilt_summary_is_valid_json_for_any_values(tmp_path):
     points = [Point(t_s=1.0, span_s=1.0, gauges={"level": float("inf")})]
     runs.leave(tmp_path, points, killed())
     summary = read(tmp_path)[0].summary
@@ -245,7 +245,7 @@ def test_a_rebuilt_summary_is_json_whatever_was_measured(tmp_path):
     assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
-def test_what_was_expected_is_looked_at_as_far_as_the_run_has_come(tmp_path):
+def test_thresholds_are_evaluated_on_the_part_that_was_run(tmp_path):
     entries = killed(plan={"thresholds": ["message_ttd.p99 < 1ms", "crashes == 3"]})
     entries[0]["thresholds"] = ["messages_sent.rate > 50/s"]
     runs.leave(tmp_path, runs.points(60), entries)
@@ -257,12 +257,12 @@ def test_what_was_expected_is_looked_at_as_far_as_the_run_has_come(tmp_path):
     ]
 
 
-def test_thresholds_that_are_not_understood_any_more_are_left_out(tmp_path):
+def test_thresholds_that_can_no_longer_be_parsed_are_left_out(tmp_path):
     runs.leave(tmp_path, runs.points(3), killed(plan={"thresholds": ["words of another time"]}))
     assert read(tmp_path)[0].summary["thresholds"] == []
 
 
-def test_a_generator_that_was_too_slow_is_found_again(tmp_path):
+def test_a_rebuilt_summary_finds_a_slow_generator(tmp_path):
     points = [
         replace(point, workers=[replace(one, cpu=1.0, lag_p99_s=3.0) for one in point.workers])
         for point in runs.points(60)

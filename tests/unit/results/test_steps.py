@@ -24,7 +24,7 @@ from amoc.results.thresholds.threshold import parse
 
 
 def second(t_s: int, good: int = 0, name: str = "buy", **causes: int) -> Point:
-    """A second in which a step succeeded so often, 20 ms each, and failed for these causes."""
+    """A second with this many successes of a step, 20 ms each, and these failures by cause."""
     bad = sum(causes.values())
     counters = {"Aggregated.count": good + bad, "Aggregated.failures": bad}
     counters |= {f"{name}.count": good + bad, f"{name}.failures": bad}
@@ -34,7 +34,7 @@ def second(t_s: int, good: int = 0, name: str = "buy", **causes: int) -> Point:
 
 
 def moment(point: Point, first_s: float, last_s: float) -> Point:
-    """The second with the moments at which failures in it were first and last."""
+    """The second with the times of its first and last failures."""
     names = [name for name in point.counters if ".failures." in name]
     return replace(point, failed_at=dict.fromkeys(names, (first_s, last_s)))
 
@@ -46,7 +46,7 @@ def known(*points: Point) -> dict[str, Kind]:
 RUN = (second(1, 5), second(2, 3, refused=2), second(3, 4), second(4, 0, refused=1, late=4))
 
 
-def test_a_step_has_its_counts_its_times_and_its_causes():
+def test_a_step_has_counts_times_and_failure_causes():
     found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
     one = found["buy"]
     assert (one["count"], one["failures"], one["per_s"]) == (19, 7, 4.75)
@@ -73,7 +73,7 @@ def test_a_step_that_never_succeeded_has_no_times():
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2), st.integers(0, 2)), min_size=1))
-def test_sums_of_parts_are_the_sum_of_all(seconds):
+def test_sums_of_parts_equal_the_sum_of_all(seconds):
     run = [second(at, good, a=a, b=b) for at, (good, a, b) in enumerate(seconds, 1)]
     whole = Tally.of(run)
     for cut in {0, 1, len(run) // 2, len(run)}:
@@ -88,7 +88,7 @@ def test_sums_of_parts_are_the_sum_of_all(seconds):
         assert found == ((times[0], times[-1] + 1) if times else None)
 
 
-def test_after_a_warm_up_steps_are_there_that_did_not_fail_in_it():
+def test_failures_during_the_warm_up_are_not_in_the_window():
     quiet = Point(3.0, 1.0, counters={"buy.count": 2}, timers={"buy": Histogram.of([1, 1])})
     totals = RunTotals.of((second(1, 1, refused=1), second(2, 1), quiet), warmup_s=1.5)
     summary = make(JournalFacts(), totals, "")
@@ -103,7 +103,7 @@ def make_window(totals: RunTotals):
     return make(facts, totals, "")["window"]
 
 
-def test_failures_are_told_at_their_moments_where_those_are_known():
+def test_failures_carry_their_exact_times_if_known():
     run = [second(1, 1), moment(second(2, 0, refused=2), 1.25, 1.5), second(3, 1)]
     run += [moment(second(4, 0, refused=1), 3.75, 3.75)]
     sums = Tally.of(run)
@@ -114,14 +114,14 @@ def test_failures_are_told_at_their_moments_where_those_are_known():
     assert again.failed_at == {"buy.failures.refused": (1.25, 9.0)}
 
 
-def test_samples_are_those_of_the_journal():
+def test_failure_samples_come_from_the_journal():
     entry = {"kind": "failure", "step": "buy", "cause": "late", "message": "20 s", "user_id": 3}
     facts = JournalFacts.of([entry, {**entry, "message": "30 s"}])
     cause = make(facts, RunTotals.of(RUN), "")["steps"]["buy"]["causes"][0]
     assert (cause["cause"], cause["message"], cause["user_id"]) == ("late", "20 s", 3)
 
 
-def test_response_times_stand_beside_their_steps_where_any_has_one():
+def test_response_times_are_shown_with_the_steps_if_any_step_has_one():
     response = {"buy.response": Histogram.of([50_000_000] * 5)}
     run = [replace(RUN[0], timers={**RUN[0].timers, **response}), *RUN[1:]]
     run.append(second(5, 1, name="login"))
@@ -134,7 +134,7 @@ def test_response_times_stand_beside_their_steps_where_any_has_one():
     assert not steps.responds(steps.steps(Tally.of(RUN), known(*RUN), {}))
 
 
-def test_one_step_alone_has_no_row_of_all():
+def test_a_single_step_has_no_aggregated_row():
     found = steps.steps(Tally.of(RUN), known(*RUN), {})
     assert list(steps.executed(found)) == ["buy"]
     more = (*RUN, second(5, 1, name="login"), second(6, 0, name="idle"))
@@ -142,7 +142,7 @@ def test_one_step_alone_has_no_row_of_all():
     assert list(shown) == ["buy", "login", "Aggregated"]
 
 
-def test_failures_are_told_the_most_frequent_first():
+def test_failures_are_listed_most_frequent_first():
     found = steps.failures(steps.steps(Tally.of(RUN), known(*RUN), {}))
     assert [(one.step, one.cause["cause"]) for one in found] == [
         ("buy", "late"),
@@ -151,13 +151,13 @@ def test_failures_are_told_the_most_frequent_first():
     assert sentence(found[1]) == "3 × buy: refused (first 1.0 s, last 4.0 s)"
 
 
-def test_tables_of_other_counters_leave_steps_and_checks_out():
+def test_tables_of_other_counters_leave_out_steps_and_checks():
     counters = {"rounds": 3, "a.failures.x": 1, "ok.passed": 1, "ok.failed": 0}
     counters |= {"buy.count": 1, "buy.failures": 1, "buy.failures.x": 1, "buy.bytes": 9}
     assert steps.without(counters, ["buy"], ["ok"]) == {"rounds": 3, "a.failures.x": 1}
 
 
-def test_checks_have_the_share_that_passed():
+def test_checks_show_the_share_that_passed():
     run = (
         Point(1.0, 1.0, counters={"ok.passed": 3, "ok.failed": 1, "b.passed": 0, "b.failed": 0}),
     )
@@ -179,11 +179,11 @@ def test_checks_have_the_share_that_passed():
         (0.00001, "0.001 %"),
     ],
 )
-def test_a_share_for_people(share, text):
+def test_shares_are_formatted_as_percentages(share, text):
     assert percent(share) == text
 
 
-def test_the_report_has_a_row_for_each_step_and_cause():
+def test_the_report_has_a_row_per_step_and_cause():
     found = steps.steps(Tally.of(RUN), known(*RUN), {"buy": {"late": FailureSample(7, "20 s")}})
     (row,) = tables.requests(found).rows
     assert row[:4] == ("buy", "19", "7 (36.8 %)", "4.8")
@@ -193,7 +193,7 @@ def test_the_report_has_a_row_for_each_step_and_cause():
     assert not tables.requests({}).rows
 
 
-def test_a_failure_of_long_ago_keeps_its_place():
+def test_a_failure_sentence_clamps_early_times_and_keeps_long_ones():
     cause = {"cause": "x", "count": 1, "first_s": -0.2, "last_s": 4000.0, "user_id": 0}
     assert "first 0.0 s, last 4,000.0 s" in sentence(Failure("a", {**cause, "message": ""}))
 
@@ -215,7 +215,7 @@ def test_a_failure_of_long_ago_keeps_its_place():
         ("total is right.passed / total is right.failed > 2", None, 3),
     ],
 )
-def test_thresholds_know_steps_and_checks(text, passed, value):
+def test_thresholds_may_refer_to_steps_and_checks(text, passed, value):
     checked = Point(5.0, 0.0, counters={"total is right.passed": 3, "total is right.failed": 1})
     run = (*RUN, checked)
     result = parse(text).evaluate(Tally.of(run), known(*run))
@@ -231,7 +231,7 @@ def test_a_threshold_on_failures_without_a_request_is_not_met():
         assert result.value is None
 
 
-def test_a_scenario_s_own_counter_of_failures_stays_what_it_is():
+def test_a_scenarios_own_counter_named_failures_is_used_as_is():
     run = (Point(1.0, 1.0, counters={"failures": 3, **RUN[1].counters}, timers=RUN[1].timers),)
     assert parse("failures == 3").evaluate(Tally.of(run), known(*run)).passed
     assert parse("failures < 41%").evaluate(Tally.of(run), known(*run)).value == 0.4

@@ -1,4 +1,4 @@
-"""The summary is one: of a run that goes on, at its end, and made again of what it has left."""
+"""The summary is the same during a run, at its end, and rebuilt from the files it left."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ THRESHOLDS = ["ttd.p99 < 1s", "sent.rate > 1/s", "level.max < 3", "never == 0", 
 
 
 class Node:
-    """What a node has counted so far."""
+    """The counts of a node so far."""
 
     def __init__(self, many: bool = False) -> None:
         self.many = many
@@ -108,7 +108,7 @@ class Node:
 
 
 class Run:
-    """A run as the controller measures it, and as it leaves files."""
+    """A run as measured by the controller, and as written to files."""
 
     def __init__(self, directory: Path, warmup_s: float) -> None:
         self.directory = directory
@@ -172,7 +172,7 @@ STEPS = st.one_of(
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 1), STEPS), max_size=50), st.sampled_from([0.0, 1.5]))
-def test_it_is_the_same_live_at_the_end_and_made_again(steps, warmup_s):
+def test_the_live_final_and_rebuilt_summaries_are_equal(steps, warmup_s):
     with tempfile.TemporaryDirectory() as directory:
         run, late = Run(Path(directory), warmup_s), []
         for number, (what, *arguments) in steps:
@@ -218,7 +218,7 @@ def test_it_is_the_same_live_at_the_end_and_made_again(steps, warmup_s):
         assert whole["timers"]["ttd"]["max_s"] == durations.max_ns / 1e9
 
 
-def test_a_point_that_was_cut_comes_back_from_the_series_as_it_was():
+def test_a_rounded_point_is_read_back_unchanged_from_the_series():
     with tempfile.TemporaryDirectory() as directory:
         run = Run(Path(directory), 0.0)
         node = run.nodes[0]
@@ -241,7 +241,7 @@ def test_an_empty_run_has_a_summary():
     json.dumps(made, allow_nan=False)
 
 
-def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
+def test_throttles_have_a_separate_section_including_stopped_ones():
     samples, counts = SampleMerger(), ThrottleCounts(7, 5, 1)
     cutter = PointCutter(samples)
     cutter.begin(1)
@@ -259,7 +259,7 @@ def test_throttles_have_a_part_of_their_own_also_those_that_were_stopped():
     }
 
 
-def test_slots_that_the_controller_and_the_workers_missed_are_one_number():
+def test_slots_missed_by_controller_and_workers_are_summed():
     samples = SampleMerger()
     cutter = PointCutter(samples)
     cutter.begin(1)
@@ -272,7 +272,7 @@ def test_slots_that_the_controller_and_the_workers_missed_are_one_number():
     assert point.throttles["a"].wanted == 9.5
 
 
-def test_times_of_a_window_have_microseconds_and_those_of_the_run_milliseconds():
+def test_window_times_have_microseconds_and_run_times_milliseconds():
     points = [Point(t_s=n * 1.0001214, span_s=1.0001214) for n in range(1, 8)]
     window = window_of(RunTotals.of(points, 3.0).window)
     assert window["from_s"] == 3.000364

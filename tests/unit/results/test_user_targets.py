@@ -1,4 +1,4 @@
-"""Whether there were as many users as were wanted, and what is said when there were not."""
+"""Whether stages reached their user targets, and the notes when they did not."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ def notes(stages: str, running: list[int], **users: int) -> list[str]:
     ("running", "most"),
     [
         ([25, 50, 75, 100, 100, 100, 100], None),
-        ([25, 50, 75, 99, 99, 99, 99], None),  # one is on its way
+        ([25, 50, 75, 99, 99, 99, 99], None),  # one is still starting
         ([25, 50, 75, 76, 98, 100, 100], None),  # a second late is as far as anybody looked
         ([25, 50, 75, 80, 80, 80, 80], 80),
         ([0] * 7, 0),
     ],
 )
-def test_a_stage_whose_target_was_missed_is_named(running, most):
+def test_a_stage_that_missed_its_target_is_noted(running, most):
     found = notes("4s:100, 1h:100", running)
     lacking = [] if most is None else [f"the stage ending at 4 s reached {most} of 100 users"]
     assert found == lacking
 
 
-def test_a_falling_stage_with_too_few_users_is_named_and_one_with_more_is_not():
+def test_a_falling_stage_with_too_few_users_is_noted_and_one_with_too_many_is_not():
     assert notes("0s:20, 2s:20, 2s:10, 2s:10", [20, 20, 15, 12, 11, 11]) == []
     few = notes("0s:20, 2s:20, 2s:10, 4s:10", [20, 20, 8, 4, 4, 4, 4, 4])
     assert few == [
@@ -43,7 +43,7 @@ def test_a_falling_stage_with_too_few_users_is_named_and_one_with_more_is_not():
 
 
 @pytest.mark.parametrize("shift", [0.0, 0.2, 0.4, 0.6, 0.8])
-def test_a_peak_between_two_counts_was_reached(shift):
+def test_a_peak_between_two_counts_counts_as_reached(shift):
     stages = Stages.parse("4s:400, 4s:0")
     spans = [shift or 1.0, *[1.0] * 8]
     ends = [sum(spans[: n + 1]) for n in range(len(spans))]
@@ -54,13 +54,13 @@ def test_a_peak_between_two_counts_was_reached(shift):
     assert RunTotals.of(points, stages=stages).notes() == []
 
 
-def test_a_stage_that_has_not_ended_says_nothing():
+def test_an_unfinished_stage_causes_no_note():
     assert notes("10s:100", [1, 2, 3]) == []
     assert notes("10s:100, 10s:100", [1] * 9) == []
     assert notes("2s:0, 1s:0", [0, 0, 0]) == []
 
 
-def test_pauses_are_not_time_of_stages():
+def test_pauses_do_not_count_as_stage_time():
     points = [
         Point(1.0, 1.0, users={"running": 5}),
         *(Point(2.0 + number, 1.0, state="paused", users={"running": 5}) for number in range(9)),
@@ -75,7 +75,7 @@ def test_users_that_never_started_are_noted():
     ]
 
 
-def test_users_that_leave_as_the_run_ends_were_there_at_the_end_of_the_last_stage():
+def test_users_leaving_as_the_run_ends_count_for_the_last_stage():
     points = [Point(n + 0.2, 1.0, users={"running": 9}) for n in range(1, 4)]
     ended = Point(4.2, 1.0, 0.8, state="stopping", users={"running": 0})
     assert RunTotals.of([*points, ended], stages=Stages.parse("1s:9, 2.9s:9")).notes() == []
