@@ -1,4 +1,4 @@
-"""HTTP as part of a user: its names, its end, its pause, its throttle, what it leaves behind."""
+"""HTTP within a user: metric names, stopping, pausing, throttling and cleanup."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def eventually(condition: Callable[[], object]) -> None:
             gevent.sleep(0.001)
 
 
-def test_connections_to_many_servers_are_closed_where_none_was_asked_for_longest(
+def test_beyond_the_limit_the_least_recently_used_servers_connections_are_closed(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pools, "MAX_SERVERS", 2)
@@ -64,10 +64,10 @@ def test_connections_to_many_servers_are_closed_where_none_was_asked_for_longest
         with session.stream("GET", "http://d.example/") as answer:
             assert [opened(name) for name in ("e", "f")] == [1, 1]
             assert b"".join(answer.chunks()) == b"ok"
-        assert not kept.is_open  # its server was forgotten while it was in use
+        assert not kept.is_open  # its server was evicted while the connection was in use
 
 
-def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
+def test_names_above_the_limit_count_as_other_with_one_warning(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(names, "MAX_NAMES", 5)
@@ -85,7 +85,7 @@ def test_names_beyond_the_most_count_as_other_and_that_is_said_once(
 
 @pytest.mark.parametrize("end", [".count", ".bytes", ".response", ".failures"])
 @pytest.mark.parametrize("is_longer_first", [False, True])
-def test_a_path_may_end_as_metrics_of_another_one_do(
+def test_a_path_may_end_like_the_metrics_of_another_path(
     serve: Serve, end: str, is_longer_first: bool
 ) -> None:
     server = serve(lambda *_: OK)
@@ -97,7 +97,7 @@ def test_a_path_may_end_as_metrics_of_another_one_do(
     assert found["GET /x.count"] == found[f"GET /x·{end[1:]}.count"] == 2
 
 
-def test_any_path_makes_a_name(serve: Serve) -> None:
+def test_any_path_yields_a_valid_name(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:
         for path in ("/" + "ü" * 500, "/a\tb", "/x.failures", "/x.failures.y", "/" + "x" * 112):
@@ -110,7 +110,7 @@ def test_any_path_makes_a_name(serve: Serve) -> None:
     assert f"GET /{'ü' * 57}…" in found
 
 
-def test_a_request_within_a_step_is_one_of_its_own(serve: Serve) -> None:
+def test_a_request_within_a_step_is_counted_separately(serve: Serve) -> None:
     server = serve(lambda *_: OK.replace(b"200 OK", b"503 No"))
     with http.session(server.url) as session, step("login"):
         session.get("/")
@@ -120,9 +120,7 @@ def test_a_request_within_a_step_is_one_of_its_own(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("status", [b"201 Created", b"503 No"])
-def test_a_check_of_an_answer_fails_the_step_around_the_request(
-    serve: Serve, status: bytes
-) -> None:
+def test_a_failed_check_fails_the_surrounding_step(serve: Serve, status: bytes) -> None:
     server = serve(lambda *_: OK.replace(b"200 OK", status))
     with http.session(server.url) as session, step("login"):
         session.get("/").check(status=200)
@@ -132,7 +130,7 @@ def test_a_check_of_an_answer_fails_the_step_around_the_request(
     assert (found["Aggregated.count"], found["Aggregated.failures"]) == (1, 1)
 
 
-def test_a_check_that_fails_later_fails_a_request_once(serve: Serve) -> None:
+def test_several_failed_checks_fail_a_request_once(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:
         answer = session.get("/").check(contains="nothing").check(status=500)
@@ -178,7 +176,7 @@ def test_each_request_is_recorded_once_whatever_its_answer(serve: Serve) -> None
     assert meters.bytes_received.value - received == 5 * sizes
 
 
-def test_connections_go_back_to_where_a_redirect_has_led(serve: Serve) -> None:
+def test_connections_on_both_sides_of_a_redirect_are_reused(serve: Serve) -> None:
     there = serve(lambda *_: OK)
     moved = b"HTTP/1.1 302 Found\r\nLocation: %b/\r\nContent-Length: 0\r\n\r\n"
     here = serve(lambda *_: moved % there.url.encode())
@@ -189,7 +187,7 @@ def test_connections_go_back_to_where_a_redirect_has_led(serve: Serve) -> None:
     assert (len(here.heads), len(there.heads)) == (5, 5)
 
 
-def test_a_user_that_is_to_stop_ends_where_it_waits_for_an_answer(serve: Serve) -> None:
+def test_stopping_a_user_interrupts_its_wait_for_an_answer(serve: Serve) -> None:
     server = serve(lambda *_: gevent.sleep(60))
     before = meters.unanswered.value
     ended: list[BaseException] = []
@@ -210,7 +208,7 @@ def test_a_user_that_is_to_stop_ends_where_it_waits_for_an_answer(serve: Serve) 
     assert counters().get("GET /.count", 0) == 0
 
 
-def test_a_pause_of_the_run_holds_the_next_request(serve: Serve) -> None:
+def test_pausing_the_run_delays_the_next_request(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     done = []
 
@@ -230,11 +228,11 @@ def test_a_pause_of_the_run_holds_the_next_request(serve: Serve) -> None:
         pause.resume()
     one.join(30)
     assert len(server.heads) == len(done) == 2
-    assert done[1].elapsed_s < 0.5  # without the pause
+    assert done[1].elapsed_s < 0.5  # excludes the pause
     pause.reset()
 
 
-def test_under_a_throttle_a_request_has_a_response_time(
+def test_a_throttled_request_records_a_response_time(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = serve(lambda *_: OK)
@@ -253,7 +251,7 @@ def test_under_a_throttle_a_request_has_a_response_time(
     assert "GET /without.response" not in timers
 
 
-def test_what_ends_leaves_nothing_to_the_garbage_collector(serve: Serve) -> None:
+def test_finished_requests_leave_nothing_for_the_garbage_collector(serve: Serve) -> None:
     server = serve(lambda *_: OK)
 
     def use() -> None:
@@ -268,15 +266,15 @@ def test_what_ends_leaves_nothing_to_the_garbage_collector(serve: Serve) -> None
 
     def round_of_it() -> None:
         gevent.spawn(use).get()
-        gevent.sleep(0.01)  # the loop lets go of what it was about to call
+        gevent.sleep(0.01)  # the loop releases its pending callbacks
 
-    round_of_it()  # what is made once
+    round_of_it()  # creates everything that is created only once
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
             round_of_it()
-        gc.set_debug(gc.DEBUG_SAVEALL)  # what would be freed goes to gc.garbage
+        gc.set_debug(gc.DEBUG_SAVEALL)  # garbage is kept in gc.garbage instead of being freed
         gc.collect()
         ours = {type(one).__name__ for one in gc.garbage if type(one).__module__ != "builtins"}
     finally:
@@ -287,7 +285,7 @@ def test_what_ends_leaves_nothing_to_the_garbage_collector(serve: Serve) -> None
     assert not any(name.endswith(("Error", "Early", "Answer")) for name in ours)
 
 
-def test_a_session_that_nobody_closes_closes_its_connections(serve: Serve) -> None:
+def test_dropping_a_session_closes_its_connections(serve: Serve) -> None:
     gone = []
 
     def behave(sock: socket.socket, _: bytes) -> None:
@@ -303,7 +301,7 @@ def test_a_session_that_nobody_closes_closes_its_connections(serve: Serve) -> No
 
 
 class _Limited:
-    """What has a time limit, and says when that was over."""
+    """An operation with a time limit that records when it expires."""
 
     def __init__(self, name: object, told: list[tuple[object, float]]) -> None:
         self.since_ns = 0
@@ -321,7 +319,7 @@ class _Limited:
         self._told.append((self._name, monotonic()))
 
 
-def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
+def test_deadlines_expire_in_order_and_only_for_watched_operations() -> None:
     told: list[tuple[int, float]] = []
     queue = deadlines.Deadlines(0.05)
     begun = {}
@@ -340,7 +338,7 @@ def test_time_limits_are_kept_in_order_and_by_nobody_else() -> None:
     assert len(told) == len(dict(told))
 
 
-def test_who_joins_late_is_told_when_its_own_time_is_over() -> None:
+def test_a_late_joiner_expires_by_its_own_start_time() -> None:
     told: list[tuple[str, float]] = []
     queue = deadlines.Deadlines(60)
     agos = {"early": 0.0, "late": 59.95, "too late": 99.0, "ended": 59.9, "gone": 59.9}
@@ -354,7 +352,7 @@ def test_who_joins_late_is_told_when_its_own_time_is_over() -> None:
     assert [name for name, _ in told] == ["too late", "late"]
 
 
-def test_who_begins_again_has_the_whole_time_again_and_who_was_told_is_told_once() -> None:
+def test_a_restarted_operation_gets_its_full_time_and_each_expires_once() -> None:
     told: list[tuple[str, float]] = []
     queue = deadlines.Deadlines(0.05)
     again, once, later = (_Limited(name, told) for name in ("again", "once", "later"))
@@ -364,19 +362,19 @@ def test_who_begins_again_has_the_whole_time_again_and_who_was_told_is_told_once
     end = monotonic() + 0.2
     begun = 0.0
     while monotonic() < end:
-        again.since_ns, begun = now_ns(), monotonic()  # as the next request of a connection
+        again.since_ns, begun = now_ns(), monotonic()  # like the next request on a connection
         gevent.sleep(0.01)
     assert [name for name, _ in told] == ["once"]
     later.since_ns = now_ns()
-    assert later.since_ns >= queue.queued_ns  # so that it need not say so
+    assert later.since_ns >= queue.queued_ns  # so it need not join the queue again
     eventually(lambda: len(told) == 3)
     assert [name for name, _ in told] == ["once", "again", "later"]
     assert told[1][1] - begun >= 0.049
-    eventually(lambda: queue.queued_ns > now_ns())  # nobody is left, and nothing is watched
+    eventually(lambda: queue.queued_ns > now_ns())  # the queue is empty and nothing is watched
 
 
 class _Chained(_Limited):
-    """One whose user goes on with another one as soon as it is told."""
+    """An operation whose user starts another one as soon as it expires."""
 
     def __init__(self, after: Callable[[], object], told: list[tuple[object, float]]) -> None:
         super().__init__("told", told)
@@ -387,7 +385,7 @@ class _Chained(_Limited):
         self._after()
 
 
-def test_who_begins_while_another_one_is_told_has_a_time_limit() -> None:
+def test_an_operation_begun_while_another_expires_has_a_time_limit() -> None:
     told: list[tuple[object, float]] = []
     queue = deadlines.Deadlines(0.02)
     ended, begun, other = (_Limited(name, told) for name in ("ended", "begun", "other"))
@@ -400,16 +398,16 @@ def test_who_begins_while_another_one_is_told_has_a_time_limit() -> None:
     first = _Chained(go_on, told)
     for one in (ended, first, other):
         one.begin(queue)
-    assert first.since_ns >= queue.queued_ns  # so the queue has only the one that ends
+    assert first.since_ns >= queue.queued_ns  # so only the one that ends is in the queue
     ended.since_ns = 0
     late = monotonic() + 0.06
     while monotonic() < late:
-        pass  # a busy loop is late, and so the others are overdue when they are queued
+        pass  # a busy loop delays the others, so they are overdue when they are queued
     eventually(lambda: len(told) == 2)
     assert [name for name, _ in told] == ["told", "begun"]
 
 
-def test_cookies_go_where_they_belong() -> None:
+def test_cookies_are_sent_only_where_they_belong() -> None:
     here = parse("http://shop.example/cart/x")
     cookies = Cookies()
 

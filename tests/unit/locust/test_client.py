@@ -1,4 +1,4 @@
-"""What a locustfile's client sends, what it makes of the answer, and what is counted."""
+"""A locustfile's client: requests sent, responses read and metrics recorded."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def fast(server: Server, environment: Environment) -> FastHttpSession:
 
 
 def line(server: Server) -> str:
-    """The last request's first line, without the version."""
+    """The first line of the last request, without the version."""
     return server.heads[-1].split(b" HTTP/")[0].decode()
 
 
-def test_an_answer_reads_like_that_of_requests(serve: Serve, environment: Environment) -> None:
+def test_a_response_behaves_like_one_of_requests(serve: Serve, environment: Environment) -> None:
     answer = client(serve(answers(OK)), environment).get("/hello")
     assert (answer.status_code, answer.ok, answer.reason) == (200, True, "OK")
     assert (answer.text, answer.content) == ("hello", b"hello")
@@ -87,7 +87,7 @@ def test_requests_are_named_as_in_locust(serve: Serve, environment: Environment)
     assert b"GET /a?x=1&x=2&y=%C3%BC HTTP" in server.heads[1]
 
 
-def test_a_path_comes_behind_the_host(serve: Serve, environment: Environment) -> None:
+def test_a_path_is_appended_to_the_host(serve: Serve, environment: Environment) -> None:
     server = serve(answers(OK))
     made = HttpSession(f"{server.url}/api/", environment.events.request)
     made.get("/items", params="of=1")
@@ -95,7 +95,7 @@ def test_a_path_comes_behind_the_host(serve: Serve, environment: Environment) ->
     assert counters()["GET /api/items?of=1.count"] == 1
 
 
-def test_bodies(serve: Serve, environment: Environment) -> None:
+def test_request_bodies(serve: Serve, environment: Environment) -> None:
     server = serve(answers(OK))
     made = client(server, environment)
     made.post("/", json={"a": 1})
@@ -119,7 +119,7 @@ def test_bodies(serve: Serve, environment: Environment) -> None:
     assert b"Accept: application/json" in server.heads[-1]
 
 
-def test_headers_logins_and_cookies(serve: Serve, environment: Environment) -> None:
+def test_headers_authentication_and_cookies(serve: Serve, environment: Environment) -> None:
     said = OK.replace(b"X-Kind: test", b"Set-Cookie: token=t1; Path=/")
     server = serve(answers(said))
     made = client(server, environment)
@@ -156,7 +156,7 @@ def test_headers_logins_and_cookies(serve: Serve, environment: Environment) -> N
     assert len(made.cookies) == 0
 
 
-def test_a_request_that_does_not_check_certificates_keeps_cookies(
+def test_requests_without_certificate_verification_keep_cookies(
     serve: Serve, environment: Environment
 ) -> None:
     server = serve(answers(OK.replace(b"X-Kind: test", b"Set-Cookie: token=t1; Path=/")))
@@ -182,11 +182,13 @@ def test_redirects(serve: Serve, environment: Environment) -> None:
     assert not made.get("/there").history
     answer = made.get("/here", allow_redirects=False)
     assert (answer.status_code, answer.is_redirect) == (302, True)
-    assert made.head("/here").status_code == 302  # as requests does it
+    assert made.head("/here").status_code == 302  # as in requests
     assert counters()["GET /here.count"] == 3
 
 
-def test_a_bad_status_fails_and_nothing_is_raised(serve: Serve, environment: Environment) -> None:
+def test_an_error_status_is_a_failure_but_raises_nothing(
+    serve: Serve, environment: Environment
+) -> None:
     made = client(serve(answers(GONE)), environment)
     answer = made.get("/x")
     assert not answer.ok
@@ -196,7 +198,9 @@ def test_a_bad_status_fails_and_nothing_is_raised(serve: Serve, environment: Env
     assert counters()["GET /x.failures.status 404"] == counters()["Aggregated.failures"] == 1
 
 
-def test_no_answer_is_one_with_status_0(serve: Serve, environment: Environment) -> None:
+def test_a_failed_connection_yields_a_response_with_status_0(
+    serve: Serve, environment: Environment
+) -> None:
     server = serve(answers(OK))
     server.close()
     for made, text in ((client(server, environment), ""), (fast(server, environment), None)):
@@ -213,13 +217,15 @@ def test_no_answer_is_one_with_status_0(serve: Serve, environment: Environment) 
     assert counters()["GET x.failures.ConnectionRefusedError"] == 2
 
 
-def test_a_timeout_is_one_of_requests(serve: Serve, environment: Environment) -> None:
+def test_a_timeout_is_a_read_timeout_of_requests(serve: Serve, environment: Environment) -> None:
     made = client(serve(answers(b"")), environment)
     answer = made.get("/x", timeout=(0.02, 0.03))
     assert isinstance(answer.error, request_errors.ReadTimeout)
 
 
-def test_a_block_decides_how_it_went(serve: Serve, environment: Environment) -> None:
+def test_a_with_block_decides_between_success_and_failure(
+    serve: Serve, environment: Environment
+) -> None:
     server = serve(lambda _, head: GONE if b" /gone" in head else OK)
     made = client(server, environment)
     with made.get("/gone", catch_response=True) as answer:
@@ -244,7 +250,7 @@ def test_a_block_decides_how_it_went(serve: Serve, environment: Environment) -> 
     assert found["GET /ok.failures.ResponseError"] == 1
 
 
-def test_a_block_may_change_what_is_told(serve: Serve, environment: Environment) -> None:
+def test_a_with_block_may_change_what_is_recorded(serve: Serve, environment: Environment) -> None:
     made = client(serve(answers(OK)), environment)
     with made.get("/", catch_response=True) as answer:
         answer.request_meta["name"] = "/of its own"
@@ -255,7 +261,7 @@ def test_a_block_may_change_what_is_told(serve: Serve, environment: Environment)
     assert found["GET /of its own.bytes"] == 1000
 
 
-def test_what_a_block_raises_is_told_to_nobody_as_in_locust(
+def test_a_with_block_that_raises_before_a_verdict_is_not_recorded_as_in_locust(
     serve: Serve, environment: Environment
 ) -> None:
     made = client(serve(answers(OK)), environment)
@@ -271,7 +277,7 @@ def test_what_a_block_raises_is_told_to_nobody_as_in_locust(
     assert counters()["GET /.count"] == 1
 
 
-def test_a_verdict_needs_a_block(serve: Serve, environment: Environment) -> None:
+def test_success_and_failure_require_a_with_block(serve: Serve, environment: Environment) -> None:
     made = client(serve(answers(OK)), environment)
     for change in (lambda one: one.success(), lambda one: one.failure("x")):
         with pytest.raises(LocustError, match="catch_response=True"):
@@ -282,7 +288,7 @@ def test_a_verdict_needs_a_block(serve: Serve, environment: Environment) -> None
         pass
 
 
-def test_listeners_hear_of_each_request(serve: Serve, environment: Environment) -> None:
+def test_listeners_are_called_for_each_request(serve: Serve, environment: Environment) -> None:
     server = serve(lambda _, head: GONE if b" /gone" in head else OK)
     heard: list[dict[str, Any]] = []
     environment.events.request.add_listener(lambda **told: heard.append(told))
@@ -304,11 +310,11 @@ def test_listeners_hear_of_each_request(serve: Serve, environment: Environment) 
     assert isinstance(heard[1]["exception"], request_errors.HTTPError)
     assert heard[0]["response"].text == "hello"
     assert 0 < heard[0]["response_time"] < 60_000
-    assert counters()["GET g.failures.status 404"] == 1  # it is recorded as without listeners
+    assert counters()["GET g.failures.status 404"] == 1  # recorded as without listeners
     assert counters()["GET /a.bytes"] == 5
 
 
-def test_a_stream_is_read_as_it_comes_and_its_connection_is_given_back(
+def test_a_stream_is_read_incrementally_and_its_connection_is_reused(
     serve: Serve, environment: Environment
 ) -> None:
     said = (
@@ -325,7 +331,7 @@ def test_a_stream_is_read_as_it_comes_and_its_connection_is_given_back(
     assert counters()["GET /.count"] == 4
 
 
-def test_rest_reads_json_and_fails_without(serve: Serve, environment: Environment) -> None:
+def test_rest_reads_json_and_fails_without_it(serve: Serve, environment: Environment) -> None:
     said = b'HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\n{"a":1}'
     server = serve(lambda _, head: OK if b" /text" in head else said)
 
@@ -366,7 +372,7 @@ def test_rest_reads_json_and_fails_without(serve: Serve, environment: Environmen
         (lambda made: made.post("/", files={"a": ("n", b"", "t", {})}), "headers of a file"),
     ],
 )
-def test_what_is_not_carried_is_named(
+def test_unsupported_features_are_named(
     serve: Serve, environment: Environment, call: Callable[[HttpSession], object], named: str
 ) -> None:
     made = client(serve(answers(OK)), environment)
@@ -375,7 +381,7 @@ def test_what_is_not_carried_is_named(
     assert str(caught.value).startswith(named)
 
 
-def test_a_user_without_a_host_is_told(environment: Environment) -> None:
+def test_a_user_without_a_host_is_an_error(environment: Environment) -> None:
     class Visitor(HttpUser):
         pass
 

@@ -1,4 +1,4 @@
-"""XMPP over BOSH: requests and answers, in whatever order and over whatever connections."""
+"""XMPP over BOSH: requests and responses in any order and over any connections."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def body(payload: bytes = b"", attributes: bytes = b"") -> bytes:
-    """The body of an answer; stanzas are put in their namespace, as they are in a stream."""
+    """Return a response body, with stanzas in the client namespace as in a stream."""
     payload = re.sub(
         rb"<(message|iq|presence|features)(?=[ >/])", rb"<\1 xmlns='jabber:client'", payload
     )
@@ -61,7 +61,7 @@ def body(payload: bytes = b"", attributes: bytes = b"") -> bytes:
 
 
 class Request:
-    """One request of the client, to be answered now or later."""
+    """One request from the client, to be answered now or later."""
 
     def __init__(self, conn: Conn, head: bytes, data: bytes) -> None:
         self.conn = conn
@@ -85,7 +85,7 @@ class Request:
 
 
 class BoshServer:
-    """Logs one client in, and gives `handler` each request after that."""
+    """Logs one client in and passes every later request to `handler`."""
 
     def __init__(self, handler: Handler, extra: bytes = b"") -> None:
         self.handler = handler
@@ -95,7 +95,7 @@ class BoshServer:
         self.login = [body(OFFER, CREATED), body(SUCCESS), body(BINDING), body(BOUND)]
 
     def script(self, conn: Conn) -> None:
-        """Serves one connection."""
+        """Serve one connection."""
         self.connections += 1
         while True:
             head = conn.expect(rb"POST .*?Content-Length: (\d+)\r\n\r\n")
@@ -113,18 +113,18 @@ class BoshServer:
 
 
 def until(condition: Callable[[], object]) -> None:
-    """Lets the loop run until the condition holds; `serving` limits the time."""
+    """Run the event loop until the condition holds; `serving` limits the time."""
     while not condition():
         gevent.sleep(0.001)
 
 
 def polite(request: Request) -> None:
-    """Ends the session when the client wants that; holds all else."""
+    """End the session when the client asks for it; hold every other request."""
     if b"terminate" in request.data:
         request.answer(body(attributes=TERMINATE))
 
 
-def test_the_first_request_asks_for_what_the_settings_say() -> None:
+def test_the_first_request_reflects_the_settings() -> None:
     with serving(BoshServer(polite).script) as server:
         bosh = BoshServer(polite)
         server.script = bosh.script
@@ -140,7 +140,7 @@ def test_the_first_request_asks_for_what_the_settings_say() -> None:
     assert rids == list(range(rids[0], rids[0] + len(rids)))
 
 
-def test_a_session_lives_on_a_server_that_closes_each_connection() -> None:
+def test_a_session_survives_a_server_that_closes_every_connection() -> None:
     bosh = BoshServer(polite, extra=b"Connection: close\r\n")
     with serving(bosh.script) as server:
         client = connect(server)
@@ -148,7 +148,7 @@ def test_a_session_lives_on_a_server_that_closes_each_connection() -> None:
     assert bosh.connections >= 4
 
 
-def test_what_is_said_in_one_turn_goes_out_in_one_request() -> None:
+def test_stanzas_of_one_turn_share_a_request() -> None:
     bosh = BoshServer(polite)
     with serving(bosh.script) as server:
         client = connect(server)
@@ -161,7 +161,7 @@ def test_what_is_said_in_one_turn_goes_out_in_one_request() -> None:
     ]
 
 
-def test_answers_are_read_in_the_order_of_their_requests() -> None:
+def test_responses_are_processed_in_request_order() -> None:
     held: list[Request] = []
 
     def handler(request: Request) -> None:
@@ -179,7 +179,7 @@ def test_answers_are_read_in_the_order_of_their_requests() -> None:
         client.abort()
 
 
-def test_a_request_whose_connection_is_lost_is_sent_again_as_it_was() -> None:
+def test_a_request_on_a_lost_connection_is_resent_unchanged() -> None:
     lost: list[Request] = []
 
     def handler(request: Request) -> None:
@@ -201,7 +201,7 @@ def test_a_request_whose_connection_is_lost_is_sent_again_as_it_was() -> None:
 
 
 @pytest.mark.parametrize("how", ["drop", "502"])
-def test_a_session_ends_when_its_connections_are_lost_again_and_again(how: str) -> None:
+def test_a_session_ends_after_too_many_lost_connections(how: str) -> None:
     count = 0
 
     def handler(request: Request) -> None:
@@ -220,7 +220,7 @@ def test_a_session_ends_when_its_connections_are_lost_again_and_again(how: str) 
     assert ("502 Bad Gateway" in str(raised.value)) is (how == "502")
 
 
-def test_a_connection_that_the_server_closes_while_it_is_idle_is_replaced() -> None:
+def test_a_connection_closed_while_idle_is_replaced() -> None:
     polls: list[Request] = []
 
     def handler(request: Request) -> None:
@@ -228,7 +228,7 @@ def test_a_connection_that_the_server_closes_while_it_is_idle_is_replaced() -> N
             polls.append(request)
         elif b"first" in request.data:
             request.answer(body())
-            request.drop()  # without having said so
+            request.drop()  # without announcing it
             polls[0].answer(body())
         elif b"second" in request.data:
             polls[-1].answer(body())
@@ -244,7 +244,7 @@ def test_a_connection_that_the_server_closes_while_it_is_idle_is_replaced() -> N
         client.abort()
 
 
-def test_a_server_that_holds_nothing_is_not_asked_on_and_on() -> None:
+def test_a_server_that_holds_no_requests_is_not_polled_in_a_busy_loop() -> None:
     polls = 0
 
     def handler(request: Request) -> None:
@@ -277,7 +277,7 @@ def test_a_server_that_holds_nothing_is_not_asked_on_and_on() -> None:
         ),
     ],
 )
-def test_a_server_that_speaks_no_bosh_is_told_apart(
+def test_a_server_that_does_not_speak_bosh_is_diagnosed(
     answer: bytes, error: type[xmpp.XmppError], text: str
 ) -> None:
     def script(conn: Conn) -> None:
@@ -318,7 +318,7 @@ def test_a_server_that_speaks_no_bosh_is_told_apart(
         (body(attributes=TERMINATE), xmpp.Disconnected, None),
     ],
 )
-def test_a_session_ends_with_what_the_server_says(
+def test_a_session_ends_with_the_condition_given_by_the_server(
     data: bytes, error: type[xmpp.XmppError], condition: str | None
 ) -> None:
     def handler(request: Request) -> None:
@@ -334,7 +334,7 @@ def test_a_session_ends_with_what_the_server_says(
         assert raised.value.condition == condition  # type: ignore[attr-defined]
 
 
-def test_a_session_that_is_over_makes_no_other_connection() -> None:
+def test_an_ended_session_opens_no_further_connections() -> None:
     def handler(request: Request) -> None:
         if request.is_empty:
             request.answer(body(b"<message/>", b" oops"), extra=b"Connection: close\r\n")
@@ -348,12 +348,14 @@ def test_a_session_that_is_over_makes_no_other_connection() -> None:
         host, port = server.address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as ours:
             ours.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n rid='0' ")
-            until(lambda: bosh.requests[-1].rid == 0)  # all that came before it is known by now
+            until(
+                lambda: bosh.requests[-1].rid == 0
+            )  # everything before it has been processed by now
         assert bosh.connections == connections + 1
 
 
 @pytest.mark.parametrize("in_pieces", [False, True])
-def test_an_answer_may_come_together_with_a_continue_before_it(in_pieces: bool) -> None:
+def test_a_response_may_follow_a_100_continue(in_pieces: bool) -> None:
     def handler(request: Request) -> None:
         first = b"HTTP/1.1 100 Continue\r\n\r\n"
         if not request.is_empty:
@@ -370,7 +372,7 @@ def test_an_answer_may_come_together_with_a_continue_before_it(in_pieces: bool) 
         assert client.receive(timeout=PATIENCE_S).body == "hello"
 
 
-def test_the_end_of_a_session_is_heard_though_an_earlier_request_is_not_answered() -> None:
+def test_session_termination_is_seen_while_an_earlier_request_is_pending() -> None:
     held: list[Request] = []
 
     def handler(request: Request) -> None:
@@ -388,13 +390,13 @@ def test_the_end_of_a_session_is_heard_though_an_earlier_request_is_not_answered
     assert raised.value.condition == "bad-request"
 
 
-def test_a_session_that_the_client_ends_ends_well_whatever_reason_the_server_gives() -> None:
+def test_a_close_by_the_client_succeeds_whatever_condition_the_server_gives() -> None:
     held: list[Request] = []
 
     def handler(request: Request) -> None:
         held.append(request)
         if b"terminate" in request.data:
-            for one in held:  # ejabberd says so to those that it held
+            for one in held:  # ejabberd sends this on the requests it held
                 one.answer(body(attributes=b" type='terminate' condition='other-request'"))
 
     unfinished = recorded(meters.closes_unfinished)
@@ -406,14 +408,14 @@ def test_a_session_that_the_client_ends_ends_well_whatever_reason_the_server_giv
 
 
 @pytest.mark.parametrize("position", range(4))
-def test_a_server_that_falls_silent_in_the_login_is_given_up(position: int) -> None:
+def test_a_server_that_stops_answering_during_login_times_out(position: int) -> None:
     bosh = BoshServer(lambda request: None)
     del bosh.login[position:]
     with serving(bosh.script) as server, pytest.raises(xmpp.ConnectTimeout):
         connect(server, timeout=0.1)
 
 
-def test_a_server_that_answers_without_being_asked_ends_its_user() -> None:
+def test_an_unsolicited_response_ends_the_session() -> None:
     def handler(request: Request) -> None:
         request.answer(body() + b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
@@ -428,7 +430,7 @@ def send_for_ever(client: xmpp.Client) -> None:
         client.send_chat(2, "x" * 50_000)
 
 
-def test_a_server_that_answers_nothing_holds_up_the_sender_and_not_for_ever(
+def test_a_server_that_never_responds_blocks_the_sender_until_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(xmpp.sending.options.xmpp_request_timeout, "default", 0.05)
@@ -439,7 +441,7 @@ def test_a_server_that_answers_nothing_holds_up_the_sender_and_not_for_ever(
             send_for_ever(client)
 
 
-def test_sessions_over_bosh_leave_no_cycles() -> None:
+def test_bosh_sessions_leave_no_reference_cycles() -> None:
     with serving(BoshServer(polite).script) as server:
         connect(server).close()
         gc.collect()
@@ -465,7 +467,7 @@ def test_sessions_over_bosh_leave_no_cycles() -> None:
         ("http://b/c", 1, 5, 5),
     ],
 )
-def test_a_user_of_bosh_needs_descriptors_for_all_its_requests(
+def test_descriptors_per_user_cover_all_concurrent_bosh_requests(
     servers: str, hold: int, requests: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = xmpp.sending.options

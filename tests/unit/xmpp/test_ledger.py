@@ -1,4 +1,4 @@
-"""What a worker counts of its users' messages, and what workers tell each other at the end."""
+"""Message accounting of one worker, and the exchange between workers at the end of a run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ DELAY = "<delay xmlns='urn:xmpp:delay' stamp='2026-01-01T00:00:00Z'/>"
 
 
 class Grown(dict[str, int]):
-    """By how much the account's counters and timers have grown in a block; zeros are left out."""
+    """Growth of the account's counters and timers within a block, without zeros."""
 
     def __enter__(self) -> Self:
         self._before = self._now()
@@ -53,7 +53,7 @@ class Grown(dict[str, int]):
 
 
 class Run:
-    """A run of some workers, in one process."""
+    """A run with several workers in one process."""
 
     def __init__(self, workers: int, name: str = "run") -> None:
         places = Placement(one_node(workers))
@@ -75,7 +75,7 @@ class Run:
 
     def end(self) -> None:
         for ledger in self.ledgers:
-            ledger.late_ns = 0  # whoever is there has stayed for long enough
+            ledger.late_ns = 0  # everyone present has stayed long enough
             for account in list(ledger.accounts.values()):
                 for lane in list(account.lanes):
                     lane.close()
@@ -93,7 +93,7 @@ def message(stanza_id: str, inside: str = "<body>x</body>", **attributes: str) -
     return stanza
 
 
-def test_messages_between_two_workers_are_delivered_and_what_is_missing_is_lost() -> None:
+def test_messages_between_workers_are_matched_and_missing_ones_are_lost() -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -112,7 +112,7 @@ def test_messages_between_two_workers_are_delivered_and_what_is_missing_is_lost(
     }
 
 
-def test_nothing_lost_reads_as_zero() -> None:
+def test_no_loss_is_reported_if_everything_arrived() -> None:
     run = Run(3)
     with Grown() as by:
         lanes = [run.open(user_id) for user_id in range(1, 10)]
@@ -123,7 +123,7 @@ def test_nothing_lost_reads_as_zero() -> None:
     assert by == {"received": 18, "expected": 18, "delivered": 18, "ttd": 18}
 
 
-def test_messages_to_nobody_of_the_run_are_not_lost() -> None:
+def test_messages_to_recipients_outside_the_run_are_not_lost() -> None:
     run = Run(2)
     with Grown() as by:
         lane = run.open(1)
@@ -145,7 +145,7 @@ def test_messages_to_a_user_that_was_never_available_are_not_lost() -> None:
 
 @pytest.mark.parametrize("is_raw", [True, False])
 @pytest.mark.parametrize(("priorities", "lost"), [((-1,), 0), ((5, -128), 0), ((-1, 0), 1)])
-def test_a_user_with_a_negative_priority_is_away(
+def test_a_user_with_a_negative_priority_is_unavailable(
     is_raw: bool, priorities: tuple[int, ...], lost: int
 ) -> None:
     run = Run(1)
@@ -162,7 +162,7 @@ def test_a_user_with_a_negative_priority_is_away(
     assert by.get("lost", 0) == lost
 
 
-def test_a_message_that_comes_to_the_wrong_user_is_not_delivered() -> None:
+def test_a_message_received_by_the_wrong_user_is_not_delivered() -> None:
     run = Run(2)
     with Grown() as by:
         one, two, three = (run.open(user_id) for user_id in (1, 2, 3))
@@ -187,7 +187,7 @@ def test_a_refused_message_is_not_lost() -> None:
     assert by == {"received": 1, "expected": 3, "delivered": 1, "refused": 1, "lost": 1, "ttd": 1}
 
 
-def test_a_message_of_another_run_is_foreign_and_that_is_all() -> None:
+def test_a_message_from_another_run_counts_only_as_foreign() -> None:
     earlier = Run(1, "earlier").open(1).stamp(2, "chat")
     with Grown() as by:
         two = Run(1).open(2)
@@ -196,7 +196,7 @@ def test_a_message_of_another_run_is_foreign_and_that_is_all() -> None:
     assert by == {"foreign": 2}
 
 
-def test_what_a_server_had_stored_is_timed_apart() -> None:
+def test_stored_messages_are_counted_as_delayed() -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -205,7 +205,7 @@ def test_what_a_server_had_stored_is_timed_apart() -> None:
     assert by == {"received": 1, "expected": 1, "delivered": 1, "delayed": 1}
 
 
-def test_what_is_decided_before_the_end_counts_at_the_end_and_once() -> None:
+def test_losses_found_early_are_counted_only_once_at_the_end() -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -215,10 +215,10 @@ def test_what_is_decided_before_the_end_counts_at_the_end_and_once() -> None:
         early = meters.messages_lost.value
         run.end()
     assert by["lost"] == by["delivered"] == 100
-    assert meters.messages_lost.value - early == 100  # until then any of them may be refused
+    assert meters.messages_lost.value - early == 100  # any may still be refused
 
 
-def test_of_many_messages_every_second_refused_none_is_lost() -> None:
+def test_none_is_lost_if_every_second_message_is_refused() -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -236,20 +236,20 @@ def test_of_many_messages_every_second_refused_none_is_lost() -> None:
 
 
 @pytest.mark.parametrize("is_told", [True, False])
-def test_forged_numbers_make_nothing_lost(is_told: bool) -> None:
+def test_forged_sequence_numbers_do_not_cause_losses(is_told: bool) -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
         head, _, _ = one.stamp(2, "chat").partition("/")
         if not is_told:
-            head = head[:-1]  # that of a pair which nobody has
+            head = head[:-1]  # belongs to a pair that does not exist
         for number in range(1, stamps.MAX_NUMBER, stamps.MAX_NUMBER // 1_000):
             two.received(message(f"{head}/{number}.1.1"))
         run.end()
-    assert by.get("lost", 0) == (not is_told)  # the one that was really sent
+    assert by.get("lost", 0) == (not is_told)  # the one message really sent
 
 
-def test_beyond_the_flows_that_are_kept_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_messages_of_untracked_flows_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "MAX_FLOWS", 2)
     run = Run(1)
     with Grown() as by:
@@ -260,12 +260,12 @@ def test_beyond_the_flows_that_are_kept_nothing_is_lost(monkeypatch: pytest.Monk
             lane.received(message(lanes[0].stamp(lanes.index(lane) + 1, "chat")))
         in_room = lanes[0].stamp(ROOM, "groupchat")
         lanes[1].received(message(in_room, **{"from": f"{ROOM}/me"}, type="groupchat"))
-        lanes[0].stamp(2, "chat")  # of a pair that is kept
+        lanes[0].stamp(2, "chat")  # from a tracked pair
         run.end()
     assert by == {"received": 4, "expected": 4, "delivered": 2, "lost": 1, "ttd": 4, "untracked": 2}
 
 
-def test_pairs_beyond_those_that_are_kept_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_above_the_limit_are_counted_as_untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_module, "MAX_PAIRS", 1)
     run = Run(1)
     with Grown() as by:
@@ -276,7 +276,7 @@ def test_pairs_beyond_those_that_are_kept_are_told(monkeypatch: pytest.MonkeyPat
     assert by == {"received": 1, "expected": 1, "lost": 1, "ttd": 1, "untracked": 1}
 
 
-def test_a_stored_message_that_comes_after_a_live_one_is_not_reordered() -> None:
+def test_a_stored_message_after_a_live_one_is_not_reordered() -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -296,7 +296,7 @@ def test_a_stored_message_that_comes_after_a_live_one_is_not_reordered() -> None
         "<event xmlns='http://jabber.org/protocol/pubsub#event'/>",
     ],
 )
-def test_copies_archived_messages_and_events_are_no_messages(inside: str) -> None:
+def test_carbons_archive_results_and_events_are_not_counted_as_messages(inside: str) -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -321,24 +321,24 @@ def presence(kind: str, code: str = "110") -> Stanza:
     )
 
 
-def test_a_room_message_is_expected_by_each_member_and_by_nobody_else() -> None:
+def test_a_room_message_is_expected_by_each_member_and_nobody_else() -> None:
     run = Run(2)
     with Grown() as by:
         speaker, *members = (run.open(user_id) for user_id in range(1, 5))
         for lane in (speaker, members[0], members[1]):
             lane.received_presence(presence("").xml)
-        members[2].received_presence(presence("", "100").xml)  # not its own
+        members[2].received_presence(presence("", "100").xml)  # not its own presence
         for number in range(3):
             stanza_id = speaker.stamp(ROOM, "groupchat")
             for lane in (speaker, members[0]):
                 if (lane, number) != (members[0], 1):
                     lane.received(message(stanza_id, **{"from": f"{ROOM}/me"}, type="groupchat"))
         run.end()
-    # A member has lost the second of three, another one all of them.
+    # One member has lost the second of three messages, another one all of them.
     assert by == {"received": 5, "expected": 9, "delivered": 5, "lost": 4, "ttd": 5}
 
 
-def test_who_has_left_a_room_expects_nothing_more() -> None:
+def test_a_member_that_left_the_room_expects_no_more_messages() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
@@ -349,7 +349,7 @@ def test_who_has_left_a_room_expects_nothing_more() -> None:
     assert by == {}
 
 
-def test_the_history_of_a_room_is_timed_apart_and_not_expected() -> None:
+def test_room_history_is_counted_as_delayed_and_not_expected() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
@@ -362,7 +362,7 @@ def test_the_history_of_a_room_is_timed_apart_and_not_expected() -> None:
     assert by == {"received": 6, "delayed": 6}
 
 
-def test_a_room_that_gives_messages_new_ids_loses_none() -> None:
+def test_a_room_that_replaces_message_ids_causes_no_losses() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
@@ -385,7 +385,7 @@ def test_a_room_that_gives_messages_new_ids_loses_none() -> None:
         (f"<body>said before</body>{DELAY}", "/me", 1),
     ],
 )
-def test_what_a_room_says_itself_does_not_hide_that_a_member_gets_nothing(
+def test_messages_from_the_room_itself_do_not_mask_losses(
     inside: str, speaker: str, received: int
 ) -> None:
     run = Run(2)
@@ -400,7 +400,7 @@ def test_what_a_room_says_itself_does_not_hide_that_a_member_gets_nothing(
     assert by == {"expected": 5, "lost": 5}
 
 
-def test_a_light_room_says_who_is_in_it() -> None:
+def test_muc_light_affiliation_changes_determine_the_members() -> None:
     run = Run(1)
     with Grown() as by:
         speaker, member = run.open(1), run.open(2)
@@ -417,7 +417,7 @@ def test_a_light_room_says_who_is_in_it() -> None:
     assert by == {"received": 1, "expected": 2, "delivered": 1, "lost": 1, "ttd": 1}
 
 
-def test_numbers_go_on_when_a_user_reconnects() -> None:
+def test_sequence_numbers_continue_after_a_reconnect() -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -434,7 +434,7 @@ def test_numbers_go_on_when_a_user_reconnects() -> None:
     assert by == {"received": 3, "expected": 2, "delivered": 2, "duplicated": 1, "ttd": 2}
 
 
-def test_two_sessions_of_an_account_get_a_message_once_between_them() -> None:
+def test_one_delivery_to_either_session_of_an_account_is_enough() -> None:
     run = Run(1)
     with Grown() as by:
         one, phone, desk = run.open(1), run.open(2, "phone"), run.open(2, "desk")
@@ -445,7 +445,7 @@ def test_two_sessions_of_an_account_get_a_message_once_between_them() -> None:
     assert by == {"received": 4, "expected": 4, "delivered": 3, "lost": 1, "ttd": 4}
 
 
-def test_a_resumed_session_is_owed_what_was_sent_meanwhile() -> None:
+def test_a_resumed_session_expects_messages_sent_in_the_meantime() -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -457,7 +457,7 @@ def test_a_resumed_session_is_owed_what_was_sent_meanwhile() -> None:
     assert by == {"received": 1, "expected": 2, "delivered": 1, "lost": 1, "ttd": 1}
 
 
-def test_a_resumed_session_that_was_forgotten_is_known_again() -> None:
+def test_resuming_a_forgotten_session_registers_it_again() -> None:
     run = Run(1)
     with Grown() as by:
         one, two = run.open(1), run.ledgers[0].open("user_2@localhost/amoc")
@@ -469,14 +469,14 @@ def test_a_resumed_session_that_was_forgotten_is_known_again() -> None:
     assert by == {"expected": 1, "lost": 1}
 
 
-def test_a_session_that_was_not_available_leaves_nothing_behind() -> None:
+def test_a_session_that_was_never_available_leaves_nothing_behind() -> None:
     ledger = Ledger(None)
     for user_id in range(1, 100):
         ledger.open(f"user_{user_id}@localhost/amoc").close()
     assert ledger.accounts == {}
 
 
-def test_sessions_of_one_account_leave_one_lane() -> None:
+def test_successive_sessions_of_an_account_share_one_lane() -> None:
     run = Run(1)
     for _ in range(100):
         run.open(1).close()
@@ -484,7 +484,7 @@ def test_sessions_of_one_account_leave_one_lane() -> None:
     assert len(account.lanes) == 1
 
 
-def test_a_user_that_was_there_and_got_nothing_has_lost_it_even_if_it_has_left() -> None:
+def test_a_message_is_lost_if_its_recipient_was_present_and_then_left() -> None:
     run = Run(2)
     with Grown() as by:
         one, two = run.open(1), run.open(2)
@@ -496,7 +496,7 @@ def test_a_user_that_was_there_and_got_nothing_has_lost_it_even_if_it_has_left()
 
 
 @given(st.text(max_size=80))
-def test_whatever_a_server_makes_of_an_id_harms_nobody(rest: str) -> None:
+def test_ids_mangled_by_a_server_do_no_harm(rest: str) -> None:
     run = Run(1)
     one, two = run.open(1), run.open(2)
     good = one.stamp(2, "chat")
@@ -524,7 +524,7 @@ def test_whatever_a_server_makes_of_an_id_harms_nobody(rest: str) -> None:
         "",
     ],
 )
-def test_a_stamp_that_is_none_is_an_unstamped_message(rest: str) -> None:
+def test_a_message_with_a_malformed_stamp_counts_as_unstamped(rest: str) -> None:
     run = Run(1)
     one, two = run.open(1), run.open(2)
     good = one.stamp(2, "chat")

@@ -1,4 +1,4 @@
-"""How connections are lost and refused: what the server sees, and what is counted."""
+"""Lost and refused connections: what the server sees and what is counted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def counters() -> dict[str, int]:
 
 
 def changes(before: dict[str, int], prefix: str, but: str = "\n") -> dict[str, int]:
-    """By how much counters whose names begin with `prefix` have changed, not those with `but`."""
+    """Changes of the counters whose names begin with `prefix` but not with `but`."""
     now = counters()
     changed = {name: value - before.get(name, 0) for name, value in now.items()}
     return {
@@ -43,12 +43,12 @@ def changes(before: dict[str, int], prefix: str, but: str = "\n") -> dict[str, i
 
 
 def unacknowledged(sock: Any) -> int:
-    """Segments that the peer has not acknowledged (tcpi_unacked)."""
+    """Return the number of segments the peer has not acknowledged (tcpi_unacked)."""
     return struct.unpack_from("I", sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 92), 24)[0]
 
 
 @pytest.mark.parametrize("way", [xmpp.Client.abort, lambda client: client.cut(reset=True)])
-def test_a_dropped_connection_has_no_last_words(way: Callable[[xmpp.Client], object]) -> None:
+def test_a_dropped_connection_sends_no_stream_end(way: Callable[[xmpp.Client], object]) -> None:
     heard: list[bytes | OSError] = []
 
     def script(conn: Conn) -> None:
@@ -74,7 +74,7 @@ def test_a_dropped_connection_has_no_last_words(way: Callable[[xmpp.Client], obj
     assert (count(meters.connected), count(meters.disconnections)) == (gone, lost)
 
 
-def test_a_silent_connection_acknowledges_nothing_and_is_reset_when_its_time_is_over(
+def test_a_silent_connection_acknowledges_nothing_and_is_finally_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     cut, answered = gevent.event.Event(), gevent.event.Event()
@@ -101,16 +101,16 @@ def test_a_silent_connection_acknowledges_nothing_and_is_reset_when_its_time_is_
         cut.set()
         assert answered.wait(PATIENCE_S)
         assert len(silence.SILENT_SOCKETS) == 1
-        assert seen == [1]  # nothing was heard, and what was sent is not acknowledged
+        assert seen == [1]  # nothing was received, and the data sent is not acknowledged
         answered.clear()
-        connect(server).cut()  # takes its place
+        connect(server).cut()  # takes the place of the first
         while len(seen) < 2:
             gevent.sleep(0.001)
     assert len(silence.SILENT_SOCKETS) == 1
     assert seen[1] is ConnectionResetError
 
 
-def test_a_failed_login_is_dropped_and_a_violation_is_answered() -> None:
+def test_a_failed_login_is_dropped_but_a_protocol_violation_is_answered() -> None:
     heard: list[bytes] = []
 
     def script(answer: bytes) -> Callable[[Conn], None]:
@@ -180,7 +180,7 @@ def test_failed_attempts_are_counted_by_cause(script: Callable[[Conn], object], 
     assert changes(before, "connections") == {"connections_given_up": 1}
 
 
-def test_attempts_that_are_retried_are_told_apart_from_users_that_give_up() -> None:
+def test_retried_attempts_and_users_that_give_up_are_counted_separately() -> None:
     before = counters()
     raised_by(say_error(b"system-shutdown"), attempts=1)
     assert changes(before, "connections_given_up") == {"connections_given_up": 1}
@@ -214,11 +214,11 @@ def test_attempts_that_are_retried_are_told_apart_from_users_that_give_up() -> N
         (errno.EINVAL, "other"),
     ],
 )
-def test_what_the_kernel_says_has_a_cause(number: int, cause: str) -> None:
+def test_kernel_errors_map_to_causes(number: int, cause: str) -> None:
     assert causes.of(connect_error(OSError(number, "x"), "me", None)) == cause
 
 
-def test_causes_are_a_fixed_list() -> None:
+def test_causes_come_from_a_fixed_list() -> None:
     assert causes.of(connect_error(TimeoutError(), "me", None)) == "timeout-tcp"
     assert causes.of(ZeroDivisionError()) == "scenario"
     assert causes.of(errors.SaslError("me", "x" * 1000)) == "undefined-condition"
@@ -247,7 +247,7 @@ def test_lost_sessions_are_counted_by_cause() -> None:
 
 
 def begun(act: Callable[[], object]) -> Any:
-    """A greenlet that does `act`, once it waits interruptibly."""
+    """Spawn a greenlet that runs `act`; return it once it waits interruptibly."""
     user: Any = gevent.spawn(act)
     while getattr(user, "waiting_for", None) is None:
         gevent.sleep(0.001)
@@ -255,11 +255,11 @@ def begun(act: Callable[[], object]) -> Any:
 
 
 @pytest.mark.parametrize("where", ["in the attempt", "in the pause", "in the look-up"])
-def test_an_attempt_ends_when_its_user_is_asked_to_stop(
+def test_stopping_a_user_ends_its_connection_attempt(
     where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_connect_pause, "default", 60.0)
-    over = threading.Event()  # a name is looked up in a thread
+    over = threading.Event()  # names are resolved in a thread
     monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: over.wait(PATIENCE_S) and [])
     script = say_error(b"system-shutdown") if where == "in the pause" else Conn.rest
     before = counters()
@@ -281,7 +281,7 @@ def test_an_attempt_ends_when_its_user_is_asked_to_stop(
     assert changes(before, "connections") == {"connections_cancelled": 1}
 
 
-def test_the_loss_of_another_connection_does_not_end_an_attempt() -> None:
+def test_losing_another_connection_does_not_end_an_attempt() -> None:
     go = gevent.event.Event()
 
     def script(conn: Conn) -> None:
@@ -295,7 +295,7 @@ def test_the_loss_of_another_connection_does_not_end_an_attempt() -> None:
         interrupt(user, lost)
         gevent.sleep(0.01)
         assert not user.dead
-        assert user.pending_interrupt is lost  # it comes when the user waits next
+        assert user.pending_interrupt is lost  # delivered at the user's next wait
         go.set()
         user.join(PATIENCE_S)
     assert isinstance(user.exception, xmpp.Disconnected)
@@ -313,7 +313,7 @@ def test_see_other_host_is_followed() -> None:
 
 
 @pytest.mark.parametrize("most", [0, 3])
-def test_see_other_host_is_followed_a_few_times_and_then_reported_with_its_target(
+def test_redirects_are_followed_up_to_a_limit_and_then_reported_with_their_target(
     most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_max_redirects, "default", most)
@@ -334,7 +334,7 @@ def test_see_other_host_is_followed_a_few_times_and_then_reported_with_its_targe
 
 
 @pytest.mark.parametrize("target", ["", "two words", "host:port", "a:b:c", "host:99999"])
-def test_a_host_that_makes_no_sense_is_reported_and_not_followed(target: str) -> None:
+def test_an_invalid_redirect_target_is_reported_and_not_followed(target: str) -> None:
     assert not can_follow(target, 0)
     error = raised_by(say_error(b"see-other-host", target.encode()))
     assert isinstance(error, xmpp.SeeOtherHost)
@@ -352,7 +352,7 @@ def test_a_host_that_makes_no_sense_is_reported_and_not_followed(target: str) ->
     ],
     ids=["goodbye", "hangs up", "reset", "silent"],
 )
-def test_a_close_without_the_servers_goodbye_is_counted(
+def test_a_close_without_the_servers_stream_end_is_counted(
     way: Callable[[Conn], object], unfinished: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_close_timeout, "default", 0.1)
@@ -368,7 +368,7 @@ def test_a_close_without_the_servers_goodbye_is_counted(
     assert count(meters.closes_unfinished) == before + unfinished
 
 
-def test_a_user_that_is_killed_while_the_run_is_paused_leaves_no_session_behind() -> None:
+def test_a_user_killed_while_the_run_is_paused_leaves_no_session_behind() -> None:
     gone = gevent.event.Event()
 
     def after(conn: Conn) -> None:
@@ -389,7 +389,7 @@ def test_a_user_that_is_killed_while_the_run_is_paused_leaves_no_session_behind(
     assert count(meters.connected) == before
 
 
-def test_closing_a_stream_that_fails_while_it_is_closed_does_not_wait() -> None:
+def test_closing_a_stream_that_fails_meanwhile_does_not_wait() -> None:
     go, lost = gevent.event.Event(), count(meters.closes_unfinished)
 
     with serving(session(lambda _: go.wait())) as server:
@@ -397,20 +397,18 @@ def test_closing_a_stream_that_fails_while_it_is_closed_does_not_wait() -> None:
         gevent.get_hub().loop.run_callback(client.send, b"<message/>" * 1_000_000)
         while not client._session.stream.congested:
             gevent.sleep(0.001)
-        with gevent.Timeout(1.0):  # of the 5 seconds of xmpp_close_timeout
+        with gevent.Timeout(1.0):  # less than the 5 seconds of xmpp_close_timeout
             client.close()
         go.set()
     assert count(meters.closes_unfinished) == lost + 1
 
 
-def test_an_address_that_does_not_answer_leaves_time_for_the_next(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unresponsive_address_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(session(idle)) as server, socket.socket() as black_hole:
         black_hole.bind(("127.0.0.1", 0))
         black_hole.listen(0)
         waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:  # when so many wait to be accepted, others get no answer
+        for one in waiting:  # once the backlog is full, further connections get no answer
             one.setblocking(False)
             one.connect_ex(black_hole.getsockname())
         good = ("127.0.0.1", int(server.address.rpartition(":")[2]))

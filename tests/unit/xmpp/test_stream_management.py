@@ -1,4 +1,4 @@
-"""Stream management (XEP-0198): what is counted, kept, acknowledged and sent again, once."""
+"""Stream management (XEP-0198): counting, retention, acknowledgement and single redelivery."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SM_LOGIN = (
 )
 
 
-def test_what_is_acknowledged_is_kept_no_longer() -> None:
+def test_acknowledged_stanzas_are_released() -> None:
     sent = Unacknowledged()
     for stanza in (b"1", b"22", b"333"):
         sent.add(stanza)
@@ -62,7 +62,7 @@ def test_what_is_acknowledged_is_kept_no_longer() -> None:
 
 
 @pytest.mark.parametrize("h", [3, 0, MODULUS - 1])
-def test_more_than_was_sent_or_less_than_before_cannot_be_acknowledged(h: int) -> None:
+def test_an_h_outside_the_unacknowledged_range_is_a_violation(h: int) -> None:
     sent = Unacknowledged()
     sent.add(b"1")
     sent.acknowledge(1)
@@ -72,7 +72,7 @@ def test_more_than_was_sent_or_less_than_before_cannot_be_acknowledged(h: int) -
 
 
 @given(st.integers(0, MODULUS - 1), st.lists(st.integers(0, 5), max_size=20))
-def test_counts_go_on_at_zero_after_their_end(start: int, steps: list[int]) -> None:
+def test_counters_wrap_around_to_zero(start: int, steps: list[int]) -> None:
     management = Management()
     management.sent.acknowledged = management.handled = start
     total = start
@@ -87,7 +87,7 @@ def test_counts_go_on_at_zero_after_their_end(start: int, steps: list[int]) -> N
 
 
 @pytest.mark.parametrize("text", [None, "", "-1", "1.0", "٣", "9" * 11, str(MODULUS)])
-def test_an_h_that_is_no_number_breaks_the_protocol(text: str | None) -> None:
+def test_an_h_that_is_not_a_number_is_a_violation(text: str | None) -> None:
     with pytest.raises(Violation, match="h must be a number"):
         h_of(text)
 
@@ -107,14 +107,14 @@ def test_an_h_that_is_no_number_breaks_the_protocol(text: str | None) -> None:
         (b"<messages/>", 0),
     ],
 )
-def test_each_stanza_among_what_is_sent_counts(data: bytes, stanzas: int) -> None:
+def test_every_stanza_in_outgoing_data_is_counted(data: bytes, stanzas: int) -> None:
     assert len(list(stanzas_in(data))) == stanzas
 
 
 def managed(
     after: Callable[[Conn], object], then: Callable[[Conn], object] | None = None
 ) -> Callable[[Conn], None]:
-    """A server that manages streams: `after` on the first connection, `then` on later ones."""
+    """A server with stream management: `after` on the first connection, `then` on later ones."""
     served: list[Conn] = []
 
     def script(conn: Conn) -> None:
@@ -152,7 +152,7 @@ def until(condition: Callable[[], object]) -> None:
         gevent.sleep(0.001)
 
 
-def test_the_server_is_asked_after_some_stanzas_and_answered_when_it_asks(
+def test_the_client_requests_an_ack_every_n_stanzas_and_answers_requests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_every, "default", 3)
@@ -176,7 +176,7 @@ def test_the_server_is_asked_after_some_stanzas_and_answered_when_it_asks(
     assert answers == [b"<a xmlns='urn:xmpp:sm:3' h='2'/>", b"<a xmlns='urn:xmpp:sm:3' h='3'/>"]
 
 
-def test_the_server_is_asked_after_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_client_requests_an_ack_after_the_interval(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.01)
     asked = gevent.event.Event()
 
@@ -190,7 +190,7 @@ def test_the_server_is_asked_after_some_time(monkeypatch: pytest.MonkeyPatch) ->
         assert asked.wait(PATIENCE_S)
 
 
-def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
+def test_a_long_running_handler_does_not_shorten_the_ack_interval(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.05)
@@ -208,7 +208,7 @@ def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
     with client_of(after) as client:
 
         def work(_: xmpp.Stanza) -> None:
-            time.sleep(0.1)  # the loop's own time stands still meanwhile
+            time.sleep(0.1)  # the event loop's cached time does not advance meanwhile
             client.send_presence()
             sent.append(time.monotonic())
 
@@ -218,7 +218,7 @@ def test_who_has_worked_for_long_before_it_sends_asks_no_earlier(
     assert asked[0] - sent[0] >= 0.04  # this side's clock was read later
 
 
-def test_what_was_not_acknowledged_is_sent_again_once_and_in_order() -> None:
+def test_unacknowledged_stanzas_are_resent_once_and_in_order() -> None:
     heard: list[bytes] = []
 
     def then(conn: Conn) -> None:
@@ -258,7 +258,7 @@ def test_what_was_not_acknowledged_is_sent_again_once_and_in_order() -> None:
     assert count(meters.connected) == connected
 
 
-def test_a_session_that_the_server_has_forgotten_is_bound_anew() -> None:
+def test_a_session_unknown_to_the_server_is_replaced_by_a_new_one() -> None:
     def then(conn: Conn) -> None:
         conn.expect(rb"<resume [^>]*/>")
         conn.say(b"<failed " + SM + b" h='1'><item-not-found/></failed>")
@@ -278,7 +278,7 @@ def test_a_session_that_the_server_has_forgotten_is_bound_anew() -> None:
     assert count(meters.connections) == connections + 2
 
 
-def test_the_server_may_say_where_to_resume() -> None:
+def test_resumption_uses_the_location_given_by_the_server() -> None:
     def elsewhere(conn: Conn) -> None:
         conn.log_in(SM_LOGIN[:3])
         conn.expect(rb"<resume [^>]*/>")
@@ -296,7 +296,7 @@ def test_the_server_may_say_where_to_resume() -> None:
             client.abort()
 
 
-def test_a_user_that_is_killed_while_it_resumes_ends_in_the_pause_of_the_run() -> None:
+def test_a_user_killed_while_resuming_ends_even_if_the_run_is_paused() -> None:
     with client_of(Conn.rest, Conn.rest) as client:
         client.cut(reset=True)
         user = gevent.spawn(client.resume)
@@ -309,7 +309,7 @@ def test_a_user_that_is_killed_while_it_resumes_ends_in_the_pause_of_the_run() -
             pause.resume()
 
 
-def test_a_handler_that_raises_for_a_stanza_sent_again_ends_the_stream() -> None:
+def test_a_handler_error_on_a_redelivered_stanza_ends_the_stream() -> None:
     heard: list[bytes] = []
 
     def resumed(conn: Conn) -> None:
@@ -330,7 +330,7 @@ def test_a_handler_that_raises_for_a_stanza_sent_again_ends_the_stream() -> None
         until(lambda: heard)
 
 
-def test_what_came_with_a_resumption_that_failed_is_asked_for_again(
+def test_stanzas_received_during_a_failed_resumption_are_requested_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_connect_pause, "default", 0.01)
@@ -355,7 +355,7 @@ def test_what_came_with_a_resumption_that_failed_is_asked_for_again(
     assert bodies == ["2", "3"]
 
 
-def test_what_comes_before_the_login_is_done_is_kept_for_the_session() -> None:
+def test_stanzas_received_before_the_login_completes_reach_the_session() -> None:
     wants_session = MANAGED.replace(b"</stream", b"<session xmlns='%b'/></stream" % NS_SESSION)
     ping = b"<iq type='get' from='localhost' id='p'><ping xmlns='urn:xmpp:ping'/></iq>"
     heard: list[bytes] = []
@@ -380,10 +380,10 @@ def test_what_comes_before_the_login_is_done_is_kept_for_the_session() -> None:
         until(lambda: heard)
         client.abort()
     assert bodies == ["1", "2", "3"]
-    assert b"h='1'" in heard[0]  # the server counts from its <enabled/> on
+    assert b"h='1'" in heard[0]  # the server counts from its <enabled/> onwards
 
 
-def test_an_answer_that_was_not_asked_for_still_ends_the_login() -> None:
+def test_an_unrelated_result_during_login_is_an_error() -> None:
     steps = (*SM_LOGIN[:4], (SM_LOGIN[4][0], b"<iq type='result' id='other'/>" + ENABLED))
     with (
         serving(lambda conn: (conn.log_in(steps), conn.rest())) as server,
@@ -397,11 +397,11 @@ def large(size: int) -> bytes:
 
 
 def slow(conn: Conn) -> None:
-    """Let the kernel take little of what the client sends."""
+    """Shrink the receive buffer so that the kernel takes little of what the client sends."""
     conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 64 << 10)
 
 
-def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
+def test_an_ack_request_is_answered_even_if_the_server_reads_late(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 0.01)
@@ -421,7 +421,7 @@ def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
         stream = client._session.stream
 
         def unsent() -> bool:
-            return super(type(stream), stream).congested  # whatever is unacknowledged
+            return super(type(stream), stream).congested  # regardless of unacknowledged stanzas
 
         def answer(_: xmpp.Stanza) -> None:
             while not unsent() and not stream.ended:
@@ -435,7 +435,7 @@ def test_a_server_that_asks_before_it_reads_is_answered_when_it_reads(
     assert b"h='1'" in answers[0]
 
 
-def test_more_than_a_connection_may_have_unsent_is_resumed() -> None:
+def test_a_backlog_larger_than_the_unsent_limit_can_be_resumed() -> None:
     many = 18
     heard: list[int] = []
 
@@ -463,7 +463,7 @@ def test_more_than_a_connection_may_have_unsent_is_resumed() -> None:
     assert heard == [len(large(500_000))] * many
 
 
-def test_a_server_that_does_not_read_what_is_sent_again_ends_the_attempt() -> None:
+def test_resumption_times_out_if_the_server_does_not_read_the_resent_stanzas() -> None:
     def then(conn: Conn) -> None:
         slow(conn)
         conn.expect(rb"<resume [^>]*/>")
@@ -490,7 +490,7 @@ def test_a_server_that_does_not_read_what_is_sent_again_ends_the_attempt() -> No
             client.resume(0.5)
 
 
-def test_a_user_waits_while_many_bytes_are_unacknowledged_and_asks_at_once(
+def test_many_unacknowledged_bytes_block_the_user_and_request_an_ack_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_ack_interval, "default", 10 * PATIENCE_S)
@@ -514,7 +514,7 @@ BAD = b"<a " + SM + b" h='99'/>"
 
 
 @pytest.mark.parametrize("said", [b"", b"</stream:stream>", BAD], ids=["ours", "theirs", "bad"])
-def test_what_was_handled_is_said_before_the_end(said: bytes) -> None:
+def test_handled_stanzas_are_acknowledged_before_the_stream_closes(said: bytes) -> None:
     heard: list[bytes] = []
 
     def after(conn: Conn) -> None:
@@ -535,7 +535,7 @@ def test_what_was_handled_is_said_before_the_end(said: bytes) -> None:
 
 @pytest.mark.parametrize("mode", ["acks", "resume"])
 @pytest.mark.parametrize("end", ["lost", "forgotten", "cut", "dropped", "closed"])
-def test_what_a_session_that_ends_leaves_unacknowledged_is_counted_once(
+def test_unacknowledged_stanzas_of_an_ended_session_are_counted_once(
     monkeypatch: pytest.MonkeyPatch, mode: str, end: str
 ) -> None:
     monkeypatch.setattr(options.xmpp_stream_management, "default", mode)
@@ -572,7 +572,7 @@ def test_what_a_session_that_ends_leaves_unacknowledged_is_counted_once(
     assert count(meters.stanzas_unacknowledged) - unknown == (0 if end == "closed" else 2)
 
 
-def test_what_a_user_that_does_not_come_back_leaves_unacknowledged_is_counted_once(
+def test_unacknowledged_stanzas_of_a_user_that_cannot_reconnect_are_counted_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_reconnect_pause, "default", 0.001)
@@ -598,7 +598,7 @@ def test_what_a_user_that_does_not_come_back_leaves_unacknowledged_is_counted_on
 
     with serving(script) as server, pytest.raises(xmpp.SaslError) as raised:
         live(server.address)
-    assert raised.traceback  # which holds the client
+    assert raised.traceback  # holds a reference to the client
     assert count(meters.stanzas_unacknowledged) == unknown + 1
 
 
@@ -610,7 +610,7 @@ HOSTILE: dict[str, tuple[bytes, type[xmpp.XmppError]]] = {
 
 
 @pytest.mark.parametrize(("said", "kind"), HOSTILE.values(), ids=HOSTILE)
-def test_a_server_that_miscounts_ends_one_user(said: bytes, kind: type[xmpp.XmppError]) -> None:
+def test_an_invalid_ack_ends_only_that_user(said: bytes, kind: type[xmpp.XmppError]) -> None:
     heard: list[bytes] = []
 
     def after(conn: Conn) -> None:
@@ -637,7 +637,7 @@ def test_a_server_that_miscounts_ends_one_user(said: bytes, kind: type[xmpp.Xmpp
     ],
     ids=["another", "none", "too high", "no h", "no answer"],
 )
-def test_a_wrong_resumption_ends_one_user(answer: bytes) -> None:
+def test_an_invalid_resumption_ends_only_that_user(answer: bytes) -> None:
     def then(conn: Conn) -> None:
         conn.expect(rb"<resume [^>]*/>")
         conn.say(answer)
@@ -650,7 +650,7 @@ def test_a_wrong_resumption_ends_one_user(answer: bytes) -> None:
         assert not client.is_open
 
 
-def test_endless_requests_are_answered_once_for_each_piece_that_comes() -> None:
+def test_a_flood_of_ack_requests_is_answered_once_per_read() -> None:
     answers: list[int] = []
 
     def after(conn: Conn) -> None:
@@ -668,7 +668,7 @@ def test_endless_requests_are_answered_once_for_each_piece_that_comes() -> None:
     assert 1 <= answers[0] <= 1000
 
 
-def test_a_user_waits_for_a_server_that_acknowledges_nothing_and_handlers_do_not_fill_memory(
+def test_a_server_that_never_acknowledges_blocks_users_and_bounds_handler_sends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_max_unacknowledged, "default", 5)
@@ -695,7 +695,7 @@ def test_a_user_waits_for_a_server_that_acknowledges_nothing_and_handlers_do_not
         assert len(sent_of(client)) <= 60
 
 
-def test_what_cannot_be_resumed_says_so() -> None:
+def test_errors_say_why_a_session_cannot_be_resumed() -> None:
     with serving(lambda conn: (conn.log_in(), conn.rest())) as server:
         with pytest.raises(ScenarioError, match="resumable=True"):
             connect(server).resume()
@@ -716,7 +716,7 @@ def test_what_cannot_be_resumed_says_so() -> None:
             connect(server, resumable=True)
 
 
-def test_resume_tries_for_a_time_and_then_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resume_retries_until_its_timeout_and_then_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(options.xmpp_connect_pause, "default", 0.01)
     with serving(managed(lambda conn: conn.rest())) as server:
         client = connect(server, resumable=True)
@@ -741,7 +741,7 @@ def pair(server: Server) -> tuple[xmpp.Client, xmpp.Client]:
 
 
 @pytest.mark.parametrize("reset", [True, False])
-def test_cut_sessions_are_resumed_and_each_message_arrives_once(reset: bool) -> None:
+def test_cut_sessions_are_resumed_and_every_message_arrives_once(reset: bool) -> None:
     with Server() as server:
         alice, bob = pair(server)
         for number in range(100):
@@ -762,7 +762,7 @@ def test_cut_sessions_are_resumed_and_each_message_arrives_once(reset: bool) -> 
         bob.close()
 
 
-def test_a_session_that_waits_too_long_ends_and_its_messages_wait_for_its_user() -> None:
+def test_a_session_that_hibernates_too_long_ends_and_its_messages_are_stored() -> None:
     with Server(limits=Limits(resume_s=0.1)) as server:
         alice, bob = pair(server)
         bob.cut(reset=True)
@@ -775,7 +775,7 @@ def test_a_session_that_waits_too_long_ends_and_its_messages_wait_for_its_user()
         bob.close()
 
 
-def test_a_session_for_which_too_much_comes_ends() -> None:
+def test_a_hibernating_session_ends_when_its_backlog_exceeds_the_limit() -> None:
     with Server(limits=Limits(unacknowledged=50)) as server:
         alice, bob = pair(server)
         bob.cut(reset=True)
@@ -789,7 +789,7 @@ def test_a_session_for_which_too_much_comes_ends() -> None:
         bob.close()
 
 
-def test_no_more_than_some_sessions_wait() -> None:
+def test_the_number_of_hibernating_sessions_is_limited() -> None:
     with Server(limits=Limits(hibernating=1)) as server:
         alice, bob = pair(server)
         alice.cut(reset=True)
@@ -802,7 +802,7 @@ def test_no_more_than_some_sessions_wait() -> None:
         bob.close()
 
 
-def test_another_users_session_cannot_be_taken_over() -> None:
+def test_a_session_cannot_be_resumed_by_another_user() -> None:
     with Server() as server:
         alice, bob = pair(server)
         theirs = bob._session.stream.management.id  # type: ignore[attr-defined]
@@ -814,7 +814,7 @@ def test_another_users_session_cannot_be_taken_over() -> None:
         bob.close()
 
 
-def test_a_connection_that_was_taken_over_is_told() -> None:
+def test_the_old_connection_gets_a_conflict_when_its_session_is_resumed_elsewhere() -> None:
     with Server() as server:
         alice, bob = pair(server)
         state = bob._session.stream.management  # type: ignore[attr-defined]
@@ -840,7 +840,9 @@ def test_a_connection_that_was_taken_over_is_told() -> None:
         ("<resume xmlns='urn:xmpp:sm:3' h='0' previd='x'/>", "unsupported-stanza-type"),
     ],
 )
-def test_the_embedded_server_ends_a_client_that_breaks_the_rules(said: str, condition: str) -> None:
+def test_the_embedded_server_disconnects_a_client_that_breaks_the_protocol(
+    said: str, condition: str
+) -> None:
     with Server() as server:
         alice, bob = pair(server)
         alice.send(said)
@@ -854,7 +856,7 @@ def test_the_embedded_server_ends_a_client_that_breaks_the_rules(said: str, cond
         assert server.statistics().internal_errors == 0
 
 
-def test_receipts_go_on_with_a_resumed_session() -> None:
+def test_receipts_are_still_sent_after_a_resumption() -> None:
     with Server() as server:
         alice, bob = pair(server)
         bob.send_receipts()

@@ -1,4 +1,4 @@
-"""The account of messages against a naive model that remembers everything."""
+"""Message accounting compared with a naive model that remembers everything."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def present(since_ns: int = 1) -> Attendance:
 
 @dataclass
 class Naive:
-    """All that has come, and the numbers that were due, as sets."""
+    """Every number received so far, as a set."""
 
     seen: set[int] = field(default_factory=set)
     highest: int = 0
@@ -56,9 +56,7 @@ class Naive:
 
 
 @given(sent=st.integers(1, 60), data=st.data())
-def test_any_mixture_of_drops_duplicates_and_orders_is_told_apart(
-    sent: int, data: st.DataObject
-) -> None:
+def test_drops_duplicates_and_reordering_are_told_apart(sent: int, data: st.DataObject) -> None:
     arrivals = data.draw(st.lists(st.integers(1, sent), max_size=120))
     flow, naive = Flow(present(), first_ns=2), Naive()
     for number in arrivals:
@@ -71,7 +69,7 @@ def test_any_mixture_of_drops_duplicates_and_orders_is_told_apart(
 
 
 @given(st.permutations(range(1, 40)))
-def test_nothing_is_lost_of_any_permutation(order: list[int]) -> None:
+def test_no_permutation_causes_a_loss(order: list[int]) -> None:
     flow = Flow(present(), first_ns=2)
     arrivals = [flow.take(number, number + 1) for number in order]
     assert Arrival.DUPLICATE not in arrivals
@@ -83,9 +81,9 @@ def test_nothing_is_lost_of_any_permutation(order: list[int]) -> None:
 
 @dataclass
 class Life:
-    """A recipient that comes and goes, while a sender goes on sending.
+    """A recipient that comes and goes while a sender keeps sending.
 
-    Each message is sent one second after the one before it; what happens in between is `away`.
+    Messages are sent one second apart.
     """
 
     there: Attendance = field(default_factory=Attendance)
@@ -97,7 +95,7 @@ class Life:
 
 
 @given(steps=st.lists(st.sampled_from("SSSSDDOA"), min_size=1, max_size=60))
-def test_what_was_sent_while_the_recipient_was_away_is_never_called_lost(steps: list[str]) -> None:
+def test_messages_sent_while_the_recipient_was_away_are_never_lost(steps: list[str]) -> None:
     """S: sent and received; D: sent and dropped; O: stored, comes later; A: leaves or returns."""
     life = Life()
     life.there.begin(life.now)
@@ -136,7 +134,7 @@ def test_what_was_sent_while_the_recipient_was_away_is_never_called_lost(steps: 
         assert found == 0
 
 
-def test_a_recipient_that_stays_all_the_time_loses_exactly_what_was_dropped() -> None:
+def test_a_recipient_that_stays_throughout_loses_exactly_the_dropped_messages() -> None:
     rng = random.Random(5)
     there = present()
     flow = Flow(there, first_ns=2)
@@ -147,7 +145,7 @@ def test_a_recipient_that_stays_all_the_time_loses_exactly_what_was_dropped() ->
     assert lost([flow], (), Total(500, 2, 502), PATIENCE) == len(dropped)
 
 
-def test_reconnects_of_the_recipient_leave_no_gap_where_everything_came() -> None:
+def test_reconnects_without_losses_leave_no_gaps() -> None:
     there = Attendance()
     flow = Flow(there, first_ns=1)
     for stay in range(5):
@@ -168,7 +166,7 @@ def test_a_message_dropped_right_after_a_return_is_lost() -> None:
     assert lost([flow], (), Total(3, 2, 26), 0) == 1
 
 
-def test_a_message_sent_before_a_return_is_not() -> None:
+def test_a_message_sent_before_a_return_is_not_lost() -> None:
     there = present(1)
     flow = Flow(there, first_ns=2)
     flow.take(1, 2)
@@ -178,7 +176,7 @@ def test_a_message_sent_before_a_return_is_not() -> None:
     assert lost([flow], (), Total(3, 2, 26), 0) == 0
 
 
-def test_a_stored_message_that_comes_after_a_live_one_is_new() -> None:
+def test_a_stored_message_that_comes_after_a_live_one_is_not_a_duplicate() -> None:
     there = present(1)
     flow = Flow(there, first_ns=2)
     flow.take(1, 2)
@@ -192,26 +190,26 @@ def test_a_stored_message_that_comes_after_a_live_one_is_new() -> None:
     ]
 
 
-def test_a_member_expects_nothing_from_before_it_joined() -> None:
+def test_a_member_expects_no_messages_from_before_it_joined() -> None:
     flow = Flow(present(100), first_ns=2, room=True)
     flow.take(8, 90)
     assert lost([flow], (), Total(8, 2, 110), 0) == 0
 
 
-def test_a_member_that_was_there_first_expects_everything() -> None:
+def test_a_member_present_from_the_start_expects_every_message() -> None:
     flow = Flow(present(1), first_ns=2, room=True)
     flow.take(8, 90)
     assert lost([flow], (), Total(8, 2, 91), 0) == 7
 
 
-def test_what_a_killed_worker_had_received_is_not_lost() -> None:
-    """Its replacement sees the sender's ninth message first; the user is there again since 100."""
+def test_messages_received_by_a_killed_worker_are_not_lost() -> None:
+    """Its replacement sees the sender's ninth message first; the user is back since 100."""
     flow = Flow(present(100), first_ns=2)
     flow.take(9, 50)
     assert lost([flow], (), Total(9, 2, 120), 0) == 0
 
 
-def test_times_of_another_clock_are_not_compared() -> None:
+def test_timestamps_of_different_clocks_are_not_compared() -> None:
     flow = Flow(present(1), first_ns=2, comparable=False)
     flow.take(5, 4)
     flow.take(7, 6)
@@ -231,15 +229,15 @@ def test_the_last_messages_are_lost_if_the_recipient_stayed_long_enough(
     assert lost([flow], (), Total(4, 2, 20), PATIENCE) == wanted
 
 
-def test_a_recipient_that_got_nothing_at_all_has_lost_it_if_it_was_there() -> None:
+def test_a_present_recipient_that_received_nothing_has_lost_everything() -> None:
     assert lost((), (present(1),), Total(4, 2, 20), PATIENCE) == 4
     assert lost((), (Attendance(),), Total(4, 2, 20), PATIENCE) == 0
     assert lost((), (present(30),), Total(4, 2, 20), PATIENCE) == 0
-    # One that came in between was there for the last; of the others that is not known.
+    # One that arrived in between was present for the last message; the rest are undecided.
     assert lost((), (present(10),), Total(4, 2, 20), PATIENCE) == 1
 
 
-def test_what_came_to_either_session_of_an_account_is_not_lost() -> None:
+def test_a_message_received_by_either_session_of_an_account_is_not_lost() -> None:
     flows = [Flow(present(1), first_ns=2), Flow(present(1), first_ns=2)]
     for number in (1, 2, 3, 7):
         flows[0].take(number, 3)
@@ -254,7 +252,7 @@ def test_refused_messages_are_not_lost() -> None:
     assert lost([flow], (), Total(7, 2, 9, refused=((1, 3), (6, 6))), 0) == 2  # 4 and 7
 
 
-def test_beyond_the_window_a_gap_is_decided_and_its_messages_are_duplicates() -> None:
+def test_gaps_outside_the_window_are_decided_and_late_arrivals_are_duplicates() -> None:
     flow = Flow(present(1), first_ns=2)
     for number in range(2, 2 * MAX_GAPS + 2, 2):
         flow.take(number, 3)
@@ -266,7 +264,7 @@ def test_beyond_the_window_a_gap_is_decided_and_its_messages_are_duplicates() ->
     assert lost([flow], (), Total(2 * MAX_GAPS + 2, 2, 9), 0) == MAX_GAPS
 
 
-def test_gaps_are_bounded_however_they_come_to_be() -> None:
+def test_the_number_of_gaps_is_bounded() -> None:
     flow = Flow(present(1), first_ns=2)
     for number in (1, 40_003, *range(3, 40_003, 2)):
         flow.take(number, 3)
@@ -274,7 +272,7 @@ def test_gaps_are_bounded_however_they_come_to_be() -> None:
     assert lost([flow], (), Total(40_003, 2, 9), 0) == 20_001
 
 
-def test_what_was_decided_and_refused_is_not_lost() -> None:
+def test_decided_messages_that_were_refused_are_not_lost() -> None:
     pair, flow = Pair("user_2@localhost", "h", 1, room=False), Flow(present(1), first_ns=2)
     for number in range(1, 1_001):
         pair.stamp(number)
@@ -286,21 +284,21 @@ def test_what_was_decided_and_refused_is_not_lost() -> None:
     assert lost([flow], (), total, 0) == 0
 
 
-def test_what_was_decided_and_not_refused_is_lost() -> None:
+def test_decided_messages_that_were_not_refused_are_lost() -> None:
     flow = Flow(present(1), first_ns=2)
     for number in range(1, 402, 2):
         flow.take(number, number)
     assert lost([flow], (), Total(401, 2, 401, ((2, 2), (4, 4), (300, 300))), 0) == 197
 
 
-def test_a_number_that_was_never_sent_makes_nothing_lost() -> None:
+def test_a_number_never_sent_causes_no_losses() -> None:
     flow = Flow(present(1), first_ns=2)
     for number in (1, 10**15, *range(10**12, 10**12 + 1_000, 2)):
         flow.take(number, number)
     assert lost([flow], (), Total(6, 2, 9), 0) == 0
 
 
-def test_what_one_session_gave_up_may_have_come_to_the_other() -> None:
+def test_messages_given_up_by_one_session_may_have_reached_the_other() -> None:
     one, other = Flow(present(1), first_ns=2), Flow(present(1), first_ns=2)
     for number in range(1, 401):
         (one if number % 2 else other).take(number, number)
@@ -308,14 +306,14 @@ def test_what_one_session_gave_up_may_have_come_to_the_other() -> None:
 
 
 @given(st.lists(st.integers(1, 10**18), max_size=300))
-def test_memory_is_bounded_whatever_a_server_says(arrivals: list[int]) -> None:
+def test_memory_is_bounded_whatever_numbers_arrive(arrivals: list[int]) -> None:
     flow = Flow(present(1), first_ns=2)
     for number in arrivals:
         flow.take(number, 3)
     assert len(flow.missing()) <= MAX_GAPS
 
 
-def test_stays_are_bounded_and_the_latest_are_kept() -> None:
+def test_only_the_latest_stays_are_kept() -> None:
     there = Attendance()
     for at in range(100):
         there.begin(10 * at + 1)
@@ -327,7 +325,7 @@ def test_stays_are_bounded_and_the_latest_are_kept() -> None:
     assert stays[-1] == (100, 991, 995)
 
 
-def test_a_pair_numbers_its_messages_and_says_when_the_one_before_was_sent() -> None:
+def test_a_pair_stamps_messages_with_their_number_and_the_previous_send_time() -> None:
     pair = Pair("user_2@localhost", "amoc.r.c.s.u0.5", 5, room=False)
     assert [pair.stamp(7), pair.stamp(9)] == ["amoc.r.c.s.u0.5/1.7.5", "amoc.r.c.s.u0.5/2.9.7"]
     assert (pair.sent, pair.last_ns) == (2, 9)
@@ -344,7 +342,7 @@ def test_each_refusal_counts_once(refusals: list[int]) -> None:
     assert numbers(pair.refused or []) == meant
 
 
-def test_refusals_are_bounded() -> None:
+def test_the_number_of_refusals_is_bounded() -> None:
     pair = Pair("user_2@localhost", "h", 5, room=False)
     for at in range(4 * MAX_REFUSED):
         pair.stamp(at)
@@ -358,7 +356,7 @@ RANGES = st.lists(st.tuples(st.integers(1, 50), st.integers(0, 8)), max_size=12)
 
 
 @given(RANGES, RANGES)
-def test_ranges_are_sets_of_numbers(
+def test_ranges_behave_like_sets_of_numbers(
     some: list[tuple[int, int]], others: list[tuple[int, int]]
 ) -> None:
     one = merged((first, first + more) for first, more in some)
@@ -368,5 +366,5 @@ def test_ranges_are_sets_of_numbers(
     assert size(one) == len(numbers(one))
 
 
-def test_unseen_knows_nothing_without_a_stay() -> None:
+def test_nothing_is_unseen_without_a_stay() -> None:
     assert unseen(None, Attendance(), Total(3, 1, 2), 0) == []

@@ -1,4 +1,4 @@
-"""TLS in the client: when it is used, whom it trusts, and what is said when it fails."""
+"""TLS in the client: when it is used, which certificates it trusts, how failures are reported."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ PROCEED = b"<proceed " + TLS + b"/>"
 
 
 class StartTlsConn(TlsConn):
-    """The server's end of a connection that begins without TLS."""
+    """The server end of a connection that begins without TLS."""
 
     scheme = ""
 
     def begin(self) -> None:
-        """Begin without."""
+        """Begin without TLS."""
 
     def proceed(self, answer: bytes = PROCEED) -> None:
-        """Offer STARTTLS, and answer."""
+        """Offer STARTTLS and send `answer`."""
         self.expect(rb"<stream:stream[^>]*>")
         self.say(HEADER + OFFERS_TLS)
         self.expect(rb"<starttls[^>]*/>")
@@ -67,7 +67,7 @@ def speaking(
     monkeypatch: pytest.MonkeyPatch | None = None,
     **context: Any,
 ) -> Iterator[FakeServer]:
-    """A server of one kind, with another certificate or another context if that is given."""
+    """A server that speaks `kind`, with a different certificate or context if given."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FakeServer, "speaks", kind)
         if certificate or context:
@@ -91,14 +91,14 @@ def over_tls(after: Script = idle) -> Script:
 
 
 @pytest.mark.parametrize("mode", ["auto", "starttls"])
-def test_a_connection_goes_on_over_tls_when_the_server_offers_it(mode: str) -> None:
+def test_a_connection_is_upgraded_to_tls_when_the_server_offers_it(mode: str) -> None:
     before = recorded(meters.tls_handshake)
     with speaking(StartTlsConn, over_tls()) as server, connect(server, tls=mode) as client:
         assert client.is_open
     assert recorded(meters.tls_handshake) == before + 1
 
 
-def test_it_does_not_when_tls_is_off() -> None:
+def test_tls_off_ignores_a_starttls_offer() -> None:
     def script(conn: StartTlsConn) -> None:
         conn.log_in([(LOGIN[0][0], HEADER + OFFERS_TLS), *LOGIN[1:]])
         idle(conn)
@@ -107,7 +107,7 @@ def test_it_does_not_when_tls_is_off() -> None:
         assert client.is_open
 
 
-def test_it_is_never_silently_plain_when_tls_was_asked_for() -> None:
+def test_a_connection_is_never_silently_plain_if_tls_is_required() -> None:
     with serving(session(idle)) as server:
         with pytest.raises(xmpp.TlsRequiredError, match="xmpp_tls is starttls") as raised:
             connect(server, tls="starttls")
@@ -128,7 +128,7 @@ def test_it_is_never_silently_plain_when_tls_was_asked_for() -> None:
         (PROCEED + b"<message/>", xmpp.BadStreamError, "data before the TLS handshake"),
     ],
 )
-def test_a_wrong_answer_to_starttls_is_told(
+def test_a_wrong_answer_to_starttls_is_an_error(
     answer: bytes, error: type[xmpp.XmppError], text: str
 ) -> None:
     def script(conn: StartTlsConn) -> None:
@@ -146,7 +146,7 @@ def test_a_wrong_answer_to_starttls_is_told(
         (["elsewhere.example"], 2.0, "not for localhost; set xmpp_tls_name"),
     ],
 )
-def test_a_certificate_that_is_not_valid_is_an_error_that_names_the_setting(
+def test_an_invalid_certificate_is_an_error_that_names_the_setting(
     authority: Authority, names: list[str], days: float, text: str
 ) -> None:
     certificate = authority.issue("bad.pem", names, days)
@@ -159,7 +159,7 @@ def test_a_certificate_that_is_not_valid_is_an_error_that_names_the_setting(
     assert raised.value.cause == "tls"
 
 
-def test_an_unknown_authority_is_an_error_unless_anything_is_accepted(
+def test_an_unknown_ca_is_an_error_unless_verification_is_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_tls_ca, "default", "")
@@ -173,7 +173,7 @@ def test_an_unknown_authority_is_an_error_unless_anything_is_accepted(
         assert recorded(meters.tls_unverified) == before + 1
 
 
-def test_the_name_that_is_checked_may_be_another_than_the_domain(
+def test_the_name_to_verify_may_differ_from_the_domain(
     monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> None:
     monkeypatch.setattr(options.xmpp_tls_name, "default", "chat.example")
@@ -191,7 +191,7 @@ def test_the_name_that_is_checked_may_be_another_than_the_domain(
     assert asked == ["chat.example"]
 
 
-def test_an_old_version_is_refused_with_the_setting_that_allows_it(
+def test_an_old_tls_version_is_refused_and_the_error_names_the_setting(
     monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> None:
     monkeypatch.setattr(options.xmpp_tls_minimum_version, "default", "1.3")
@@ -203,7 +203,7 @@ def test_an_old_version_is_refused_with_the_setting_that_allows_it(
         connect(server)
 
 
-def test_a_server_that_demands_a_certificate_of_the_client_says_so(
+def test_a_server_that_requires_a_client_certificate_is_an_error_that_names_the_setting(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -231,7 +231,7 @@ def test_a_server_that_demands_a_certificate_of_the_client_says_so(
         (b"\0\0\0", "speaks something other than TLS"),
     ],
 )
-def test_a_peer_that_does_not_speak_tls_is_named(said: bytes, text: str) -> None:
+def test_the_error_says_what_a_port_without_tls_speaks(said: bytes, text: str) -> None:
     def script(conn: Conn) -> None:
         conn.hear()
         conn.say(said)
@@ -249,7 +249,7 @@ def test_a_peer_that_does_not_speak_tls_is_named(said: bytes, text: str) -> None
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "speaks HTTP on this port, so use ws://"),
     ],
 )
-def test_a_peer_that_speaks_something_else_on_a_plain_port_is_named(said: bytes, text: str) -> None:
+def test_the_error_says_what_a_port_without_xmpp_speaks(said: bytes, text: str) -> None:
     def script(conn: Conn) -> None:
         conn.hear()
         conn.say(said)
@@ -259,7 +259,7 @@ def test_a_peer_that_speaks_something_else_on_a_plain_port_is_named(said: bytes,
         connect(server)
 
 
-def test_the_handshake_has_the_deadline_of_the_attempt() -> None:
+def test_the_tls_handshake_is_limited_by_the_connect_timeout() -> None:
     def script(conn: Conn) -> None:
         conn.hear()
         conn.rest()
@@ -272,7 +272,7 @@ def test_the_handshake_has_the_deadline_of_the_attempt() -> None:
     assert raised.value.cause == "timeout-tls"
 
 
-def test_a_server_that_closes_in_the_handshake_is_an_error_that_says_so() -> None:
+def test_a_connection_closed_during_the_handshake_is_a_clear_error() -> None:
     with (
         speaking(Conn, Conn.hear) as server,
         pytest.raises(xmpp.ConnectError, match="closed the connection during the TLS handshake"),
@@ -280,9 +280,9 @@ def test_a_server_that_closes_in_the_handshake_is_an_error_that_says_so() -> Non
         connect(server, tls="direct")
 
 
-def test_a_stream_that_is_cut_without_the_end_of_tls_is_reported_as_incomplete() -> None:
+def test_a_connection_cut_without_a_tls_close_is_reported_as_incomplete() -> None:
     def cut(conn: TlsConn) -> None:
-        conn.sock.shutdown(1)  # of TCP
+        conn.sock.shutdown(1)  # of the TCP connection
         conn.rest()
 
     with speaking(TlsConn, session(cut)) as server:
@@ -292,7 +292,7 @@ def test_a_stream_that_is_cut_without_the_end_of_tls_is_reported_as_incomplete()
         assert raised.value.cause == "closed"
 
 
-def test_an_orderly_end_of_tls_without_the_end_of_the_stream_is_a_closed_connection() -> None:
+def test_a_tls_close_without_a_stream_end_is_a_closed_connection() -> None:
     def end(conn: TlsConn) -> None:
         conn.sock.unwrap()
 
@@ -302,14 +302,14 @@ def test_an_orderly_end_of_tls_without_the_end_of_the_stream_is_a_closed_connect
             client.receive(timeout=10)
 
 
-def test_a_client_that_closes_ends_tls_too() -> None:
+def test_closing_the_client_sends_a_tls_close() -> None:
     ends: list[bytes] = []
 
     def script(conn: TlsConn) -> None:
         conn.log_in()
         conn.expect(rb"</stream:stream>")
         conn.say(b"</stream:stream>")
-        ends.append(conn.sock.recv(100))  # raises if it is cut off instead
+        ends.append(conn.sock.recv(100))  # raises if the connection is cut instead
 
     with speaking(TlsConn, script) as server:
         with connect(server):
@@ -320,7 +320,7 @@ def test_a_client_that_closes_ends_tls_too() -> None:
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-def test_sessions_are_resumed_if_that_is_wanted(
+def test_tls_sessions_are_resumed_if_enabled(
     authority: Authority, monkeypatch: pytest.MonkeyPatch, version: ssl.TLSVersion
 ) -> None:
     certificate = authority.issue("resumed.pem")
@@ -336,7 +336,7 @@ def test_sessions_are_resumed_if_that_is_wanted(
     assert resumed == [0, 2]
 
 
-def test_a_certificate_of_the_client_that_cannot_be_used_is_an_error(
+def test_an_unusable_client_certificate_is_an_error(
     authority: Authority, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = authority.issue("other.pem")
@@ -349,10 +349,10 @@ def test_a_certificate_of_the_client_that_cannot_be_used_is_an_error(
             connect(server)
 
 
-def test_sessions_are_bounded() -> None:
+def test_the_tls_session_cache_is_bounded() -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     sessions = Sessions()
-    marker: Any = context  # whatever: it is only kept
+    marker: Any = context  # any object will do: it is only stored
     for number in range(MAX_SESSIONS + 2):
         sessions.put(number, marker)
         sessions.put(1, marker)
@@ -361,7 +361,7 @@ def test_sessions_are_bounded() -> None:
     assert sessions.get(1) is marker
 
 
-def test_nothing_cyclic_is_left_of_sessions_and_failures_over_tls(
+def test_tls_sessions_and_failures_leave_no_reference_cycles(
     monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> None:
     def end(conn: TlsConn) -> None:
@@ -391,7 +391,7 @@ def test_nothing_cyclic_is_left_of_sessions_and_failures_over_tls(
 
 
 def going_to(target: str) -> Script:
-    """Send the client there at once."""
+    """Redirect the client to `target` at once."""
 
     def script(conn: Any) -> None:
         conn.expect(rb"<stream:stream[^>]*>")
@@ -406,7 +406,7 @@ def going_to(target: str) -> Script:
     return script
 
 
-def test_a_server_without_a_scheme_that_a_server_over_tls_names_is_reached_over_tls() -> None:
+def test_a_redirect_without_a_scheme_from_a_tls_server_stays_on_tls() -> None:
     with speaking(TlsConn, session(idle)) as other:
         target = other.address.removeprefix("xmpps://")
         with (
@@ -427,7 +427,7 @@ def test_a_server_without_a_scheme_that_a_server_over_tls_names_is_reached_over_
         ("http://", "direct", xmpp.SeeOtherHost),
     ],
 )
-def test_no_password_goes_without_tls_to_a_server_that_a_server_over_tls_names(
+def test_no_password_is_sent_without_tls_after_a_redirect_from_a_tls_server(
     scheme: str, tls: str, kind: type[xmpp.XmppError]
 ) -> None:
     heard: list[bytes] = []
@@ -450,7 +450,7 @@ MANAGED = b"xmlns='urn:xmpp:sm:3'"
 
 
 @pytest.mark.parametrize("scheme", ["", "ws://", "http://"])
-def test_a_session_over_tls_is_resumed_over_tls_wherever_the_server_points(scheme: str) -> None:
+def test_a_tls_session_is_resumed_over_tls_whatever_location_the_server_gives(scheme: str) -> None:
     heard: list[bytes] = []
     features = BINDING.replace(b"</stream", b"<sm " + MANAGED + b"/></stream")
     begun: list[Conn] = []

@@ -1,6 +1,6 @@
-"""XMPP over WebSocket: what a server may do wrong, in the handshake and in frames, and what not.
+"""XMPP over WebSocket: valid and invalid behaviour of a server, in the handshake and in frames.
 
-What it may do wrong in XMPP is the same over all transports, in test_hostile.py.
+XMPP violations are the same over all transports; see test_hostile.py.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def speaks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answering(answer: Callable[[Raw, bytes], bytes]) -> Callable[[Any], None]:
-    """A script that answers the handshake, or closes when it has no answer."""
+    """A script that answers the handshake, or closes the connection if there is no answer."""
 
     def script(conn: Raw) -> None:
         conn.sock.sendall(answer(conn, conn.handshake()))
@@ -109,7 +109,7 @@ def changed(old: bytes, new: bytes) -> Callable[[Raw, bytes], bytes]:
         ),
     ],
 )
-def test_a_handshake_that_goes_wrong_is_told_apart(
+def test_handshake_failures_are_told_apart(
     answer: Callable[[Raw, bytes], bytes],
     error: type[xmpp.XmppError],
     text: str,
@@ -124,7 +124,7 @@ def test_a_handshake_that_goes_wrong_is_told_apart(
 
 
 @pytest.mark.parametrize(("status", "tries"), [(404, 1), (301, 1), (503, 2), (429, 2)])
-def test_a_refusal_is_repeated_only_when_it_may_pass(
+def test_a_refused_handshake_is_retried_only_if_the_status_is_temporary(
     status: int, tries: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(FakeServer, "speaks", Raw)
@@ -137,9 +137,7 @@ def test_a_refusal_is_repeated_only_when_it_may_pass(
     assert raised.value.status == status
 
 
-def test_a_server_that_does_not_answer_the_handshake_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_unanswered_handshake_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeServer, "speaks", Raw)
 
     def script(conn: Raw) -> None:
@@ -153,7 +151,7 @@ def test_a_server_that_does_not_answer_the_handshake_is_given_up(
         connect(server, timeout=0.05)
 
 
-def test_the_handshake_asks_for_the_path_of_the_url_and_offers_no_compression(
+def test_the_handshake_requests_the_path_of_the_url_and_offers_no_compression(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(FakeServer, "speaks", Raw)
@@ -171,7 +169,7 @@ def test_the_handshake_asks_for_the_path_of_the_url_and_offers_no_compression(
     assert not [line for line in lines if line.lower().startswith(b"sec-websocket-extensions")]
 
 
-def test_what_comes_with_the_end_of_the_handshake_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_frames_sent_along_with_the_handshake_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeServer, "speaks", Raw)
 
     def script(conn: Raw) -> None:
@@ -211,7 +209,7 @@ def in_session(*frames: bytes) -> Callable[[Any], None]:
         ((b"\x81\x02\xff\xfe",), "not-well-formed", 1000),
     ],
 )
-def test_a_server_that_breaks_the_rules_of_websocket_is_told_why(
+def test_a_server_that_violates_the_websocket_protocol_is_sent_the_reason(
     frames: tuple[bytes, ...], condition: str, code: int
 ) -> None:
     heard: list[WebSocketConn] = []
@@ -251,7 +249,7 @@ def test_pings_are_answered_and_pongs_are_not() -> None:
     assert heard == [(websocket.PONG, b"are you there")]
 
 
-def test_a_server_that_pings_on_and_on_and_reads_nothing_takes_no_memory() -> None:
+def test_endless_pings_from_a_server_that_does_not_read_use_no_memory() -> None:
     seen = gevent.event.Event()
 
     def script(conn: WebSocketConn) -> None:
@@ -269,7 +267,7 @@ def test_a_server_that_pings_on_and_on_and_reads_nothing_takes_no_memory() -> No
         seen.set()
 
 
-def test_a_message_may_come_in_fragments_with_pings_between_them() -> None:
+def test_a_message_may_be_fragmented_with_pings_in_between() -> None:
     half = len(MESSAGE) // 2
     ping = websocket.frame(websocket.PING, b"")
 
@@ -291,7 +289,7 @@ def test_a_message_may_come_in_fragments_with_pings_between_them() -> None:
         (websocket.close_frame_data(1011, "a\nbug"), r"code 1011 \(a bug\)"),
     ],
 )
-def test_a_close_frame_ends_the_session_and_says_why(data: bytes, text: str) -> None:
+def test_a_close_frame_ends_the_session_with_its_reason(data: bytes, text: str) -> None:
     with serving(in_session(websocket.frame(websocket.CLOSE, data))) as server:
         client = connect(server)
         with pytest.raises(xmpp.Disconnected, match=text):
@@ -299,7 +297,7 @@ def test_a_close_frame_ends_the_session_and_says_why(data: bytes, text: str) -> 
 
 
 def sending_to(target: str) -> Callable[[Any], None]:
-    """A script that sends the client elsewhere instead of opening the stream."""
+    """A script that redirects the client instead of opening the stream."""
 
     def script(conn: WebSocketConn) -> None:
         conn.expect(LOGIN[0][0])
@@ -310,7 +308,7 @@ def sending_to(target: str) -> Callable[[Any], None]:
     return script
 
 
-def test_a_client_that_is_sent_to_another_address_goes_there() -> None:
+def test_a_redirect_to_another_address_is_followed() -> None:
     def script(conn: WebSocketConn) -> None:
         conn.log_in()
         idle(conn)
@@ -320,13 +318,13 @@ def test_a_client_that_is_sent_to_another_address_goes_there() -> None:
         assert (server.connections, other.connections) == (1, 1)
 
 
-def test_a_client_that_is_sent_nowhere_says_so() -> None:
+def test_a_redirect_to_nowhere_is_an_error() -> None:
     with serving(sending_to("nonsense://")) as server, pytest.raises(xmpp.SeeOtherHost) as raised:
         connect(server)
     assert raised.value.target == "nonsense://"
 
 
-def test_a_session_is_closed_with_the_streams_and_the_websockets_goodbye() -> None:
+def test_closing_a_session_ends_the_stream_and_the_websocket() -> None:
     ended: list[WebSocketConn] = []
 
     def script(conn: WebSocketConn) -> None:
@@ -341,7 +339,7 @@ def test_a_session_is_closed_with_the_streams_and_the_websockets_goodbye() -> No
     assert websocket.close_code(ended[0].closed_with) == (websocket.NORMAL, "")
 
 
-def test_what_is_sent_says_which_namespace_it_is_in() -> None:
+def test_outgoing_stanzas_declare_their_namespace() -> None:
     messages: list[websocket.Message] = []
 
     def script(conn: WebSocketConn) -> None:
@@ -362,7 +360,7 @@ def test_what_is_sent_says_which_namespace_it_is_in() -> None:
     assert messages[1][1] == b"<r xmlns='urn:xmpp:sm:3'/>"
 
 
-def test_sessions_over_websocket_leave_no_cycles() -> None:
+def test_websocket_sessions_leave_no_reference_cycles() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         idle(conn)
@@ -392,9 +390,7 @@ def test_sessions_over_websocket_leave_no_cycles() -> None:
         ("a:1/b", "must be host:port"),
     ],
 )
-def test_an_address_that_cannot_be_is_refused_before_anything_is_done(
-    address: str, rule: str
-) -> None:
+def test_an_invalid_address_is_refused_before_connecting(address: str, rule: str) -> None:
     with pytest.raises(ScenarioError, match=rule):
         connect(address)
     with pytest.raises(ValueError, match=rule):

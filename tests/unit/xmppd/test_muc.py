@@ -1,4 +1,4 @@
-"""Rooms, by the bytes that clients send and get."""
+"""Multi-user chat, tested through the bytes that clients send and receive."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ C = "{jabber:client}"
 
 
 def enter(client: Client, nick: str, content: str = "", room: str = ROOM) -> list[ET.Element]:
-    """Enter a room; all that the client is then sent."""
+    """Enter a room and return every stanza that the client then receives."""
     x = f"<x xmlns='http://jabber.org/protocol/muc'>{content}</x>"
     client.send(f"<presence to='{room}/{nick}'>{x}</presence>".encode())
     return client.stanzas()
@@ -34,7 +34,7 @@ def item(presence: ET.Element) -> ET.Element:
 
 
 def ask(client: Client, kind: str, payload: str, to: str = ROOM) -> ET.Element:
-    """The answer to a request; what came with it stays unread."""
+    """Return the answer to a request; anything received with it is discarded."""
     client.send(f"<iq type='{kind}' id='q' to='{to}'>{payload}</iq>".encode())
     stanzas = client.stanzas()
     return next(it for it in stanzas if it.tag == f"{C}iq" and it.get("id") == "q")
@@ -81,7 +81,7 @@ def owner(domain: Domain) -> Client:
     return client
 
 
-def test_the_first_to_enter_makes_the_room_and_owns_it(domain: Domain) -> None:
+def test_the_first_occupant_creates_and_owns_the_room(domain: Domain) -> None:
     client = logged_in(domain, 1)
     presence, subject = enter(client, "me")
     assert presence.get("from") == f"{ROOM}/me"
@@ -91,7 +91,7 @@ def test_the_first_to_enter_makes_the_room_and_owns_it(domain: Domain) -> None:
     assert subject.find(f"{C}subject") is not None
 
 
-def test_a_newcomer_sees_who_is_there_then_itself_then_history_then_the_subject(
+def test_a_newcomer_gets_occupants_then_itself_then_history_then_the_subject(
     domain: Domain, owner: Client
 ) -> None:
     say(owner, "one")
@@ -128,7 +128,7 @@ def test_a_newcomer_sees_who_is_there_then_itself_then_history_then_the_subject(
         ("since='2000-01-01T00:00:00Z'", ["one", "two", "three"]),
     ],
 )
-def test_a_newcomer_gets_the_history_that_it_asks_for(
+def test_a_newcomer_gets_the_history_it_requested(
     domain: Domain, owner: Client, asked: str, expected: list[str]
 ) -> None:
     for body in ("one", "two", "three"):
@@ -136,7 +136,7 @@ def test_a_newcomer_gets_the_history_that_it_asks_for(
     assert bodies(enter(logged_in(domain, 2), "new", f"<history {asked}/>")) == expected
 
 
-def test_a_message_goes_to_all_with_its_id_and_the_senders_nick(
+def test_a_message_reaches_all_occupants_with_its_id_and_the_senders_nick(
     domain: Domain, owner: Client
 ) -> None:
     others = [logged_in(domain, number) for number in (2, 3)]
@@ -157,7 +157,9 @@ def test_a_message_goes_to_all_with_its_id_and_the_senders_nick(
         assert mark.get("by") == ROOM
 
 
-def test_a_message_of_an_odd_stream_reaches_the_room(domain: Domain, owner: Client) -> None:
+def test_a_message_with_unusual_namespace_prefixes_reaches_the_room(
+    domain: Domain, owner: Client
+) -> None:
     spaces = "xmlns:x='jabber:client' xmlns='urn:y'"
     head = f"<x:message {spaces} to='{ROOM}' type='groupchat' a='>'>"
     owner.send(f"{head}<x:body>b</x:body><y/></x:message >".encode())
@@ -176,7 +178,7 @@ def test_only_occupants_may_speak(domain: Domain, owner: Client) -> None:
     assert owner.heard() == b""
 
 
-def test_a_taken_nick_is_a_conflict_and_a_change_of_nick_is_told(
+def test_a_taken_nick_is_a_conflict_and_a_nick_change_is_announced(
     domain: Domain, owner: Client
 ) -> None:
     other = logged_in(domain, 2)
@@ -196,7 +198,7 @@ def test_a_taken_nick_is_a_conflict_and_a_change_of_nick_is_told(
 
 
 @pytest.mark.parametrize("how", ["leaves", "is lost", "logs out"])
-def test_who_is_gone_is_seen_leaving_and_the_nick_is_free(
+def test_a_departed_occupant_is_announced_and_its_nick_is_free(
     domain: Domain, owner: Client, how: str
 ) -> None:
     other = logged_in(domain, 2)
@@ -218,7 +220,7 @@ def test_who_is_gone_is_seen_leaving_and_the_nick_is_free(
     assert len(enter(logged_in(domain, 3), "two")) == 3
 
 
-def test_an_empty_room_is_gone_unless_it_is_persistent(domain: Domain, owner: Client) -> None:
+def test_an_empty_room_is_destroyed_unless_it_is_persistent(domain: Domain, owner: Client) -> None:
     conference = domain.services["conference.localhost"]
     say(owner, "x")
     assert configure(owner, persistentroom=1).get("type") == "result"
@@ -232,7 +234,7 @@ def test_an_empty_room_is_gone_unless_it_is_persistent(domain: Domain, owner: Cl
     assert len(domain.archives) == 0
 
 
-def test_a_protected_room_wants_its_password(domain: Domain, owner: Client) -> None:
+def test_a_protected_room_requires_its_password(domain: Domain, owner: Client) -> None:
     assert (
         stanza_error(configure(owner, passwordprotectedroom=1, roomsecret="")) == "not-acceptable"
     )
@@ -243,7 +245,7 @@ def test_a_protected_room_wants_its_password(domain: Domain, owner: Client) -> N
     assert "110" in codes(enter(other, "two", "<password>sesame</password>")[1])
 
 
-def test_a_room_for_members_lets_only_members_in(domain: Domain, owner: Client) -> None:
+def test_a_members_only_room_admits_only_members(domain: Domain, owner: Client) -> None:
     other = logged_in(domain, 2)
     enter(other, "two")
     other.heard()
@@ -258,7 +260,7 @@ def test_a_room_for_members_lets_only_members_in(domain: Domain, owner: Client) 
     assert "321" in codes(other.stanzas()[0])
 
 
-def test_a_full_room_takes_nobody_but_admins(domain: Domain, owner: Client) -> None:
+def test_a_full_room_admits_only_admins(domain: Domain, owner: Client) -> None:
     configure(owner, maxusers=1)
     other = logged_in(domain, 2)
     assert stanza_error(enter(other, "two")[0]) == "service-unavailable"
@@ -278,7 +280,7 @@ def test_a_visitor_may_speak_once_it_has_voice(domain: Domain, owner: Client) ->
     assert bodies(other.stanzas()) == ["x"]
 
 
-def test_the_kicked_and_the_banned_are_told_and_the_banned_stay_out(
+def test_kicks_and_bans_are_announced_and_the_banned_cannot_return(
     domain: Domain, owner: Client
 ) -> None:
     other = logged_in(domain, 2)
@@ -298,7 +300,7 @@ def test_the_kicked_and_the_banned_are_told_and_the_banned_stay_out(
     assert [it.get("jid") for it in listed[0]] == ["user_2@localhost"]
 
 
-def test_ranks_are_respected(domain: Domain, owner: Client) -> None:
+def test_affiliation_ranks_are_enforced(domain: Domain, owner: Client) -> None:
     two, three = logged_in(domain, 2), logged_in(domain, 3)
     enter(two, "two")
     enter(three, "three")
@@ -313,7 +315,7 @@ def test_ranks_are_respected(domain: Domain, owner: Client) -> None:
     assert affiliate(owner, 1, "member").get("type") == "result"
 
 
-def test_only_the_owner_configures_and_destroys(domain: Domain, owner: Client) -> None:
+def test_only_the_owner_configures_and_destroys_a_room(domain: Domain, owner: Client) -> None:
     other = logged_in(domain, 2)
     enter(other, "two")
     query = f"<query xmlns='{OWNER}'/>"
@@ -334,7 +336,7 @@ def test_only_the_owner_configures_and_destroys(domain: Domain, owner: Client) -
     assert stanza_error(ask(owner, "get", query)) == "item-not-found"
 
 
-def test_the_subject_is_changed_by_those_who_may(domain: Domain, owner: Client) -> None:
+def test_occupants_may_change_the_subject_only_if_allowed(domain: Domain, owner: Client) -> None:
     other = logged_in(domain, 2)
     enter(other, "two")
     change = f"<message to='{ROOM}' type='groupchat'><subject>tea</subject></message>".encode()
@@ -370,13 +372,15 @@ def test_private_messages_and_requests_go_to_one_occupant(domain: Domain, owner:
     assert (answer.get("from"), answer.get("type")) == (f"{ROOM}/owner", "result")
 
 
-def test_one_can_ask_whether_one_is_still_in_the_room(domain: Domain, owner: Client) -> None:
+def test_a_self_ping_tells_whether_the_client_is_still_an_occupant(
+    domain: Domain, owner: Client
+) -> None:
     ping = "<ping xmlns='urn:xmpp:ping'/>"
     assert ask(owner, "get", ping, f"{ROOM}/owner").get("type") == "result"
     assert stanza_error(ask(logged_in(domain, 2), "get", ping, f"{ROOM}/x")) == "not-acceptable"
 
 
-def test_an_invitation_reaches_the_invited_and_makes_a_member(
+def test_an_invitation_reaches_the_invitee_and_makes_it_a_member(
     domain: Domain, owner: Client
 ) -> None:
     configure(owner, membersonly=1, passwordprotectedroom=1, roomsecret="sesame")
@@ -395,7 +399,7 @@ def test_an_invitation_reaches_the_invited_and_makes_a_member(
     assert "110" in codes(enter(other, "two", "<password>sesame</password>")[1])
 
 
-def test_disco_tells_the_truth(domain: Domain, owner: Client) -> None:
+def test_disco_reports_features_and_rooms(domain: Domain, owner: Client) -> None:
     info = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
     items = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
     features = {it.get("var") for it in ask(owner, "get", info, "conference.localhost")[0]}
@@ -411,7 +415,7 @@ def test_disco_tells_the_truth(domain: Domain, owner: Client) -> None:
     assert services == {"conference.localhost", "muclight.localhost", "pubsub.localhost"}
 
 
-def test_the_archive_of_a_room_is_read_page_by_page(domain: Domain, owner: Client) -> None:
+def test_a_room_archive_is_read_page_by_page(domain: Domain, owner: Client) -> None:
     for number in range(5):
         say(owner, str(number))
     owner.heard()
@@ -429,7 +433,7 @@ def test_the_archive_of_a_room_is_read_page_by_page(domain: Domain, owner: Clien
     assert stanza_error(refused) == "forbidden"
 
 
-def test_rooms_and_their_occupants_have_limits() -> None:
+def test_rooms_and_occupants_are_limited() -> None:
     domain = new_domain(rooms=1, occupants=5)
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     enter(one, "one")
@@ -440,7 +444,7 @@ def test_rooms_and_their_occupants_have_limits() -> None:
     assert conference.rooms[ROOM].config.max_occupants == 5  # type: ignore[attr-defined]
 
 
-def test_a_client_is_in_no_more_rooms_than_it_would_leave() -> None:
+def test_the_number_of_rooms_per_client_is_limited() -> None:
     one = logged_in(new_domain(directed=1), 1)
     enter(one, "one")
     other = enter(one, "one", room="s@conference.localhost")[0]

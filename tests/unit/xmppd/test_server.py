@@ -1,4 +1,4 @@
-"""The server in this process's gevent loop, with real sockets."""
+"""The server in this process's event loop, with real sockets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.xmppd.sockets import PATIENCE_S, Peer
 
 
 class Clock:
-    """The server's clock, which stands still unless it is moved."""
+    """The server's clock, which stands still until it is moved."""
 
     def __init__(self) -> None:
         self.ns = S_NS
@@ -32,7 +32,7 @@ class Clock:
         return self.ns
 
     def forward(self, seconds: float, server: Server | None = None) -> None:
-        """Moves it on, and lets the server look at it."""
+        """Advance the clock and let the server notice."""
         self.ns += int(seconds * S_NS)
         server = server or self.server
         assert server is not None
@@ -57,13 +57,13 @@ def server() -> Iterator[Server]:
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Lets the loop run until the condition holds."""
+    """Run the event loop until the condition holds."""
     with gevent.Timeout(PATIENCE_S):
         while not condition():
             gevent.sleep(0.005)
 
 
-def test_two_clients_talk(server: Server) -> None:
+def test_two_clients_exchange_a_message(server: Server) -> None:
     with Peer(server.port) as one, Peer(server.port) as two:
         one.log_in(1)
         two.log_in(2)
@@ -80,14 +80,14 @@ def test_two_clients_talk(server: Server) -> None:
     assert "\n" not in figures.as_line()
 
 
-def test_it_listens_on_loopback_unless_told_otherwise(server: Server) -> None:
+def test_the_server_listens_on_loopback_by_default(server: Server) -> None:
     assert server.host == "127.0.0.1"
     assert (
         repr(server) == f"<Server localhost at 127.0.0.1:{server.port}: 0 connections, 0 clients>"
     )
 
 
-def test_it_serves_ipv6_where_there_is_any() -> None:
+def test_the_server_listens_on_ipv6_where_available() -> None:
     try:
         plain_socket.create_server(("::1", 0), family=plain_socket.AF_INET6).close()
     except OSError:
@@ -115,7 +115,7 @@ def test_a_burst_arrives_complete_and_in_order(server: Server) -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])
-def test_bytes_may_come_in_any_pieces(server: Server, size: int) -> None:
+def test_input_may_be_split_anywhere(server: Server, size: int) -> None:
     with Peer(server.port) as one, Peer(server.port) as two:
         two.log_in(2)
         message = b"<message to='user_2@localhost' id='a'><body>hi</body></message>"
@@ -125,8 +125,8 @@ def test_bytes_may_come_in_any_pieces(server: Server, size: int) -> None:
         assert two.message().get("from") == "user_1@localhost/r"
 
 
-def test_the_reason_arrives_though_much_was_sent_and_never_read(server: Server) -> None:
-    # To close with unread input resets the connection, and the client would never see the error.
+def test_a_stream_error_arrives_even_if_much_input_was_left_unread(server: Server) -> None:
+    # Closing with unread input resets the connection, and the client would never see the error.
     with Peer(server.port) as peer:
         peer.log_in(1)
         peer.say(b"<message></oops>" + b"x" * 3_000_000)
@@ -145,7 +145,7 @@ def test_an_endless_stanza_is_cut_off(server: Server) -> None:
         assert other.message().get("id") == "a"
 
 
-def test_a_client_that_closes_its_stream_gets_all_that_was_meant_for_it(server: Server) -> None:
+def test_a_client_that_closes_its_stream_still_gets_everything_sent_to_it(server: Server) -> None:
     with Peer(server.port) as one, Peer(server.port) as two:
         one.log_in(1)
         two.log_in(2)
@@ -158,7 +158,7 @@ def test_a_client_that_closes_its_stream_gets_all_that_was_meant_for_it(server: 
     eventually(lambda: server.statistics().connections == 0)
 
 
-def test_a_connection_that_is_reset_is_forgotten(server: Server) -> None:
+def test_a_reset_connection_is_forgotten(server: Server) -> None:
     peer = Peer(server.port)
     peer.log_in(1)
     peer.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -167,7 +167,7 @@ def test_a_connection_that_is_reset_is_forgotten(server: Server) -> None:
     assert server.statistics().bound == 0
 
 
-def test_a_client_that_does_not_log_in_is_sent_away(server: Server, clock: Clock) -> None:
+def test_a_client_that_does_not_log_in_is_disconnected(server: Server, clock: Clock) -> None:
     with Peer(server.port) as silent, Peer(server.port) as half, Peer(server.port) as there:
         half.say(HEADER + b"<auth ")
         half.until(b"</stream:features>")
@@ -182,13 +182,13 @@ def test_a_client_that_does_not_log_in_is_sent_away(server: Server, clock: Clock
         assert there.message().get("id") == "a"
 
 
-def test_a_stanza_that_is_never_finished_ends_its_stream(server: Server, clock: Clock) -> None:
+def test_an_unfinished_stanza_ends_its_stream(server: Server, clock: Clock) -> None:
     with Peer(server.port) as slow:
         slow.log_in(1)
         slow.say(b"<message to='user_1@localhost' id='a'><body>hi</body></mess")
         eventually(lambda: len(server.mid_stanza) == 1)
         clock.forward(server.limits.stanza_s / 2)
-        # One more byte is no progress: the time is for the whole stanza.
+        # One more byte is not progress: the limit applies to the whole stanza.
         before = server.bytes_in
         slow.say(b"a")
         eventually(lambda: server.bytes_in > before)
@@ -198,7 +198,7 @@ def test_a_stanza_that_is_never_finished_ends_its_stream(server: Server, clock: 
         assert b"<message" not in heard
 
 
-def test_a_stream_that_always_ends_inside_a_stanza_makes_progress_and_may_go_on(
+def test_a_stream_whose_reads_always_end_inside_a_stanza_makes_progress(
     server: Server, clock: Clock
 ) -> None:
     with Peer(server.port) as peer:
@@ -213,7 +213,7 @@ def test_a_stream_that_always_ends_inside_a_stanza_makes_progress_and_may_go_on(
 
 
 @pytest.mark.slow
-def test_a_reader_that_is_too_slow_is_cut_off_and_others_are_not() -> None:
+def test_a_slow_reader_is_cut_off_and_others_are_not() -> None:
     limits = Limits(queue_bytes=100_000, linger_s=0.5)
     with Server(limits=limits) as server:
         slow, sender, other = (
@@ -231,7 +231,7 @@ def test_a_reader_that_is_too_slow_is_cut_off_and_others_are_not() -> None:
                 gevent.sleep(0)
         sender.say(b"<message to='user_3@localhost/r' id='a'><body>hi</body></message>")
         assert other.message().get("id") == "a"
-        # What it reads after all is whole stanzas and then the reason, if it got that far.
+        # What it still reads is whole stanzas and then the reason, if it got that far.
         heard = slow.until_closed()
         assert b"user_1" in heard
         figures = server.statistics()
@@ -243,7 +243,7 @@ def test_a_reader_that_is_too_slow_is_cut_off_and_others_are_not() -> None:
 
 
 @pytest.mark.slow
-def test_a_reader_that_stops_reading_is_cut_off_even_if_little_waits(clock: Clock) -> None:
+def test_a_stalled_reader_is_cut_off_even_if_little_is_queued(clock: Clock) -> None:
     with Server(limits=Limits(queue_bytes=50_000_000)) as server:
         slow, sender = Peer(server.port, receive_buffer=4096), Peer(server.port)
         slow.log_in(1)
@@ -253,7 +253,7 @@ def test_a_reader_that_stops_reading_is_cut_off_even_if_little_waits(clock: Cloc
             while not len(server.stalled):
                 sender.say(message)
                 gevent.sleep(0)
-        # All that was sent has been routed, so that nothing counts as progress any more.
+        # Everything sent has been routed, so nothing counts as progress any more.
         sender.say(b"<message to='user_2@localhost' id='a'><body>hi</body></message>")
         assert sender.message().get("id") == "a"
         clock.forward(server.limits.stall_s, server)
@@ -265,7 +265,7 @@ def test_a_reader_that_stops_reading_is_cut_off_even_if_little_waits(clock: Cloc
             peer.sock.close()
 
 
-def test_more_connections_than_fit_are_told_so(
+def test_connections_above_the_limit_are_refused_with_an_error(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "capacity", 2)
@@ -284,10 +284,10 @@ def test_more_connections_than_fit_are_told_so(
 
 
 @pytest.mark.slow
-def test_without_file_descriptors_it_waits_and_accepts_later(
+def test_out_of_file_descriptors_the_server_waits_and_accepts_later(
     server: Server, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with no_descriptors_but(1):  # which is the client's
+    with no_descriptors_but(1):  # the client's own
         peer = Peer(server.port)
         eventually(lambda: caplog.records)
         for _ in range(3):
@@ -302,7 +302,7 @@ def test_without_file_descriptors_it_waits_and_accepts_later(
 
 @contextmanager
 def no_descriptors_but(count: int) -> Iterator[None]:
-    """This process can open `count` more and no others."""
+    """Limit this process to opening `count` more descriptors."""
     free = [os.dup(0) for _ in range(count)]
     for fd in free:
         os.close(fd)
@@ -314,7 +314,7 @@ def no_descriptors_but(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_the_end_is_told_to_every_client() -> None:
+def test_a_shutdown_is_announced_to_every_client() -> None:
     server = Server()
     server.start()
     peers = [Peer(server.port) for _ in range(3)]
@@ -333,7 +333,7 @@ def test_the_end_is_told_to_every_client() -> None:
         server.start()
 
 
-def test_a_client_that_ignores_the_end_is_cut_off() -> None:
+def test_a_client_that_ignores_the_shutdown_is_cut_off() -> None:
     server = Server()
     server.start()
     with Peer(server.port) as peer:
@@ -342,7 +342,7 @@ def test_a_client_that_ignores_the_end_is_cut_off() -> None:
         assert server.statistics().connections == 0
 
 
-def test_a_port_in_use_is_one_clear_line(server: Server) -> None:
+def test_a_port_in_use_is_a_one_line_error(server: Server) -> None:
     with pytest.raises(ResourceError) as raised:
         Server(port=server.port).start()
     assert str(raised.value) == (
@@ -358,7 +358,7 @@ def test_a_port_in_use_is_one_clear_line(server: Server) -> None:
         ("no such host", "cannot be resolved"),
     ],
 )
-def test_an_address_that_is_not_ours_is_one_clear_line(host: str, words: str) -> None:
+def test_an_unusable_address_is_a_one_line_error(host: str, words: str) -> None:
     with pytest.raises(ResourceError, match=words) as raised:
         Server(host=host).start()
     assert "\n" not in str(raised.value)
@@ -374,12 +374,12 @@ def test_an_address_that_is_not_ours_is_one_clear_line(host: str, words: str) ->
         ({"domain": ""}, "domain '' cannot be served"),
     ],
 )
-def test_values_that_make_no_sense_are_refused(arguments: dict[str, object], words: str) -> None:
+def test_invalid_arguments_are_refused(arguments: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         Server(**arguments)  # type: ignore[arg-type]
 
 
-def test_too_few_descriptors_are_said_with_how_many_and_how_to_raise_them() -> None:
+def test_too_few_descriptors_is_an_error_with_the_number_needed_and_a_remedy() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert connection_limit(1) == hard - RESERVE
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard), "the soft limit was raised"

@@ -1,4 +1,4 @@
-"""Framing: any pieces give the same elements to all kinds of readers, or the same violation."""
+"""Framing: every kind of reader finds the same elements or violation, however input is split."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def joined(parts: list[tuple[bytes, bytes]]) -> bytes:
 @pytest.mark.slow
 @EACH
 @given(parts=PARTS, unusual=st.booleans(), cuts=CUTS)
-def test_any_pieces_give_the_same_elements(
+def test_the_elements_do_not_depend_on_how_the_input_is_split(
     kind: str, parts: list[tuple[bytes, bytes]], unusual: bool, cuts: list[int]
 ) -> None:
     data = HEADER + joined(parts) + b"</stream:stream>"
     if unusual:
-        # Of the stanzas' names only those with a prefix are XMPP's there.
+        # Only the prefixed stanza names belong to XMPP there.
         data = UNUSUAL + joined(parts).replace(b"stream:features", b"s:features") + b"</s:stream>"
     whole = fed(kind, data)
     assert whole.condition == ""
@@ -71,7 +71,7 @@ def test_any_pieces_give_the_same_elements(
 
 @EACH
 @given(parts=PARTS)
-def test_bytes_one_by_one_give_the_same_elements(
+def test_input_byte_by_byte_gives_the_same_elements(
     kind: str, parts: list[tuple[bytes, bytes]]
 ) -> None:
     data = HEADER + joined(parts)
@@ -79,7 +79,7 @@ def test_bytes_one_by_one_give_the_same_elements(
 
 
 @given(PARTS, CUTS)
-def test_all_kinds_read_the_same(parts: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
+def test_all_kinds_of_readers_agree(parts: list[tuple[bytes, bytes]], cuts: list[int]) -> None:
     pieces = cut(HEADER + joined(parts), cuts)
     built, found = fed("tree", *pieces), fed("cut", *pieces)
     assert fed(WHOLE, *pieces).outcome == built.outcome
@@ -132,7 +132,7 @@ def test_a_restart_begins_a_new_stream_at_the_very_next_byte(
 
 @EACH
 @given(place=st.integers(0, 20_000), parts=PARTS)
-def test_a_stream_that_is_cut_off_gives_what_was_whole(
+def test_a_truncated_stream_yields_its_complete_elements(
     kind: str, place: int, parts: list[tuple[bytes, bytes]]
 ) -> None:
     data = HEADER + joined(parts)
@@ -153,7 +153,7 @@ MARKUP = st.lists(
 
 
 @given(st.binary(max_size=200) | MARKUP, st.booleans(), CUTS)
-def test_noise_is_read_or_refused_alike_in_any_pieces_by_all_kinds(
+def test_noise_is_accepted_or_refused_alike_by_all_kinds_however_split(
     noise: bytes, inside: bool, cuts: list[int]
 ) -> None:
     data = (HEADER if inside else b"") + noise
@@ -181,7 +181,7 @@ def test_noise_is_read_or_refused_alike_in_any_pieces_by_all_kinds(
 @example(b"<![CDATA[>")
 @example(b"<m><![CDATA[>")
 @example(b"<a><![CDATA[>")
-def test_elements_are_read_at_once_only_if_a_parser_reads_the_same(data: bytes) -> None:
+def test_whole_elements_are_accepted_only_if_a_parser_agrees(data: bytes) -> None:
     found = whole_elements.WholeElements(MAX_DEPTH).read(data, 1 << 20)
     if found is not None:
         stream = fed("tree", HEADER, data)
@@ -271,7 +271,7 @@ BOMB = b"<!DOCTYPE x [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;&a;&
     ],
     ids=itertools.count(),
 )  # fmt: skip
-def test_what_xmpp_forbids_is_refused_by_all_kinds_in_any_pieces(
+def test_forbidden_xml_is_refused_by_all_kinds_however_split(
     kind: str, data: bytes, condition: str
 ) -> None:
     for size in (1 if len(data) < 1000 else 509, 4096, len(data)):
@@ -281,7 +281,7 @@ def test_what_xmpp_forbids_is_refused_by_all_kinds_in_any_pieces(
 
 
 @EACH
-def test_what_came_before_a_violation_is_told(kind: str) -> None:
+def test_elements_before_a_violation_are_delivered(kind: str) -> None:
     stream = fed(kind, HEADER + b"<presence/><message/><!-- -->", b"<presence/>")
     assert len(stream.elements) == 2
     assert stream.condition == "restricted-xml"
@@ -289,7 +289,7 @@ def test_what_came_before_a_violation_is_told(kind: str) -> None:
 
 
 @EACH
-def test_what_follows_the_end_of_the_stream_is_nobodys_business(kind: str) -> None:
+def test_input_after_the_end_of_the_stream_is_ignored(kind: str) -> None:
     stream = fed(kind, HEADER + b"<presence/></stream:stream>  <garbage", b"<presence/>")
     assert len(stream.elements) == 1
     assert stream.ends == 1
@@ -297,7 +297,7 @@ def test_what_follows_the_end_of_the_stream_is_nobodys_business(kind: str) -> No
 
 
 @EACH
-def test_a_stream_that_its_reader_closes_is_read_no_further(kind: str) -> None:
+def test_nothing_more_is_read_once_the_reader_closes_the_stream(kind: str) -> None:
     class Closing(Recorder):
         def on_element(self, element: object) -> None:
             super().on_element(element)
@@ -313,7 +313,7 @@ def test_a_stream_that_its_reader_closes_is_read_no_further(kind: str) -> None:
 @EACH
 @given(cuts=CUTS)
 @example(cuts=[])
-def test_a_limit_changes_from_one_stanza_to_the_next(kind: str, cuts: list[int]) -> None:
+def test_the_size_limit_can_change_between_stanzas(kind: str, cuts: list[int]) -> None:
     class Growing(Recorder):
         def on_element(self, element: object) -> None:
             super().on_element(element)
@@ -327,7 +327,7 @@ def test_a_limit_changes_from_one_stanza_to_the_next(kind: str, cuts: list[int])
 
 
 @EACH
-def test_what_never_ends_is_refused_before_much_of_it_is_kept(kind: str) -> None:
+def test_endless_input_is_refused_before_much_of_it_is_buffered(kind: str) -> None:
     limit = 50_000
     for begin, more in [
         (HEADER + b"<message><body>", b"x" * 1000),
@@ -382,7 +382,7 @@ def test_whitespace_between_stanzas_needs_no_parser(kind: str) -> None:
 
 @EACH
 @pytest.mark.parametrize("text", [b"x", b"x ", b"\v", b"\f", b"\x1c", b" \v ", "\xa0".encode()])
-def test_text_between_stanzas_is_refused_as_soon_as_it_comes(kind: str, text: bytes) -> None:
+def test_text_between_stanzas_is_refused_at_once(kind: str, text: bytes) -> None:
     stream = fed(kind, HEADER + b"<presence/>", text)
     assert stream.condition
     assert stream.framer.closed
@@ -391,13 +391,13 @@ def test_text_between_stanzas_is_refused_as_soon_as_it_comes(kind: str, text: by
 
 @EACH
 @pytest.mark.parametrize("text", [b"x", b"HTTP/1.1", b"{}", b"\x16\x03\x01"])
-def test_what_is_no_xml_at_all_is_refused_before_there_is_a_header(kind: str, text: bytes) -> None:
+def test_input_that_is_not_xml_is_refused_before_any_header(kind: str, text: bytes) -> None:
     assert fed(kind, text).condition == "not-well-formed"
     assert fed(kind, b" \n" + text).condition == "not-well-formed"
 
 
 @EACH
-def test_after_a_restart_the_namespaces_of_the_header_before_are_forgotten(kind: str) -> None:
+def test_a_restart_discards_the_namespaces_of_the_previous_header(kind: str) -> None:
     stream = Recorder(new_parsers(kind))
     stream.restart_after = "{jabber:client}auth"
     stream.feed(UNUSUAL + b"<c:auth/>")
@@ -412,7 +412,7 @@ def test_after_a_restart_the_namespaces_of_the_header_before_are_forgotten(kind:
 
 
 @EACH
-def test_a_stanza_may_be_just_as_long_as_the_limit(kind: str) -> None:
+def test_a_stanza_may_be_exactly_as_long_as_the_limit(kind: str) -> None:
     stanza = b"<message>" + b"x" * 981 + b"</message>"
     assert len(stanza) == 1000
     for size in (1, 7, 1000):
@@ -421,7 +421,7 @@ def test_a_stanza_may_be_just_as_long_as_the_limit(kind: str) -> None:
             assert (len(stream.elements), stream.condition == "") == (allowed, allowed)
 
 
-def test_a_violation_says_its_condition_and_why() -> None:
+def test_a_violation_shows_its_condition_and_reason() -> None:
     assert str(Violation("policy-violation", "a stanza was too long")) == (
         "policy-violation (a stanza was too long)"
     )
@@ -429,7 +429,7 @@ def test_a_violation_says_its_condition_and_why() -> None:
 
 
 @EACH
-def test_a_carriage_return_between_stanzas_is_not_lent_to_another_stream(kind: str) -> None:
+def test_a_carriage_return_between_stanzas_does_not_leak_to_another_stream(kind: str) -> None:
     lend = new_parsers(kind)
     first, second = Recorder(lend), Recorder(lend)
     first.feed(HEADER)
@@ -442,7 +442,7 @@ def test_a_carriage_return_between_stanzas_is_not_lent_to_another_stream(kind: s
 
 
 @EACH
-def test_a_stream_with_its_own_namespaces_keeps_its_own_parser(kind: str) -> None:
+def test_a_stream_with_unusual_namespaces_keeps_its_own_parser(kind: str) -> None:
     lend = new_parsers(kind)
     odd, other = Recorder(lend), Recorder(lend)
     odd.feed(UNUSUAL)
@@ -459,7 +459,7 @@ def test_a_stream_with_its_own_namespaces_keeps_its_own_parser(kind: str) -> Non
 @EACH
 @pytest.mark.parametrize("header", [HEADER, UNUSUAL], ids=["usual", "unusual"])
 @pytest.mark.parametrize("tail", [b"", b"<m"], ids=["whole", "cut"])
-def test_parsers_are_replaced_so_that_names_do_not_pile_up(
+def test_parsers_are_replaced_before_they_accumulate_names(
     kind: str, header: bytes, tail: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(framing, "WORN_BYTES", 5000)
@@ -472,18 +472,18 @@ def test_parsers_are_replaced_so_that_names_do_not_pile_up(
     stream.feed(header)
     rest = b""
     for number in range(500):
-        # With a tail each chunk ends inside a stanza: there is never a moment of rest.
+        # With a tail, each chunk ends inside a stanza, so the parser is never idle.
         stream.feed(rest + b"<x><n%d a%d='1'/></x>" % (number, number) + tail)
         rest = b"/>" if tail else b""
     assert stream.condition == ""
     assert len([tag for tag in stream.tags if tag.endswith("x")]) == 500
     assert all(parser.fed <= 5100 for parser in made)
     assert len(made) <= 10
-    if kind != WHOLE or tail or header == UNUSUAL:  # else only the stream header came to a parser
+    if kind != WHOLE or tail or header == UNUSUAL:  # otherwise a parser saw only the stream header
         assert len(made) >= 3
 
 
-def test_the_parser_of_whole_elements_is_replaced_so_that_names_do_not_pile_up(
+def test_the_whole_element_parser_is_replaced_before_it_accumulates_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[XMLParser] = []
@@ -502,7 +502,7 @@ def test_the_parser_of_whole_elements_is_replaced_so_that_names_do_not_pile_up(
 
 
 @given(st.lists(st.sampled_from([*STANZAS, *GAPS, b"x", b"<m", b"</m>", b"</a><a>"]), max_size=6))
-def test_whole_elements_leave_nothing_behind(parts: list[bytes]) -> None:
+def test_whole_elements_keep_no_state_between_reads(parts: list[bytes]) -> None:
     reader = whole_elements.WholeElements(MAX_DEPTH)
     for part in parts:
         reader.read(part, 1 << 20)
@@ -513,7 +513,7 @@ def test_whole_elements_leave_nothing_behind(parts: list[bytes]) -> None:
 
 
 @EACH
-def test_a_parser_that_is_dropped_is_freed_at_once(kind: str) -> None:
+def test_a_dropped_parser_is_freed_at_once(kind: str) -> None:
     name = "CutParser" if kind == "cut" else "TreeParser"
     gc.disable()
     try:
