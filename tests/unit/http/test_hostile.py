@@ -1,4 +1,4 @@
-"""A server that breaks HTTP fails that request, by name, in bounded time and memory."""
+"""A server that violates HTTP fails the request with a named cause, in bounded time and memory."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def drip(begin: bytes, again: bytes) -> Behaviour:
-    """Say `begin`, and then something on and on."""
+    """Send `begin`, and then `again` endlessly with pauses."""
 
     def behave(sock: socket.socket, _: bytes) -> None:
         sock.sendall(begin)
@@ -45,7 +45,7 @@ def say(data: bytes) -> Behaviour:
 
 
 def fill(begin: bytes, piece: bytes) -> Behaviour:
-    """Say `begin`, and then as much as the client takes."""
+    """Send `begin`, and then as much as the client takes."""
 
     def behave(sock: socket.socket, _: bytes) -> None:
         sock.sendall(begin)
@@ -121,11 +121,13 @@ def test_a_hostile_server_fails_the_request_with_a_named_cause(
         found = counters()
         assert found["GET /.failures"] == found["GET /.count"] == 1
         assert found[f"GET /.failures.{cause}"] == 1
-        server.behave = say(OK)  # the next request is as good as if nothing had been
+        server.behave = say(OK)  # the next request is not affected
         assert session.get("/").text == "ok"
 
 
-def test_an_answer_that_comes_at_once_has_its_limit(serve: Callable[[Behaviour], Server]) -> None:
+def test_the_size_limit_applies_to_answers_read_at_once(
+    serve: Callable[[Behaviour], Server],
+) -> None:
     server = serve(say(OK))
     with http.session(server.url, max_body=2) as session:
         assert session.get("/").text == session.get("/").text == "ok"
@@ -133,7 +135,7 @@ def test_an_answer_that_comes_at_once_has_its_limit(serve: Callable[[Behaviour],
         assert session.get("/").cause == session.get("/").cause == "answer too large"
 
 
-def test_a_session_that_raises_raises_an_error_with_the_cause(
+def test_a_raising_session_raises_an_error_with_the_cause(
     serve: Callable[[Behaviour], Server],
 ) -> None:
     server = serve(say(b"nonsense"))
@@ -143,7 +145,7 @@ def test_a_session_that_raises_raises_an_error_with_the_cause(
     assert f"GET {server.url}/x?y=1" in str(caught.value)
 
 
-def test_nobody_listens() -> None:
+def test_a_refused_connection_is_an_error() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -153,7 +155,7 @@ def test_nobody_listens() -> None:
     assert counters()["GET /.failures.ConnectionRefusedError"] == 1
 
 
-def test_a_server_that_reads_nothing_times_out_in_writing(
+def test_a_server_that_does_not_read_causes_a_write_timeout(
     serve: Callable[[Behaviour], Server],
 ) -> None:
     server = serve(lambda *_: gevent.sleep(30))
@@ -164,13 +166,11 @@ def test_a_server_that_reads_nothing_times_out_in_writing(
     assert not [one for one in gc.get_objects() if type(one) is deadlines.Silence]
 
 
-def test_bytes_that_nobody_asked_for_end_an_idle_connection(
-    serve: Callable[[Behaviour], Server],
-) -> None:
+def test_unsolicited_bytes_close_an_idle_connection(serve: Callable[[Behaviour], Server]) -> None:
     def behave(sock: socket.socket, _: bytes) -> None:
         sock.sendall(OK)
         gevent.sleep(0.05)
-        sock.sendall(OK)  # the answer to a request that was never made
+        sock.sendall(OK)  # an answer to a request that was never made
 
     server = serve(behave)
     with http.session(server.url) as session:
@@ -181,9 +181,7 @@ def test_bytes_that_nobody_asked_for_end_an_idle_connection(
     assert server.connections == 2
 
 
-def test_a_connection_that_was_closed_while_idle_is_not_used_again(
-    serve: Callable[[Behaviour], Server],
-) -> None:
+def test_a_connection_closed_while_idle_is_not_reused(serve: Callable[[Behaviour], Server]) -> None:
     server = serve(say_and_close(OK))
     with http.session(server.url) as session:
         for _ in range(3):
@@ -193,7 +191,7 @@ def test_a_connection_that_was_closed_while_idle_is_not_used_again(
     assert counters()["GET /.failures"] == 0
 
 
-def test_a_request_on_a_connection_that_closes_is_made_again_only_where_that_is_harmless(
+def test_a_request_on_a_closing_connection_is_retried_only_if_harmless(
     serve: Callable[[Behaviour], Server],
 ) -> None:
     seen = []
@@ -201,7 +199,7 @@ def test_a_request_on_a_connection_that_closes_is_made_again_only_where_that_is_
     def behave(sock: socket.socket, head: bytes) -> bytes:
         if len(seen) % 2:
             seen.append(head)
-            raise StopIteration  # it closes with the request unread, as far as one can tell
+            raise StopIteration  # closes with the request unread, as far as the client can tell
         seen.append(head)
         return OK
 
@@ -215,7 +213,7 @@ def test_a_request_on_a_connection_that_closes_is_made_again_only_where_that_is_
         assert len(seen) == 4
 
 
-def test_what_a_stream_holds_is_bounded(serve: Callable[[Behaviour], Server]) -> None:
+def test_the_buffer_of_a_stream_is_bounded(serve: Callable[[Behaviour], Server]) -> None:
     sent = 0
 
     def behave(sock: socket.socket, _: bytes) -> None:
@@ -231,7 +229,7 @@ def test_what_a_stream_holds_is_bounded(serve: Callable[[Behaviour], Server]) ->
     with http.session(server.url) as session, session.stream("GET", "/") as answer:
         chunks = answer.chunks()
         size = len(next(chunks))
-        gevent.sleep(0.3)  # nobody reads: the server can fill the kernel's buffers, no more
+        gevent.sleep(0.3)  # nobody reads: the server can fill only the kernel's buffers
         assert sent < (32 << 20)
         held = sum(map(len, answer.stream.connection.reader.parts))
         assert held <= connection.MAX_AHEAD + connection.MANY_BYTES
@@ -239,7 +237,7 @@ def test_what_a_stream_holds_is_bounded(serve: Callable[[Behaviour], Server]) ->
     assert size >= (64 << 20)
 
 
-def test_the_answer_to_head_has_no_body_whatever_it_says(
+def test_the_answer_to_head_has_no_body_whatever_its_headers_say(
     serve: Callable[[Behaviour], Server],
 ) -> None:
     server = serve(say(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nX: y\r\n\r\n"))
@@ -250,7 +248,7 @@ def test_the_answer_to_head_has_no_body_whatever_it_says(
     assert server.connections == 1
 
 
-def test_heads_may_come_in_any_pieces(serve: Callable[[Behaviour], Server]) -> None:
+def test_heads_may_be_split_anywhere(serve: Callable[[Behaviour], Server]) -> None:
     def behave(sock: socket.socket, _: bytes) -> None:
         said = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
         said += b"HTTP/1.1 201 Made it\r\nX-A: 1\r\nx-a: 2\r\n"

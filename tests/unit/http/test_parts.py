@@ -1,4 +1,4 @@
-"""The pure parts of HTTP: laws that hold whatever comes."""
+"""The pure parts of HTTP: properties that hold for any input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PIECES = st.lists(st.integers(1, 60), max_size=30)
 
 
 def cut_up(data: bytes, lengths: list[int]) -> list[bytes]:
-    """`data` in pieces of these lengths, and the rest."""
+    """Cut `data` into pieces of these lengths and the rest."""
     pieces = []
     for length in lengths:
         pieces.append(data[:length])
@@ -63,9 +63,9 @@ def answer(status: int, body: bytes, chunks: list[int] | None) -> bytes:
     PIECES,
 )
 @example([(302, b"x", None, 1), (200, b"y", None, 0)], [])
-def test_answers_are_the_same_in_whatever_pieces_they_come(said, lengths):
+def test_answers_do_not_depend_on_how_the_input_is_split(said, lengths):
     reader = Reader()
-    for status, body, chunks, interim in said * 2:  # heads of the second ones are known
+    for status, body, chunks, interim in said * 2:  # the second time, the heads are known
         reader.begin(Terms(deadlines.of(60), 1 << 20))
         whole = b"HTTP/1.1 103 Early Hints\r\nX-Length: 9\r\n\r\n" * interim
         for piece in cut_up(whole + answer(status, body, chunks), lengths):
@@ -90,7 +90,7 @@ def new_heads(monkeypatch):
 
 
 def read_twice(whole: bytes) -> Reader:
-    """A reader that has the second of two answers which are the same."""
+    """Return a reader that has read the second of two identical answers."""
     one = Reader()
     for _ in range(2):
         one.take()
@@ -102,7 +102,7 @@ def read_twice(whole: bytes) -> Reader:
 
 
 @pytest.mark.usefixtures("new_heads")
-def test_an_answer_whose_head_was_read_before_needs_no_parser():
+def test_an_answer_with_a_known_head_needs_no_parser():
     head = HEAD + b"\r\n"
     for body in (b"body", b"ydob"):
         one = read_twice(head + body)
@@ -111,7 +111,7 @@ def test_an_answer_whose_head_was_read_before_needs_no_parser():
         assert (one.status, one.received, one.keep_alive) == (201, len(head) + 4, True)
         assert one.take() == body
     one.begin(TERMS)
-    one.feed(head + b"bo")  # this one takes two reads
+    one.feed(head + b"bo")  # this answer takes two reads
     assert not one.complete
     one.feed(b"dy")
     assert one.complete
@@ -127,7 +127,7 @@ def test_an_answer_whose_head_was_read_before_needs_no_parser():
     ],
 )
 @pytest.mark.usefixtures("new_heads")
-def test_a_known_head_excuses_nothing(terms, body, error):
+def test_limits_apply_to_answers_with_known_heads_too(terms, body, error):
     one = read_twice(HEAD + b"\r\nbody")
     assert one.known is not None
     one.take()
@@ -146,7 +146,7 @@ def test_a_known_head_excuses_nothing(terms, body, error):
     ],
 )
 @pytest.mark.usefixtures("new_heads")
-def test_a_head_that_does_not_say_all_is_not_remembered(whole):
+def test_a_head_that_does_not_determine_the_framing_is_not_remembered(whole):
     for _ in range(2):
         one = Reader()
         one.begin(TERMS)
@@ -155,7 +155,7 @@ def test_a_head_that_does_not_say_all_is_not_remembered(whole):
         assert (one.complete, one.known, one.take()) == (True, None, b"body")
 
 
-def test_heads_that_are_never_the_same_are_looked_for_now_and_then():
+def test_unknown_heads_are_looked_up_only_occasionally():
     heads = KnownHeads()
     searches = [CREDIT, TRIES, TRIES, CREDIT]
     for turn, count in enumerate(searches):
@@ -168,12 +168,12 @@ def test_heads_that_are_never_the_same_are_looked_for_now_and_then():
             heads.learn(b"one", 7, 200, None)
             for _ in range(CREDIT):
                 assert heads.find(b"one\r\n\r\n", False) is not None
-            for _ in range(CREDIT):  # an answer that follows one that was known costs nothing
+            for _ in range(CREDIT):  # a miss right after a hit costs no credit
                 assert heads.find(b"new\r\n\r\n", True) is None
 
 
 @given(st.binary(max_size=300), PIECES)
-def test_nonsense_is_refused_or_has_no_end_and_raises_nothing_else(data, lengths):
+def test_nonsense_is_refused_or_incomplete_and_raises_nothing_else(data, lengths):
     reader = Reader()
     reader.begin(Terms(deadlines.of(60), 1000))
     with suppress(Violation):
@@ -184,7 +184,7 @@ def test_nonsense_is_refused_or_has_no_end_and_raises_nothing_else(data, lengths
 
 @pytest.mark.parametrize("encoding", ENCODERS)
 @given(body=st.binary(max_size=3000), lengths=PIECES)
-def test_what_was_compressed_comes_back_whole_and_piece_by_piece(encoding, body, lengths):
+def test_compressed_data_is_decoded_whole_and_piecewise(encoding, body, lengths):
     sent = ENCODERS[encoding](body)
     assert decoding.decode(sent, encoding, len(body)) == body
     assert decoding.decode(ENCODERS["gzip"](sent), f"{encoding}, gzip", 9000) == body
@@ -199,13 +199,13 @@ def test_what_was_compressed_comes_back_whole_and_piece_by_piece(encoding, body,
             decoding.decode(sent[:-1], encoding, len(body))
 
 
-def test_deflate_without_its_envelope_is_understood():
+def test_raw_deflate_is_understood():
     raw = zlib.compressobj(wbits=-15)
     assert decoding.decode(raw.compress(b"raw") + raw.flush(), "deflate", 9) == b"raw"
 
 
 @pytest.mark.parametrize("encoding", ENCODERS)
-def test_a_bomb_is_defused(encoding):
+def test_a_decompression_bomb_is_stopped_at_the_limit(encoding):
     bomb = ENCODERS[encoding](bytes(64 << 20))
     assert len(bomb) < 1 << 20
     with pytest.raises(decoding.TooLong):
@@ -213,7 +213,7 @@ def test_a_bomb_is_defused(encoding):
 
 
 @given(st.text(max_size=20), st.text(min_size=1, max_size=20))
-def test_what_fills_a_path_or_a_query_comes_out_as_it_was(value, name):
+def test_values_in_paths_and_queries_survive_quoting(value, name):
     target = urls.join(BASE, urls.fill("/a/{x}/b", {"x": value})).target
     assert unquote(target) == f"/a/{value}/b"
     assert target.count("/") == 3
@@ -234,7 +234,7 @@ def test_any_path_is_quoted_or_refused(path):
     assert not set(target) & set(" \r\n#")
 
 
-def test_urls_lead_where_browsers_go():
+def test_urls_are_resolved_as_in_browsers():
     base = urls.parse("https://u:p@[::1]/api/v1")
     assert base == Address(Origin("https", "::1", 443), "/api/v1", "u", "p")
     assert str(urls.join(base, "items?x=1")) == "https://[::1]/api/v1/items?x=1"
@@ -260,23 +260,23 @@ def test_urls_lead_where_browsers_go():
     st.dictionaries(st.text(max_size=8), st.text(max_size=8) | st.lists(st.integers(), max_size=3)),
     st.dictionaries(st.text(max_size=8), st.binary(max_size=50), max_size=3),
 )
-def test_a_form_with_files_is_as_long_as_it_says(fields, files):
+def test_forms_and_file_uploads_have_the_declared_length(fields, files):
     for body in (
         bodies.of_form(fields),
         bodies.of_files(files, fields),
         bodies.of_files([*files.items(), ("big", Path(__file__))], fields),
     ):
         assert body.length == len(b"".join(body.pieces()))
-        assert b"".join(body.pieces()) == b"".join(body.pieces())  # it can be sent again
+        assert b"".join(body.pieces()) == b"".join(body.pieces())  # it can be resent
 
 
-def test_a_body_of_another_length_than_it_says_is_an_error():
+def test_a_body_that_differs_from_its_declared_length_is_an_error():
     for content in ([b"too", b"much"], [b"few"]):
         with pytest.raises(ScenarioError, match="must have exactly the 5 bytes"):
             list(bodies.Body(content, 5).pieces())
 
 
-def test_headers_of_a_request():
+def test_request_headers():
     lines = request.Heads({"X": 1, "accept": None}, ("u", "p"), BASE.origin)
     home = lines.lines(BASE.origin)
     assert home == "Host: shop.example:8080\r\nAuthorization: Basic dTpw\r\nX: 1\r\n"
@@ -296,7 +296,7 @@ VALUES = st.dictionaries(NAMES, st.none() | st.integers(0, 9) | st.sampled_from(
 
 
 @given(VALUES, VALUES, st.booleans())
-def test_headers_of_a_request_are_the_same_by_the_short_way(usual, own, is_home):
+def test_cached_request_headers_equal_merged_ones(usual, own, is_home):
     heads = request.Heads(usual, ("u", "p"), BASE.origin)
     origin = BASE.origin if is_home else Origin("https", "other", 443)
     for _ in range(2):
@@ -304,7 +304,7 @@ def test_headers_of_a_request_are_the_same_by_the_short_way(usual, own, is_home)
         heads.set("X-Own", "set")
 
 
-def test_paths_into_json():
+def test_json_paths():
     value = {"a": [{"b": None}, 2], "": 1}
     assert checks.at(value, "a.0.b") is None
     assert checks.at(value, "a.-1") == 2

@@ -1,4 +1,4 @@
-"""A locustfile is recognised and imported; what amoc does not have is named in one line."""
+"""Locustfiles are recognised and imported; unsupported features are named in one line."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FILE = f"from locust import HttpUser, task\n{USER}"
 
 @pytest.fixture(autouse=True)
 def own_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What is imported here is imported nowhere else; but for amoc's own settings."""
+    """Forget the modules and settings of a test afterwards, except amoc's own."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     before = dict(sys.modules)
     own = [one for one in settings.declared() if one.module.startswith("amoc.")]
@@ -51,7 +51,7 @@ def write(tmp_path: Path) -> Write:
 
 
 def in_force(**values: object) -> None:
-    """Put settings in force, as before init()."""
+    """Apply settings, as before init()."""
     declared = settings.declared()
     settings.apply(resolve(declared, [settings.Source("--set", values, True)]))
 
@@ -63,7 +63,7 @@ def initialised(source: str, **values: object) -> Scenario:
     return scenario
 
 
-def test_a_file_that_imports_locust_and_has_no_start_is_a_locustfile(write: Write) -> None:
+def test_a_file_that_imports_locust_and_defines_no_start_is_a_locustfile(write: Write) -> None:
     scenario = load(write(f'"""Visitors."""\n{FILE}'))
     assert (scenario.name, scenario.doc) == ("locustfile", "Visitors.")
     assert callable(scenario.module.start)
@@ -87,11 +87,11 @@ def test_a_file_that_imports_locust_and_has_no_start_is_a_locustfile(write: Writ
         ("import locust\nthis is no Python", False),
     ],
 )
-def test_which_files_are_locustfiles(write: Write, source: str, is_one: bool) -> None:
+def test_recognition_of_locustfiles(write: Write, source: str, is_one: bool) -> None:
     assert (foreign.stand_in_for(Path(write(source))) is not None) is is_one
 
 
-def test_helpers_beside_it_get_the_same_locust(write: Write) -> None:
+def test_helper_modules_get_the_same_locust(write: Write) -> None:
     write(
         "from locust import HttpUser, task\nclass Base(HttpUser):\n    abstract = True\n", "base.py"
     )
@@ -99,7 +99,7 @@ def test_helpers_beside_it_get_the_same_locust(write: Write) -> None:
     assert load(write(f"from base import Base\n{source}")).name == "locustfile"
 
 
-def test_what_is_imported_and_not_there_is_told_and_raises_when_it_is_used(
+def test_unsupported_imports_are_named_in_one_warning(
     write: Write, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = (
@@ -139,15 +139,13 @@ def test_what_is_imported_and_not_there_is_told_and_raises_when_it_is_used(
         ("import locust\nlocust.web.app.route('/')", "locust.web.app"),
     ],
 )
-def test_to_use_what_is_not_carried_is_told_with_its_line(
-    write: Write, use: str, named: str
-) -> None:
+def test_using_an_unsupported_feature_is_an_error(write: Write, use: str, named: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         load(write(f"{use}\n{FILE}"))
     assert f"{named} is a feature of Locust that amoc does not support" in str(caught.value)
 
 
-def test_a_locustfile_must_have_users_and_one_shape(write: Write) -> None:
+def test_a_locustfile_must_have_users_and_at_most_one_shape(write: Write) -> None:
     with pytest.raises(ScenarioError, match="has no user class"):
         load(write("import locust\nclass Base(locust.HttpUser):\n    abstract = True\n"))
     shape = "class S{n}(locust.LoadTestShape):\n    def tick(self): return None\n"
@@ -155,7 +153,7 @@ def test_a_locustfile_must_have_users_and_one_shape(write: Write) -> None:
         load(write(f"import locust\n{shape.format(n=1)}{shape.format(n=2)}{FILE}"))
 
 
-def test_with_a_shape_nobody_else_says_how_many_users_there_are(write: Write) -> None:
+def test_a_shape_excludes_an_explicit_number_of_users(write: Write) -> None:
     run = context.WorkerContext()
     run.set(RunFacts, RunFacts(range(1, 11)))
     shape = "class S(locust.LoadTestShape):\n    def tick(self): return None\n"
@@ -197,7 +195,7 @@ seen = []
         _ = given.web_port
 
 
-def test_a_host_and_tags_of_the_operator_count(write: Write) -> None:
+def test_host_and_tags_from_the_command_line_are_applied(write: Write) -> None:
     source = FILE.replace("    @task", "    @tag('a')\n    @task").replace(
         "task\n", "tag, task\n", 1
     )
@@ -209,7 +207,7 @@ def test_a_host_and_tags_of_the_operator_count(write: Write) -> None:
 
 
 @pytest.mark.parametrize("given", [True, "true"])
-def test_locust_itself_must_be_installed_where_it_is_wanted(
+def test_real_locust_must_be_installed_if_requested(
     write: Write, monkeypatch: pytest.MonkeyPatch, given: object
 ) -> None:
     monkeypatch.setitem(sys.modules, "locust", None)
@@ -231,7 +229,7 @@ def test_a_host_must_be_known_before_users_start(write: Write) -> None:
     initialised(write(listener + source, "later.py"))
 
 
-def test_without_requests_its_exceptions_are_there(
+def test_exceptions_of_requests_are_available_without_requests(
     write: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda *_: None)

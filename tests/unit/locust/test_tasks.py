@@ -1,4 +1,4 @@
-"""Which tasks a user does, in which order, and who hears of its going."""
+"""Tasks of a user: choice, order, waiting, interrupts and callbacks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from amoc.locust.wait_time import constant
 
 
 class Recording(User):
-    """A user that notes what it does, and how often it waits."""
+    """A user that records what it does and how often it waits."""
 
     abstract = True
     limit = 6
@@ -90,7 +90,7 @@ def test_tasks_may_be_listed_and_are_inherited(listed: Any) -> None:
         type("Wrong", (User,), {"tasks": 7})
 
 
-def test_a_nested_set_ends_with_an_interrupt_and_hands_back(environment: Environment) -> None:
+def test_an_interrupt_ends_a_nested_set_and_returns_to_the_user(environment: Environment) -> None:
     class Inner(TaskSet):
         def on_start(self) -> None:
             self.user.note("enter")
@@ -109,9 +109,9 @@ def test_a_nested_set_ends_with_an_interrupt_and_hands_back(environment: Environ
 
     user = Visitor(environment)
     user.run()
-    # At the end it is stopped when it enters, before the set has tasks to leave.
+    # The user finally stops in on_start of the set, so that on_stop of the set is not called.
     assert user.done == [*["enter", "inner", "left"] * 3, "stopped"]
-    assert user.waits == 0  # to interrupt with reschedule is not to wait
+    assert user.waits == 0  # an interrupt with reschedule does not wait
 
 
 def test_an_interrupt_without_reschedule_waits_first(environment: Environment) -> None:
@@ -129,7 +129,7 @@ def test_an_interrupt_without_reschedule_waits_first(environment: Environment) -
     assert user.waits == 6
 
 
-def test_an_interrupt_in_on_start_hands_back(environment: Environment) -> None:
+def test_an_interrupt_in_on_start_returns_to_the_user(environment: Environment) -> None:
     class Closed(TaskSet):
         def on_start(self) -> None:
             self.user.note("closed")
@@ -143,7 +143,7 @@ def test_an_interrupt_in_on_start_hands_back(environment: Environment) -> None:
     assert user.done == ["closed"] * 6 + ["stopped"]
 
 
-def test_sequences_keep_their_order_and_begin_again(environment: Environment) -> None:
+def test_sequences_keep_their_order_and_start_over(environment: Environment) -> None:
     class Steps(SequentialTaskSet):
         @task
         def first(self) -> None:
@@ -164,7 +164,7 @@ def test_sequences_keep_their_order_and_begin_again(environment: Environment) ->
     assert user.done == [*["first", "second", "third"] * 2, "first", "stopped"]
 
 
-def test_the_innermost_set_is_left_first_when_a_user_stops(environment: Environment) -> None:
+def test_stopping_a_user_stops_the_innermost_set_first(environment: Environment) -> None:
     class Inner(TaskSet):
         @task
         def end(self) -> None:
@@ -187,7 +187,7 @@ def test_the_innermost_set_is_left_first_when_a_user_stops(environment: Environm
     assert user.done == ["inner left", "outer left", "stopped"]
 
 
-def test_a_task_may_be_scheduled_before_others(environment: Environment) -> None:
+def test_a_scheduled_task_runs_before_others(environment: Environment) -> None:
     class Steps(TaskSet):
         @task
         def begin(self) -> None:
@@ -210,7 +210,7 @@ def test_a_task_may_be_scheduled_before_others(environment: Environment) -> None
 
 
 @pytest.mark.parametrize(("raised", "waits"), [(RescheduleTask, 6), (RescheduleTaskImmediately, 0)])
-def test_a_task_may_say_whether_to_wait(
+def test_a_task_may_choose_whether_to_wait(
     environment: Environment, raised: type[Exception], waits: int
 ) -> None:
     class Visitor(Recording):
@@ -255,7 +255,7 @@ def test_stop_test_ends_the_run(environment: Environment) -> None:
     assert (user.done, runner.ended) == (["stopped"], 1)
 
 
-def test_the_wait_of_a_set_comes_before_that_of_its_user(environment: Environment) -> None:
+def test_the_wait_time_of_a_set_overrides_its_users(environment: Environment) -> None:
     class Inner(TaskSet):
         wait_time = constant(0.001)
 
@@ -268,10 +268,10 @@ def test_the_wait_of_a_set_comes_before_that_of_its_user(environment: Environmen
         tasks = (Inner,)
 
     user = Visitor(environment)
-    user.run()  # it would take too long
+    user.run()  # would take too long otherwise
 
 
-def test_a_user_without_tasks_is_told(environment: Environment) -> None:
+def test_a_user_without_tasks_is_an_error(environment: Environment) -> None:
     class Nothing(Recording):
         pass
 
@@ -279,7 +279,7 @@ def test_a_user_without_tasks_is_told(environment: Environment) -> None:
         Nothing(environment).run()
 
 
-def test_what_a_task_raises_is_told_to_listeners(environment: Environment) -> None:
+def test_listeners_receive_exceptions_of_tasks(environment: Environment) -> None:
     heard = []
     environment.events.user_error.add_listener(lambda **told: heard.append(told["exception"]))
 
@@ -288,7 +288,7 @@ def test_what_a_task_raises_is_told_to_listeners(environment: Environment) -> No
         def fail(self) -> None:
             raise ValueError("no")
 
-    with pytest.raises(ValueError, match="no"):  # in no run there is nothing that counts it
+    with pytest.raises(ValueError, match="no"):  # outside a run nothing counts it
         Visitor(environment).run()
     assert [str(one) for one in heard] == ["no"]
 
@@ -312,7 +312,7 @@ def tagged() -> tuple[Any, ...]:
     return Visitor, Inner
 
 
-def test_tags_choose_tasks_in_nested_sets_too() -> None:
+def test_tags_select_tasks_in_nested_sets_too() -> None:
     visitor, inner = tagged()
     keep_tagged(visitor, {"slow"}, set())
     assert (visitor.tasks, inner.tasks) == ([inner], [inner.slow])
@@ -324,7 +324,7 @@ def test_tags_choose_tasks_in_nested_sets_too() -> None:
     assert (visitor.tasks, inner.tasks) == ([visitor.fast], [])
 
 
-def test_a_tag_on_a_set_is_on_all_its_tasks() -> None:
+def test_a_tag_on_a_set_applies_to_all_its_tasks() -> None:
     @tag("all")
     class Inner(TaskSet):
         @task
@@ -343,7 +343,7 @@ def test_a_task_must_not_be_called_run() -> None:
         def run(self: object) -> None: ...
 
 
-def test_an_interrupt_says_whether_it_reschedules() -> None:
+def test_an_interrupt_knows_whether_to_reschedule() -> None:
     assert InterruptTaskSet(False).reschedule is False
     error = NotCarried("locust.MarkovTaskSet")
     assert isinstance(error, ScenarioError)

@@ -1,4 +1,4 @@
-"""What a recording becomes."""
+"""Conversion of a HAR recording to a scenario."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def notes(*entries: dict[str, Any], **options: Any) -> list[str]:
     return from_har.convert(archive(*entries), "x.har", "shop", **options).notes
 
 
-def test_pages_are_steps_and_gaps_are_pauses() -> None:
+def test_pages_become_steps_and_gaps_become_pauses() -> None:
     text = scenario(
         entry("GET", "/", page="a"),
         entry("GET", "/list.json", 0.1, page="a"),
@@ -38,14 +38,14 @@ def test_pages_are_steps_and_gaps_are_pauses() -> None:
     assert text.count("pause(") == 2  # the other one is its definition
 
 
-def test_a_pause_on_a_page_begins_a_step() -> None:
+def test_a_pause_within_a_page_begins_a_new_step() -> None:
     text = scenario(entry("GET", "/"), entry("POST", "/cart", 5.0), entry("GET", "/cart", 5.1))
     assert 'with step("open the first page"):' in text
     assert 'with step("post cart"):' in text
     assert text.count("with step(") == 2
 
 
-def test_ids_in_paths_are_not_in_names() -> None:
+def test_request_names_leave_out_ids_in_paths() -> None:
     text = scenario(entry("GET", "/item/7"), entry("GET", "/a/9f86d081884c7d65/x.json", 0.1))
     assert 'client.get("/item/7", name="GET /item/[id]")' in text
     assert 'name="GET /a/[id]/x.json"' in text
@@ -76,12 +76,12 @@ def test_static_files_and_other_hosts_are_left_out_and_counted() -> None:
     assert scenario(*entries, everything=True).count("client.get") == 5
 
 
-def test_an_unknown_host_is_named_with_those_there_are() -> None:
+def test_an_unknown_host_is_an_error_that_lists_the_recorded_hosts() -> None:
     with pytest.raises(UsageError, match=r"--host b\.test is not in x\.har; it has shop\.test"):
         scenario(entry("GET", "/"), hosts=["b.test"])
 
 
-def test_a_file_without_requests_says_what_it_has() -> None:
+def test_a_file_without_requests_is_an_error_that_says_what_was_left_out() -> None:
     with pytest.raises(
         UsageError, match=r"no HTTP request to replay; left out: 1 request for WebS"
     ):
@@ -90,7 +90,7 @@ def test_a_file_without_requests_says_what_it_has() -> None:
         scenario()
 
 
-def test_a_token_of_an_answer_is_taken_from_it() -> None:
+def test_a_token_is_extracted_from_the_response_that_issued_it() -> None:
     token = "a1b2c3d4e5f6a7b8"
     authorized = {"Authorization": f"Bearer {token}"}
     text = scenario(
@@ -104,7 +104,7 @@ def test_a_token_of_an_answer_is_taken_from_it() -> None:
     assert 'client.get("/me")' in text
 
 
-def test_what_was_created_is_asked_for_by_its_id() -> None:
+def test_a_created_id_is_extracted_and_used_in_later_requests() -> None:
     text = scenario(
         entry("POST", "/orders", status=201, answer={"id": 7}),
         entry("GET", "/orders/7", 0.1),
@@ -115,7 +115,7 @@ def test_what_was_created_is_asked_for_by_its_id() -> None:
     assert 'json={"order": order_id, "as_text": str(order_id), "n": 1}' in text
 
 
-def test_the_location_of_what_was_created_counts_as_well() -> None:
+def test_a_created_id_is_extracted_from_the_location_header() -> None:
     text = scenario(
         entry("POST", "/orders", status=201, answer_headers={"Location": "/orders/7"}),
         entry("GET", "/orders/7", 0.1),
@@ -124,7 +124,7 @@ def test_the_location_of_what_was_created_counts_as_well() -> None:
     assert 'f"/orders/{order_id}"' in text
 
 
-def test_a_likely_id_stays_and_has_a_comment() -> None:
+def test_a_likely_id_stays_literal_with_a_comment() -> None:
     text = scenario(
         entry("GET", "/items", answer={"items": [{"id": 3}, {"id": 17}]}),
         entry("GET", "/items/17", 0.1),
@@ -133,7 +133,7 @@ def test_a_likely_id_stays_and_has_a_comment() -> None:
     assert 'client.get("/items/17", name="GET /items/[id]")' in text
 
 
-def test_what_a_request_sent_first_is_no_answers() -> None:
+def test_a_value_first_sent_by_the_client_is_not_extracted() -> None:
     name = "customer-4711-abc"
     text = scenario(
         entry("POST", "/login", json_body={"n": {"name": name}}, answer={"name": name}),
@@ -143,7 +143,7 @@ def test_what_a_request_sent_first_is_no_answers() -> None:
     assert "answer" not in text.partition("def start")[2]
 
 
-def test_hidden_fields_come_from_their_page() -> None:
+def test_hidden_form_fields_are_extracted_from_their_page() -> None:
     page = '<form><input name="csrf" type="hidden" value="a&amp;b"><input name=q></form>'
     text = scenario(
         entry("GET", "/form", kind="text/html", answer=page),
@@ -168,7 +168,7 @@ def test_cookies_are_left_to_the_session() -> None:
     )
 
 
-def test_answers_without_content_are_said() -> None:
+def test_responses_without_content_are_noted() -> None:
     one = entry("GET", "/")
     one["response"]["content"] = {"mimeType": "text/html", "size": 100}
     assert any(
@@ -176,7 +176,7 @@ def test_answers_without_content_are_said() -> None:
     )
 
 
-def test_redirects_are_followed_not_repeated() -> None:
+def test_redirects_are_followed_instead_of_replayed() -> None:
     entries = [
         entry("POST", "/login", status=303, answer_headers={"Location": "/home"}, form="a=1"),
         entry("GET", "/home", 0.1, answer={"token_id": "abcdef123456"}),
@@ -188,7 +188,7 @@ def test_redirects_are_followed_not_repeated() -> None:
     assert 'token_id = answer.json()["token_id"]' in text
 
 
-def test_redirects_to_servers_that_are_left_out_are_not_followed() -> None:
+def test_redirects_to_servers_left_out_are_not_followed() -> None:
     away = {"Location": "http://sso.test/login"}
     text = scenario(
         entry("GET", "/login", status=302, answer_headers=away),
@@ -197,7 +197,7 @@ def test_redirects_to_servers_that_are_left_out_are_not_followed() -> None:
     assert 'client.get("/login", redirects=0)' in text
 
 
-def test_statuses_of_failure_are_allowed() -> None:
+def test_recorded_error_statuses_are_allowed() -> None:
     text = scenario(entry("GET", "/me", status=401, answer={}))
     assert "# status was 401 when recorded" in text
     assert 'client.get("/me", allow=401)' in text
@@ -224,14 +224,14 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("kind", SECRETS)
-def test_credentials_are_written_nowhere(kind: str) -> None:
+def test_credentials_are_never_written(kind: str) -> None:
     written = from_har.convert(archive(SECRETS[kind]), "x.har", "shop")
     everything = b"".join(written.files.values()).decode() + "".join(written.notes)
     assert "hunter22secret" not in everything
     assert "YW5uOmh1bnRlcjIyc2VjcmV0" not in everything
 
 
-def test_a_credential_is_written_nowhere_though_it_was_typed_elsewhere_before() -> None:
+def test_a_credential_is_not_written_even_where_it_was_typed_earlier() -> None:
     entries = [
         entry("GET", "/find?q=hunter22secret"),
         entry("POST", "/note", 0.1, json_body={"text": "hunter22secret"}),
@@ -243,7 +243,7 @@ def test_a_credential_is_written_nowhere_though_it_was_typed_elsewhere_before() 
     assert 'params={"q": password.get()}' in text
 
 
-def test_credentials_are_asked_for() -> None:
+def test_credentials_become_settings() -> None:
     text = scenario(SECRETS["form"])
     assert "pass_ = setting(" in text
     assert "return Error(" in text
@@ -251,7 +251,7 @@ def test_credentials_are_asked_for() -> None:
     assert "auth=(username.get(), password.get())" in text
 
 
-def test_typed_values_are_a_row_of_the_data_file() -> None:
+def test_typed_values_become_a_row_of_the_data_file() -> None:
     written = from_har.convert(
         archive(
             entry("POST", "/in", form="name=ann&city=Ulm%2C+Donau&password=x"),
@@ -268,7 +268,7 @@ def test_typed_values_are_a_row_of_the_data_file() -> None:
     assert 'params={"q": row["q"], "page": "2"}' in text
 
 
-def test_long_bodies_are_files() -> None:
+def test_long_bodies_become_files() -> None:
     text = "<order>" + "x" * 3000 + "</order>"
     post = {"mimeType": "text/xml", "text": text}
     written = from_har.convert(archive(entry("POST", "/x", post=post)), "x.har", "shop")
@@ -276,21 +276,21 @@ def test_long_bodies_are_files() -> None:
     assert b'data=HERE / "shop_bodies/0.txt"' in written.files["shop.py"]
 
 
-def test_operations_of_graphql_have_names() -> None:
+def test_graphql_operations_are_part_of_the_name() -> None:
     query = {"operationName": "Items", "query": "query Items { items { id } }", "variables": {}}
     assert 'name="POST /graphql Items"' in scenario(entry("POST", "/graphql", json_body=query))
 
 
-def test_methods_of_all_kinds_can_be_repeated() -> None:
+def test_any_http_method_can_be_replayed() -> None:
     assert 'client.request("PROPFIND", "/x")' in scenario(entry("PROPFIND", "/x"))
 
 
-def test_settings_do_not_clash_with_those_that_exist() -> None:
+def test_settings_do_not_clash_with_existing_ones() -> None:
     text = scenario(entry("GET", "/?token=abc"), taken_names={"token"})
     assert 'token_2 = setting("", ' in text
 
 
-def test_formatters_and_linters_have_nothing_to_say(tmp_path) -> None:
+def test_the_output_passes_formatters_and_linters(tmp_path) -> None:
     page = '<input name="csrf" type="hidden" value="0123456789ab">'
     entries = [
         entry("GET", "/", kind="text/html", answer=page, page="p"),
@@ -314,7 +314,7 @@ def test_formatters_and_linters_have_nothing_to_say(tmp_path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_title_that_tells_a_credential_is_no_name() -> None:
+def test_a_page_title_with_a_credential_is_not_used_as_a_name() -> None:
     text = scenario(
         entry("GET", "/x?token=hunter22secret", page="p"), pages={"p": "Hello hunter22secret"}
     )
@@ -326,13 +326,13 @@ def took(seconds: float, made: dict[str, Any]) -> dict[str, Any]:
     return {**made, "time": seconds * 1000}
 
 
-def test_requests_that_a_browser_made_side_by_side_are_made_so() -> None:
+def test_requests_that_overlapped_in_the_browser_run_concurrently() -> None:
     text = scenario(
         took(0.9, entry("GET", "/", 0.0, kind="text/html")),
         took(0.5, entry("GET", "/a", 1.0)),
         took(0.3, entry("GET", "/b", 1.1)),
         took(0.5, entry("GET", "/c", 1.2)),
-        took(0.5, entry("GET", "/d", 1.45)),  # when /b was there, whose answer it may need
+        took(0.5, entry("GET", "/d", 1.45)),  # after the response to /b, which it may need
         took(0.1, entry("GET", "/e", 2.2)),
     )
     assert text.count("with user.together() as beside:") == 1
@@ -347,7 +347,7 @@ def test_requests_that_a_browser_made_side_by_side_are_made_so() -> None:
     assert block in text
 
 
-def test_a_request_whose_answer_is_needed_is_made_by_itself() -> None:
+def test_a_request_whose_response_is_needed_runs_alone() -> None:
     text = scenario(
         took(0.5, entry("GET", "/a", 0.0)),
         took(0.5, entry("POST", "/token", 0.1, answer={"token": "k3jh4kj2h34kj2h3"})),
@@ -358,6 +358,6 @@ def test_a_request_whose_answer_is_needed_is_made_by_itself() -> None:
     assert 'answer = client.post("/token")' in text
 
 
-def test_a_step_of_nothing_else_is_one_block() -> None:
+def test_a_step_with_only_concurrent_requests_is_one_block() -> None:
     text = scenario(*(took(0.5, entry("GET", f"/{one}", 0.0)) for one in "ab"))
     assert ', user.together() as beside:\n            beside(client.get, "/a")\n' in text

@@ -1,4 +1,4 @@
-"""What a description of an API becomes."""
+"""Conversion of an OpenAPI description to a scenario."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def of_operation(method: str = "get", path: str = "/x", **operation: Any) -> str
     return converted(document(paths={path: {method: operation}}))
 
 
-def test_each_operation_is_a_function_and_reads_are_more_frequent() -> None:
+def test_each_operation_becomes_a_function_and_reads_are_more_frequent() -> None:
     pytest.importorskip("yaml")
     written = from_openapi.convert(SHOP.read_bytes(), "shop.yaml", "shop")
     text = written.files["shop.py"].decode()
@@ -44,7 +44,7 @@ def test_each_operation_is_a_function_and_reads_are_more_frequent() -> None:
     assert "http.session(base.get(), auth=http.bearer(token.get()))" in text
     assert 'def fetch_token(client):\n    """Fetch a token."""\n' in text
     assert 'form={"client": "ann", "secret": secret.get()}' in text
-    assert "# user-id has no example" not in text  # a number is one
+    assert "# user-id has no example" not in text  # any number will do
     assert 'client.delete("/online/{user_id}", path={"user_id": 1})' in text
     assert 'json={"jid": "user@example.com", "since": "2026-01-31"}' in text
     assert 'params={"of": "7"}, headers={"X-Trace": "5"}' in text
@@ -101,12 +101,12 @@ SCHEMAS: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("schema", "example"), SCHEMAS)
-def test_examples_are_the_least_that_fits(schema: Any, example: Any) -> None:
+def test_examples_are_the_smallest_that_fit_the_schema(schema: Any, example: Any) -> None:
     found = Examples(openapi.Document(document(), "x")).of_holder({"schema": schema}, "x")
     assert found == example
 
 
-def test_a_schema_within_itself_ends() -> None:
+def test_a_recursive_schema_terminates() -> None:
     tree = {
         "properties": {
             "one": {"$ref": "#/components/schemas/T"},
@@ -138,7 +138,7 @@ FAULTS: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("one", "fault"), FAULTS)
-def test_what_is_wrong_is_said_in_a_line(one: object, fault: str) -> None:
+def test_an_invalid_document_is_a_one_line_error(one: object, fault: str) -> None:
     with pytest.raises(UsageError) as raised:
         converted(one)
     assert fault in str(raised.value)
@@ -154,7 +154,7 @@ def test_what_is_wrong_is_said_in_a_line(one: object, fault: str) -> None:
         (b"\xff\xfe\x00", "is neither JSON nor valid YAML"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_a_line(content: bytes, fault: str) -> None:
+def test_an_unreadable_file_is_a_one_line_error(content: bytes, fault: str) -> None:
     pytest.importorskip("yaml")
     with pytest.raises(UsageError) as raised:
         openapi.parse(content, "api.yaml")
@@ -162,7 +162,7 @@ def test_what_cannot_be_read_is_said_in_a_line(content: bytes, fault: str) -> No
     assert "\n" not in str(raised.value)
 
 
-def test_aliases_of_yaml_do_not_grow_without_bound() -> None:
+def test_expansion_of_yaml_aliases_is_bounded() -> None:
     pytest.importorskip("yaml")
     lines = ["openapi: 3.0.0", "a0: &a0 {example: x}"]
     lines += [f"a{n}: &a{n} {{properties: {{l: *a{n - 1}, r: *a{n - 1}}}}}" for n in range(1, 40)]
@@ -174,7 +174,7 @@ def test_aliases_of_yaml_do_not_grow_without_bound() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\0", "\x0c", "\u2028"])
-def test_no_name_ends_the_comment_that_it_stands_in(end: str) -> None:
+def test_no_name_can_break_out_of_a_comment(end: str) -> None:
     mine = f"{end}raise SystemExit{end}"
     texts = (
         of_operation(path=f"/a/{{b{mine}}}"),
@@ -209,7 +209,7 @@ EVERYTHING = document(
 
 
 @given(st.data())
-def test_whatever_stands_in_it_there_is_a_scenario_or_a_line(data: Any) -> None:
+def test_any_document_yields_a_scenario_or_a_one_line_error(data: Any) -> None:
     changed = copy.deepcopy(EVERYTHING)
     for _ in range(data.draw(st.integers(1, 3))):
         way = data.draw(st.sampled_from([one for one in places(changed) if one]))
@@ -227,7 +227,7 @@ def test_whatever_stands_in_it_there_is_a_scenario_or_a_line(data: Any) -> None:
     assert "\n" not in said
 
 
-def test_formatters_and_linters_have_nothing_to_say(tmp_path: Path) -> None:
+def test_the_output_passes_formatters_and_linters(tmp_path: Path) -> None:
     (tmp_path / "api.py").write_text(converted(EVERYTHING))
     rules = ["--select=B,C4,E,F,I,N,PIE,PLC,PLE,RET5,SIM,UP,W", "--ignore=E501,RET503"]
     for command in (["format", "--diff"], ["check", *rules]):

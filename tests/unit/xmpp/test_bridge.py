@@ -1,4 +1,4 @@
-"""Clients of slixmpp as users' connections: against the embedded server in a process of its own."""
+"""slixmpp clients as users' connections, against the embedded server in a separate process."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Chatter(slixmpp.ClientXMPP):
 
 
 class OldChatter(slixmpp.ClientXMPP):
-    """One that does not use super()."""
+    """A client that does not use super()."""
 
     def __init__(self, jid: str, password: str) -> None:
         slixmpp.ClientXMPP.__init__(self, jid, password)
@@ -65,7 +65,7 @@ def say(one: Any, to: int, body: str) -> None:
 
 
 def meet(one: Any) -> None:
-    """Wait until the server knows that it is there, by what it answers after the presence."""
+    """Wait for an answer sent after the presence: the server then knows that `one` is available."""
     one.run(one.client.plugin["xep_0199"].ping("localhost"), PATIENCE_S)
 
 
@@ -78,7 +78,7 @@ def chatter(server: str) -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
-def test_two_users_write_to_each_other_and_are_counted(
+def test_two_users_exchange_messages_and_are_counted(
     chatter: Any, server: str, mechanism: str
 ) -> None:
     counted = (
@@ -99,7 +99,7 @@ def test_two_users_write_to_each_other_and_are_counted(
     assert count(meters.connected) == connected
 
 
-def test_amocs_own_client_times_what_slixmpp_sends_with_a_stamp(chatter: Any, server: str) -> None:
+def test_amocs_own_client_times_stamped_messages_of_slixmpp(chatter: Any, server: str) -> None:
     with xmpp.connect(3, server=server) as lean:
         lean.send_presence()
         lean.receive(xmpp.is_presence, PATIENCE_S)
@@ -118,7 +118,7 @@ def test_all_clients_share_one_ssl_context(chatter: Any, server: str) -> None:
         assert other.client.ssl_context is chatter.client.ssl_context
 
 
-def test_what_an_awaitable_raises_is_raised_to_the_user(chatter: Any) -> None:
+def test_exceptions_of_an_awaitable_are_raised_in_the_user(chatter: Any) -> None:
     async def fail() -> None:
         raise LookupError("there is none")
 
@@ -143,7 +143,7 @@ def test_a_call_that_takes_too_long_is_cancelled(chatter: Any) -> None:
     assert ended == ["cancelled"]
 
 
-def test_a_users_end_cancels_the_call_and_closes_the_client(server: str) -> None:
+def test_stopping_a_user_cancels_its_call_and_closes_the_client(server: str) -> None:
     ended: list[str] = []
     begun: Waiter[bool] = Waiter()
 
@@ -191,7 +191,7 @@ WAITS = {
 
 @pytest.mark.parametrize("waits_in", WAITS)
 @pytest.mark.parametrize("kind", ["coroutine", "function"])
-def test_what_a_handler_raises_ends_the_user(
+def test_an_exception_in_a_handler_ends_the_user(
     chatter: Any, server: str, waits_in: str, kind: str
 ) -> None:
     with xmpp.connect(6, server=server) as lean:
@@ -203,7 +203,7 @@ def test_what_a_handler_raises_ends_the_user(
             WAITS[waits_in](chatter)
         assert not chatter.is_open
         assert count(meters.disconnections) == before + 1
-        wait(Waiter(), 0.01)  # it is told once
+        wait(Waiter(), 0.01)  # it is raised only once
 
 
 def test_a_handler_must_not_wait_for_itself(chatter: Any) -> None:
@@ -212,7 +212,7 @@ def test_a_handler_must_not_wait_for_itself(chatter: Any) -> None:
     assert chatter.is_open
 
 
-def test_a_handler_that_ends_the_process_ends_nothing(chatter: Any) -> None:
+def test_sys_exit_in_a_callback_does_not_end_the_process(chatter: Any) -> None:
     heard: list[BaseException] = []
     unguard = guard_loop(lambda _, error: heard.append(error))
     try:
@@ -223,7 +223,7 @@ def test_a_handler_that_ends_the_process_ends_nothing(chatter: Any) -> None:
     assert [type(error) for error in heard] == [SystemExit]
 
 
-def test_a_server_that_dies_ends_the_users_wait() -> None:
+def test_a_server_that_dies_interrupts_the_users_wait() -> None:
     with Daemon() as daemon:
         address = f"127.0.0.1:{daemon.port}"
         before = count(meters.connected)
@@ -234,7 +234,7 @@ def test_a_server_that_dies_ends_the_users_wait() -> None:
             assert count(meters.connected) == before
 
 
-def test_a_refused_login_and_a_refused_connection_are_errors_as_of_connect(server: str) -> None:
+def test_a_refused_login_or_connection_raises_the_same_errors_as_connect(server: str) -> None:
     before = count(meters.connection_failures)
     with pytest.raises(xmpp.SaslError) as raised:
         xmpp.slixmpp_client(Chatter, 1, server=server, password="wr0ng")
@@ -266,14 +266,14 @@ class StartTlsConn(TlsConn):
     scheme = ""
 
     def begin(self) -> None:
-        """Nothing: TLS comes later."""
+        """Do nothing: TLS starts later."""
 
 
 @pytest.mark.parametrize(
     ("speaks", "script"), [(TlsConn, refusing), (StartTlsConn, refusing_after_starttls)]
 )
 @pytest.mark.parametrize("trusted", [True, False])
-def test_tls_is_that_of_the_settings(
+def test_tls_follows_the_settings(
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
     speaks: type[Conn],
@@ -287,12 +287,12 @@ def test_tls_is_that_of_the_settings(
         xmpp.slixmpp_client(Chatter, 1, server=fake.address, attempts=1)
 
 
-def test_what_is_no_client_of_slixmpps_is_refused(server: str) -> None:
+def test_a_class_other_than_a_slixmpp_client_is_refused(server: str) -> None:
     with pytest.raises(ScenarioError, match=r"slixmpp_client needs slixmpp\.ClientXMPP"):
         xmpp.slixmpp_client(dict, 1, server=server)  # type: ignore[type-var]
 
 
-def test_a_client_that_nobody_holds_gives_its_connection_back(server: str) -> None:
+def test_an_unreferenced_client_closes_its_connection(server: str) -> None:
     before = count(meters.connected)
     one: Any = xmpp.slixmpp_client(Chatter, 7, server=server)
     client = one.client
@@ -305,7 +305,7 @@ def test_a_client_that_nobody_holds_gives_its_connection_back(server: str) -> No
     assert count(meters.connected) == before
 
 
-def test_who_does_not_use_it_does_not_pay_for_it() -> None:
+def test_slixmpp_is_not_imported_unless_used() -> None:
     code = "import sys; from amoc import xmpp; print('slixmpp' in sys.modules)"
     said = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
@@ -313,7 +313,7 @@ def test_who_does_not_use_it_does_not_pay_for_it() -> None:
     assert said == "False\n"
 
 
-def test_a_process_that_has_read_stanzas_ends_well() -> None:
-    # CPython 3.12 crashes at its end if a parser of ElementTree is still there.
+def test_a_process_that_has_parsed_stanzas_exits_cleanly() -> None:
+    # CPython 3.12 crashes at exit if an ElementTree parser is still alive.
     code = "from amoc.xmpp.stanza import PARSERS; assert PARSERS.read(b'<iq/>').tag"
     subprocess.run([sys.executable, "-c", code], check=True)

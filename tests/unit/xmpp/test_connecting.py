@@ -1,4 +1,4 @@
-"""Connecting: other attempts, what is left behind, and the trace."""
+"""Connecting: retries, cleanup and the trace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.unit.xmpp.fake import (
 )
 
 
-def test_a_passing_failure_is_tried_again_on_the_next_server() -> None:
+def test_a_temporary_failure_is_retried_on_the_next_server() -> None:
     def busy(conn: Conn) -> None:
         conn.expect(rb"<stream:stream")
         conn.log_in(LOGIN[:0])
@@ -52,7 +52,7 @@ def test_a_passing_failure_is_tried_again_on_the_next_server() -> None:
     assert count(meters.connections) == connections + 1
 
 
-def test_a_wrong_password_is_not_tried_again() -> None:
+def test_a_wrong_password_is_not_retried() -> None:
     def refusing(conn: Conn) -> None:
         conn.log_in(LOGIN[:1])
         conn.expect(rb"<auth")
@@ -64,7 +64,7 @@ def test_a_wrong_password_is_not_tried_again() -> None:
     assert server.connections == 1
 
 
-def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
+def test_a_user_asked_to_stop_does_not_retry() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
         seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 1.0, 0.0, 0.1
@@ -89,7 +89,7 @@ def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
     user = User(1, crowd)
     gevent.get_hub().loop.run_callback(user.switch)
     with gevent.Timeout(PATIENCE_S):
-        while user.waiting_for is None:  # it pauses between two attempts
+        while user.waiting_for is None:  # until it pauses between two attempts
             gevent.sleep(0)
     user.ask_to_stop(StopReason.RUN_ENDS)
     assert crowd.gone.wait(PATIENCE_S)
@@ -97,7 +97,7 @@ def test_a_user_that_is_asked_to_stop_does_not_try_again() -> None:
     assert crowd.states[1] == UserState.FINISHED
 
 
-def test_a_connection_attempt_leaves_no_descriptor_behind() -> None:
+def test_failed_connection_attempts_leave_no_descriptors_open() -> None:
     def refusing(conn: Conn) -> None:
         conn.expect(rb"<stream:stream")
 
@@ -111,7 +111,7 @@ def test_a_connection_attempt_leaves_no_descriptor_behind() -> None:
     assert after <= before + 1
 
 
-def test_nobody_to_log_in_as_is_said_so() -> None:
+def test_missing_or_invalid_arguments_are_errors() -> None:
     with pytest.raises(ScenarioError, match="user_id or a username"):
         xmpp.connect(server="127.0.0.1:1")
     with pytest.raises(ScenarioError, match="mechanism must be one of"):
@@ -120,7 +120,7 @@ def test_nobody_to_log_in_as_is_said_so() -> None:
         xmpp.connect(1, server="::1:5222:x")
 
 
-def test_a_trace_shows_what_was_said_without_secrets() -> None:
+def test_a_trace_shows_the_traffic_without_secrets() -> None:
     seen: list[tuple[str, str, str]] = []
     xmpp.trace(lambda *what: seen.append(what))
     try:
@@ -143,7 +143,7 @@ def test_a_trace_shows_what_was_said_without_secrets() -> None:
 
 
 @pytest.mark.parametrize("name", ["password", "challenge", "success", "sasl:challenge"])
-def test_a_secret_that_is_received_in_several_pieces_is_masked(name: str) -> None:
+def test_a_secret_received_in_several_pieces_is_masked(name: str) -> None:
     data = f"<a><b>c</b><{name} xmlns='d'>s3cr3t</{name}></a>".encode()
     seen: list[str] = []
     try:
@@ -160,11 +160,11 @@ def test_a_secret_that_is_received_in_several_pieces_is_masked(name: str) -> Non
         xmpp.trace(None)
 
 
-# What hosts lack, and what users do
+# Host limits and user behaviour
 
 
 @pytest.mark.slow
-def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_again() -> None:
+def test_a_process_out_of_descriptors_reports_it_and_recovers() -> None:
     code = """
         import resource
         import sys
@@ -190,7 +190,7 @@ def test_a_process_without_descriptors_says_so_and_goes_on_when_there_are_some_a
             client.abort()
     """
     with serving(session(idle)) as server:
-        # gevent's own subprocess lets the server run meanwhile.
+        # gevent's own subprocess keeps the loop, and thus the server, running.
         done = gevent.subprocess.run(
             [sys.executable, "-c", textwrap.dedent(code), server.address],
             stdout=gevent.subprocess.PIPE,
@@ -224,7 +224,7 @@ def test_a_killed_user_leaves_no_connection_behind() -> None:
     assert heard[0].endswith(b"</stream:stream>") or heard == [b""]
 
 
-def test_a_server_that_does_not_know_the_password_is_not_believed() -> None:
+def test_a_server_that_does_not_know_the_password_is_rejected() -> None:
     def script(conn: Conn) -> None:
         conn.expect(rb"<stream:stream[^>]*>")
         conn.say(HEADER + OFFER.replace(b"PLAIN", b"SCRAM-SHA-1"))

@@ -1,4 +1,4 @@
-"""How sessions end, and who hears of it."""
+"""How sessions end, and how users and counters learn of it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def hanging_up(conn: Conn) -> None:
 
 
 @pytest.mark.parametrize("ending", [b"</stream:stream>", b""], ids=["stream closed", "hung up"])
-def test_a_user_that_waits_for_something_else_is_interrupted(ending: bytes) -> None:
+def test_losing_the_connection_interrupts_an_unrelated_wait(ending: bytes) -> None:
     gone = count(meters.disconnections)
 
     def script(conn: Conn) -> None:
@@ -62,10 +62,10 @@ def test_a_user_is_not_interrupted_twice() -> None:
             client.receive()
         for _ in range(5):
             gevent.idle()
-            sleep(0)  # an interruption that was still to come would come here
+            sleep(0)  # a pending second interrupt would be raised here
 
 
-def test_a_user_that_does_not_wait_for_amoc_is_interrupted_when_it_does_next() -> None:
+def test_a_user_in_a_foreign_wait_is_interrupted_at_its_next_amoc_wait() -> None:
     with serving(session(hanging_up)) as server:
         client = connect(server, interrupts=True)
         client.send_presence()
@@ -87,7 +87,7 @@ WAITS: dict[str, Callable[[xmpp.Client], object]] = {
 
 
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
-def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_in_peace(
+def test_stopping_a_user_interrupts_a_waiting_client_which_closes_cleanly(
     wait: Callable[[xmpp.Client], object],
 ) -> None:
     heard: list[bytes] = []
@@ -106,7 +106,7 @@ def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_
     received, failures = count(meters.messages_received), count(meters.disconnections)
     with serving(script) as server:
         user: Any = gevent.spawn(act)
-        # While it connects, it waits in the same way.
+        # While connecting, it waits in the same way.
         while not clients or getattr(user, "waiting_for", None) is None:
             gevent.sleep(0.001)
         interrupt(user, UserStopped())
@@ -117,7 +117,7 @@ def test_a_client_that_waits_is_interrupted_when_its_user_is_to_stop_and_closes_
     assert count(meters.disconnections) == failures
 
 
-def test_a_user_between_its_iterations_is_left_alone() -> None:
+def test_a_user_between_iterations_is_not_interrupted() -> None:
     class Crowd:
         states = memoryview(bytearray(2))
         seed, repeat_num, repeat_interval_s, crash_pause_s = 1, 2.0, 0.0, 0.1
@@ -128,7 +128,7 @@ def test_a_user_between_its_iterations_is_left_alone() -> None:
         between = gevent.event.Event()
 
         def run_once(self, _: int) -> None:
-            if not self.kept:  # it forgets to close the client, and somebody keeps it
+            if not self.kept:  # the scenario forgets to close the client, and a reference remains
                 self.kept.append(connect(server, interrupts=True))
 
         def crashed(self, _: User, error: BaseException) -> None:
@@ -156,7 +156,7 @@ def test_a_user_between_its_iterations_is_left_alone() -> None:
         assert crowd.crashes == []
 
 
-def test_what_came_before_the_end_is_still_received_and_then_the_reason() -> None:
+def test_messages_before_the_end_are_received_and_then_the_reason() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         conn.expect(rb"<presence/>")
@@ -177,7 +177,7 @@ def test_what_came_before_the_end_is_still_received_and_then_the_reason() -> Non
         assert raised.value.condition == "system-shutdown"
 
 
-def test_a_stream_error_is_heard_even_when_sending_fails_first() -> None:
+def test_a_stream_error_is_reported_even_if_sending_fails_first() -> None:
     closed = gevent.event.Event()
 
     def script(conn: Conn) -> None:
@@ -192,7 +192,7 @@ def test_a_stream_error_is_heard_even_when_sending_fails_first() -> None:
     with serving(script) as server:
         client = connect(server)
         client.send_presence()
-        # The client is kept from reading by not letting the loop turn until two sends have failed.
+        # Not yielding to the loop keeps the client from reading until two sends have failed.
         closed.wait(PATIENCE_S)
         with pytest.raises(xmpp.StreamError) as raised:
             send_until_told(client)
@@ -205,7 +205,7 @@ def send_until_told(client: xmpp.Client) -> None:
     client.wait(PATIENCE_S)
 
 
-def test_close_waits_for_the_servers_goodbye_and_counts_what_still_comes() -> None:
+def test_close_waits_for_the_servers_stream_end_and_counts_late_messages() -> None:
     received = count(meters.messages_received)
 
     def script(conn: Conn) -> None:
@@ -241,7 +241,7 @@ def test_close_never_fails_and_never_hangs(
         gevent.idle()
 
 
-def test_leaving_by_an_exception_drops_the_connection_at_once() -> None:
+def test_leaving_the_block_with_an_exception_drops_the_connection_at_once() -> None:
     heard: list[bytes] = []
 
     def script(conn: Conn) -> None:
@@ -254,10 +254,10 @@ def test_leaving_by_an_exception_drops_the_connection_at_once() -> None:
         assert not client.is_open
         while not heard:
             gevent.sleep(0.001)
-    assert heard == [b""]  # a connection that is dropped has no last words
+    assert heard == [b""]  # a dropped connection sends no stream end
 
 
-def test_the_gauge_of_connected_users_comes_back_to_where_it_was() -> None:
+def test_the_gauge_of_connected_users_returns_to_its_previous_value() -> None:
     before = count(meters.connected)
     before = 0 if before != before else before
     with serving(session(idle)) as server:
@@ -270,7 +270,7 @@ def test_the_gauge_of_connected_users_comes_back_to_where_it_was() -> None:
         assert count(meters.connected) == before
 
 
-def test_a_client_that_nobody_holds_gives_its_descriptor_back() -> None:
+def test_an_unreferenced_client_releases_its_descriptor() -> None:
     gone = gevent.event.Event()
 
     def script(conn: Conn) -> None:
@@ -292,7 +292,7 @@ def living() -> int:
 
 def live_and_end(server: FakeServer, peaceful: bool) -> None:
     client = connect(server)
-    client.on_received(None, lambda _: client.close())  # it holds the client that holds it
+    client.on_received(None, lambda _: client.close())  # a reference cycle through the client
     if peaceful:
         client.close()
         return
@@ -302,7 +302,7 @@ def live_and_end(server: FakeServer, peaceful: bool) -> None:
 
 
 @pytest.mark.parametrize("peaceful", [True, False])
-def test_what_is_closed_is_freed_without_the_collector(peaceful: bool) -> None:
+def test_closed_clients_are_freed_without_the_garbage_collector(peaceful: bool) -> None:
     def ending(conn: Conn) -> None:
         if peaceful:
             idle(conn)
@@ -315,7 +315,7 @@ def test_what_is_closed_is_freed_without_the_collector(peaceful: bool) -> None:
         try:
             before = living()
             live_and_end(server, peaceful)
-            gevent.sleep(0.001)  # the loop lets go of what it was about to call
+            gevent.sleep(0.001)  # the loop releases its pending callbacks
             assert living() == before
         finally:
             gc.enable()

@@ -1,6 +1,6 @@
-"""Servers from hell, on real sockets: each ends its user with a clear error; nothing hangs.
+"""Hostile servers on real sockets: each ends its user with a clear error, and nothing hangs.
 
-All of it runs over each transport; what only one of them can do wrong is in a module of its own.
+These tests run over each transport; errors specific to one transport have their own modules.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ ANSWERS = [*(answer for _, answer in LOGIN), MESSAGE]
 def speaks(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, authority: Authority
 ) -> type[Conn]:
-    """What the fake server speaks."""
+    """The protocol that the fake server speaks."""
     monkeypatch.setattr(FakeServer, "speaks", request.param)
     chosen: type[Conn] = request.param
     return chosen
@@ -76,7 +76,7 @@ def send_for_ever(client: xmpp.Client) -> None:
 
 
 def saying_only(count: int, end: Callable[[Conn], object]) -> Callable[[Conn], None]:
-    """A script that says the first `count` bytes of a session and a message, and then ends."""
+    """A script that sends the first `count` bytes of a session and a message, then calls `end`."""
 
     def script(conn: Conn) -> None:
         left = count
@@ -100,7 +100,7 @@ def close(conn: Conn) -> None:
 @pytest.mark.slow
 @pytest.mark.once
 @pytest.mark.parametrize("end", [close, Conn.reset], ids=["closed", "reset"])
-def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
+def test_a_connection_cut_at_any_byte_is_a_clear_error(
     end: Callable[[Conn], object], speaks: type[Conn]
 ) -> None:
     for count in range(sum(len(speaks(None).framed(answer)) for answer in ANSWERS)):
@@ -161,7 +161,7 @@ def test_a_connection_cut_at_any_byte_is_an_error_that_says_so(
     ],
     ids=itertools.count(),
 )
-def test_a_server_that_misbehaves_at_the_login_is_told_apart(
+def test_misbehaviour_during_login_is_diagnosed(
     steps: list[bytes],
     error: type[xmpp.XmppError],
     condition: str | tuple[str, str] | None,
@@ -188,7 +188,7 @@ def test_a_server_that_misbehaves_at_the_login_is_told_apart(
     assert recorded(meters.connection_failures) == failures + 1
 
 
-def test_a_server_that_breaks_the_protocol_is_told_why() -> None:
+def test_a_server_that_violates_the_protocol_is_sent_the_reason() -> None:
     heard: list[bytes] = []
 
     def script(conn: Conn) -> None:
@@ -208,7 +208,7 @@ def test_a_server_that_breaks_the_protocol_is_told_why() -> None:
 
 
 @pytest.mark.parametrize("spoken", range(len(LOGIN)))
-def test_a_server_that_falls_silent_is_given_up(spoken: int) -> None:
+def test_a_silent_server_times_out(spoken: int) -> None:
     def script(conn: Conn) -> None:
         conn.log_in(LOGIN[:spoken])
         conn.rest()
@@ -219,7 +219,7 @@ def test_a_server_that_falls_silent_is_given_up(spoken: int) -> None:
         assert isinstance(raised.value, TimeoutError)
 
 
-def test_a_server_that_sends_on_and_on_before_the_login_is_given_up() -> None:
+def test_endless_stanzas_before_login_end_the_attempt() -> None:
     def script(conn: Conn) -> None:
         conn.expect(rb"<stream:stream[^>]*>")
         conn.say(HEADER)
@@ -249,7 +249,7 @@ def test_an_endless_stanza_ends_the_user(begin: bytes) -> None:
         assert raised.value.condition == "policy-violation"
 
 
-def test_a_server_that_reads_nothing_holds_up_the_sender_and_not_for_ever(
+def test_a_server_that_does_not_read_blocks_the_sender_until_the_timeout(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(xmpp.sending.options.xmpp_request_timeout, "default", 0.05)
@@ -269,7 +269,7 @@ def test_a_server_that_reads_nothing_holds_up_the_sender_and_not_for_ever(
         done.set()
 
 
-def test_a_server_that_asks_on_and_on_and_reads_nothing_ends_the_user() -> None:
+def test_endless_requests_from_a_server_that_does_not_read_end_the_user() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         ping = b"<iq type='get' id='%s'><ping xmlns='urn:xmpp:ping'/></iq>" % (b"x" * 20_000)
@@ -284,7 +284,7 @@ def test_a_server_that_asks_on_and_on_and_reads_nothing_ends_the_user() -> None:
 
 @settings(max_examples=60)
 @given(st.binary(max_size=300), st.integers(0, 3), st.integers(1, 300))
-def test_random_bytes_at_any_stage_are_never_more_than_an_xmpp_error(
+def test_random_bytes_at_any_stage_raise_only_xmpp_errors(
     noise: bytes, stage: int, chunk: int
 ) -> None:
     def script(conn: Conn) -> None:
@@ -301,7 +301,7 @@ def test_random_bytes_at_any_stage_are_never_more_than_an_xmpp_error(
 
 @settings(max_examples=60)
 @given(st.lists(st.binary(min_size=1, max_size=100), max_size=5))
-def test_random_bytes_in_a_session_are_never_more_than_an_xmpp_error(chunks: list[bytes]) -> None:
+def test_random_bytes_in_a_session_raise_only_xmpp_errors(chunks: list[bytes]) -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         for chunk in chunks:
@@ -313,19 +313,19 @@ def test_random_bytes_in_a_session_are_never_more_than_an_xmpp_error(chunks: lis
         receive_for_ever(server)
 
 
-def test_nobody_listening_is_a_connect_error() -> None:
+def test_a_refused_connection_is_a_connect_error() -> None:
     with serving(lambda conn: None) as server:
         address = server.address
     with pytest.raises(xmpp.ConnectError, match="Connection refused"):
         xmpp.connect(1, server=address, attempts=1)
 
 
-def test_a_server_name_that_does_not_exist_is_a_connect_error() -> None:
+def test_an_unknown_host_is_a_connect_error() -> None:
     with pytest.raises(xmpp.ConnectError, match=r"nowhere\.invalid cannot be resolved"):
         xmpp.connect(1, server="nowhere.invalid:5222", attempts=1)
 
 
-def test_one_bad_session_leaves_the_others_alone() -> None:
+def test_one_failed_session_does_not_affect_the_others() -> None:
     conns: list[Conn] = []
 
     def script(conn: Conn) -> None:

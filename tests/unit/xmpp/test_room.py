@@ -1,4 +1,4 @@
-"""Rooms, with servers that say what they should not, or say it at a bad moment."""
+"""Rooms on servers that send invalid stanzas, or valid ones at a bad moment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOM = "r@conference.localhost"
 
 
 def present(nick: str, *codes: str, kind: str = "", more: str = "") -> bytes:
-    """A member's presence."""
+    """Return a member's presence."""
     status = "".join(f"<status code='{code}'/>" for code in codes)
     attrs = f" type='{kind}'" if kind else ""
     item = "<item affiliation='member' role='participant'/>"
@@ -29,7 +29,7 @@ def present(nick: str, *codes: str, kind: str = "", more: str = "") -> bytes:
 
 
 def letting_in(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Callable[[Conn], object]:
-    """A script of a room that lets the user in, says `stanzas`, and does `after`."""
+    """A script of a room that admits the user, sends `stanzas` and runs `after`."""
 
     def script(conn: Conn) -> None:
         conn.log_in()
@@ -43,13 +43,13 @@ def letting_in(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Calla
 
 
 def leaving(conn: Conn) -> None:
-    """Let the user leave."""
+    """Confirm that the user leaves."""
     conn.expect(rb"<presence to='r@conference.localhost/user_1' type='unavailable'/>")
     conn.say(present("user_1", "110", kind="unavailable"))
     idle(conn)
 
 
-def test_the_request_says_what_is_wanted() -> None:
+def test_a_join_request_contains_the_given_options() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         asked = conn.expect(rb"<presence to='a@b/me &amp; you'>(.*?)</presence>")[1]
@@ -74,7 +74,7 @@ def test_the_request_says_what_is_wanted() -> None:
         (present("user_1", kind="unavailable", more="<destroy/>"), "destroyed", ""),
     ],
 )
-def test_who_is_put_out_is_told_why(presence: bytes, name: str, reason: str) -> None:
+def test_a_removed_occupant_gets_the_reason(presence: bytes, name: str, reason: str) -> None:
     lost, inside = count(meters.rooms_lost), count(meters.rooms_joined)
 
     def after(conn: Conn) -> None:
@@ -114,7 +114,7 @@ def test_a_lost_connection_leaves_all_rooms() -> None:
     assert count(meters.rooms_joined) == inside
 
 
-def test_what_a_room_should_not_say_harms_nobody() -> None:
+def test_invalid_stanzas_from_a_room_do_no_harm() -> None:
     odd = (
         f"<presence from='{ROOM}'/>".encode(),
         f"<presence from='{ROOM}/ghost' type='error'><error type='wait'/></presence>".encode(),
@@ -135,7 +135,7 @@ def test_what_a_room_should_not_say_harms_nobody() -> None:
         assert room.subject == ""
 
 
-def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> None:
+def test_joining_an_unresponsive_room_times_out_and_can_be_retried() -> None:
     timeouts = count(recorder.of("room_join").failures)
     presence = rb"<presence to='r@conference.localhost/user_1'>"
 
@@ -149,12 +149,12 @@ def test_a_room_that_does_not_answer_is_waited_for_no_longer_than_asked() -> Non
     with serving(script) as server, connect(server) as client:
         with pytest.raises(xmpp.ReceiveTimeout, match="did not answer within"):
             client.join("r", timeout=0.05)
-        with client.join("r", timeout=PATIENCE_S) as room:  # one may try again
+        with client.join("r", timeout=PATIENCE_S) as room:  # retry
             assert list(room.members) == ["user_1"]
     assert count(recorder.of("room_join").failures) - timeouts == 1
 
 
-def test_a_room_that_is_not_configured_yet_is_asked_again() -> None:
+def test_joining_a_room_not_yet_configured_is_retried() -> None:
     joins = recorder.of("room_join")
     refused, done = count(joins.failures), count(joins.timer)
     locked = (
@@ -201,7 +201,7 @@ def test_a_refused_join_is_counted_by_its_condition() -> None:
     assert count(joins.timer) == timed
 
 
-def test_messages_that_came_before_a_kick_are_still_received() -> None:
+def test_messages_received_before_a_kick_can_still_be_read() -> None:
     said = f"<message from='{ROOM}/x' type='groupchat'><body>before</body></message>".encode()
     script = letting_in(idle, said, present("user_1", "110", "307", kind="unavailable"))
     with serving(script) as server, connect(server) as client:
@@ -213,13 +213,13 @@ def test_messages_that_came_before_a_kick_are_still_received() -> None:
             room.receive(timeout=PATIENCE_S)
 
 
-def test_a_user_that_forgets_its_client_in_a_room_leaves_nothing_behind() -> None:
+def test_dropping_a_client_in_a_room_leaves_nothing_behind() -> None:
     members = tuple(present(f"m{number}") for number in range(20))
     with serving(letting_in(lambda conn: conn.rest(), *members)) as server:
         client = connect(server)
         room = client.join("r")
         room.wait_members(21, PATIENCE_S)
-        gevent.idle()  # the loop has let go of what it woke us with
+        gevent.idle()  # the loop has released the callback that woke this greenlet
         gone = weakref.ref(client)
         gc.collect()
         gc.disable()

@@ -1,4 +1,4 @@
-"""What the server does for a user's own account: archive, offline messages, copies, blocking."""
+"""Account services of the server: archive, offline messages, carbons and blocking."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DELAY = "{urn:xmpp:delay}delay"
 
 
 def ask(client: Client, kind: str, payload: str, to: str | None = None) -> list[ET.Element]:
-    """All that a client is sent because of a request; the answer is the last of it."""
+    """Send a request and return everything the client then receives; the answer comes last."""
     address = "" if to is None else f" to='{to}'"
     client.send(f"<iq type='{kind}' id='q'{address}>{payload}</iq>".encode())
     return client.stanzas()
@@ -34,7 +34,7 @@ def chat(client: Client, to: str, body: str, more: str = "") -> None:
 def archived(
     client: Client, rsm: str = "", **fields: str
 ) -> tuple[list[str | None], ET.Element, list[ET.Element]]:
-    """What a query brings: the bodies, what ends the page, and the messages."""
+    """Return the bodies, the end of the page and the messages that a query yields."""
     shown = "".join(
         f"<field var='{name.rstrip('_').replace('_', '-')}'><value>{value}</value></field>"
         for name, value in fields.items()
@@ -55,9 +55,7 @@ def domain() -> Domain:
 
 
 class TestArchive:
-    def test_both_ends_find_their_messages_with_the_id_they_were_delivered_with(
-        self, domain: Domain
-    ) -> None:
+    def test_both_ends_find_their_messages_under_the_delivered_ids(self, domain: Domain) -> None:
         one, two = logged_in(domain, 1), logged_in(domain, 2)
         chat(one, "user_2@localhost", "to the user")
         chat(two, "user_1@localhost/r", "to the client")
@@ -73,7 +71,7 @@ class TestArchive:
         ]
         assert all(it.find(f".//{DELAY}") is not None for it in messages)
 
-    def test_a_query_is_narrowed_by_peer_and_time_and_paged(self, domain: Domain) -> None:
+    def test_queries_filter_by_peer_and_time_and_are_paged(self, domain: Domain) -> None:
         one = logged_in(domain, 1)
         for number in (2, 3):
             logged_in(domain, number)
@@ -110,14 +108,14 @@ class TestArchive:
             (f"{FORM}<field var='with'><value>@</value></field></x>", "jid-malformed"),
         ],
     )
-    def test_a_query_without_sense_is_an_error(
+    def test_an_invalid_query_is_an_error(
         self, domain: Domain, content: str, condition: str
     ) -> None:
         one = logged_in(domain, 1)
         query = f"<query xmlns='urn:xmpp:mam:2'>{content}</query>"
         assert stanza_error(answer(one, "set", query)) == condition
 
-    def test_what_is_not_to_be_kept_is_not(self, domain: Domain) -> None:
+    def test_messages_not_meant_for_storage_are_not_archived(self, domain: Domain) -> None:
         one = logged_in(domain, 1)
         logged_in(domain, 2)
         chat(one, "user_2@localhost", "x", "<no-store xmlns='urn:xmpp:hints'/>")
@@ -125,7 +123,7 @@ class TestArchive:
         one.send(b"<message to='user_2@localhost' type='headline'><body>x</body></message>")
         assert archived(one)[0] == []
 
-    def test_preferences_decide_for_each_end(self, domain: Domain) -> None:
+    def test_each_end_follows_its_own_preferences(self, domain: Domain) -> None:
         one, two = logged_in(domain, 1), logged_in(domain, 2)
         prefs = "<prefs xmlns='urn:xmpp:mam:2'{}><always>{}</always><never>{}</never></prefs>"
         assert answer(one, "get", "<prefs xmlns='urn:xmpp:mam:2'/>")[0].get("default") == "always"
@@ -141,7 +139,7 @@ class TestArchive:
         bad = prefs.format(" default='perhaps'", "", "")
         assert stanza_error(answer(one, "set", bad)) == "bad-request"
 
-    def test_archives_are_bounded_each_and_together(self) -> None:
+    def test_archives_are_limited_individually_and_together(self) -> None:
         domain = new_domain(archived=3, all_archived=4)
         one = logged_in(domain, 1)
         for number in range(5):
@@ -153,7 +151,7 @@ class TestArchive:
         assert archived(one)[0] == []
         assert len(domain.archives) == 2
 
-    def test_a_server_without_archives_says_so(self) -> None:
+    def test_disabled_archives_are_not_advertised(self) -> None:
         one = logged_in(new_domain(archived=0), 1)
         assert stanza_error(answer(one, "set", "<query xmlns='urn:xmpp:mam:2'/>")) == (
             "service-unavailable"
@@ -164,7 +162,9 @@ class TestArchive:
 
 
 class TestOffline:
-    def test_messages_wait_for_the_next_presence_with_their_time(self, domain: Domain) -> None:
+    def test_offline_messages_are_delivered_with_a_delay_on_the_next_presence(
+        self, domain: Domain
+    ) -> None:
         one = logged_in(domain, 1)
         for body in "ab":
             chat(one, "user_2@localhost", body)
@@ -181,7 +181,7 @@ class TestOffline:
         assert domain.budget.used == 0
 
     @pytest.mark.parametrize("limit", [{"offline": 1}, {"kept_bytes": 500}])
-    def test_no_more_is_kept_than_fits(self, limit: dict[str, float]) -> None:
+    def test_offline_storage_is_limited(self, limit: dict[str, float]) -> None:
         domain = new_domain(**limit)
         one = logged_in(domain, 1)
         for body in "ab":
@@ -190,7 +190,7 @@ class TestOffline:
         assert stanza_error(error) in ("service-unavailable", "resource-constraint")
         assert domain.counts.messages_kept == 1
 
-    def test_users_that_wait_for_nothing_are_forgotten(self, domain: Domain) -> None:
+    def test_users_without_pending_messages_are_forgotten(self, domain: Domain) -> None:
         one = logged_in(domain, 1)
         chat(one, "user_2@localhost", "x")
         assert "user_2@localhost" in domain.users
@@ -200,10 +200,10 @@ class TestOffline:
 
 
 class TestCarbons:
-    def test_other_clients_of_both_ends_get_copies(self, domain: Domain) -> None:
+    def test_other_clients_of_both_ends_receive_carbons(self, domain: Domain) -> None:
         here, there = logged_in(domain, 1, "here"), logged_in(domain, 1, "there")
         two, other = logged_in(domain, 2, "r"), logged_in(domain, 2, "other")
-        for client in (here, there, other):  # who sends a message gets no copy of it
+        for client in (here, there, other):  # the sender of a message gets no copy of it
             assert answer(client, "set", "<enable xmlns='urn:xmpp:carbons:2'/>").get("type") == (
                 "result"
             )
@@ -240,7 +240,7 @@ class TestCarbons:
 
 
 class TestBlocking:
-    def test_nothing_passes_between_the_blocked_and_the_user(self, domain: Domain) -> None:
+    def test_no_stanzas_pass_between_a_user_and_a_blocked_contact(self, domain: Domain) -> None:
         one, two = logged_in(domain, 1), logged_in(domain, 2)
         items = "<item jid='user_2@localhost'/>"
         block = f"<block xmlns='urn:xmpp:blocking'>{items}</block>"
@@ -261,7 +261,9 @@ class TestBlocking:
         assert len(one.stanzas()) == 1
         assert not one.session.user.special
 
-    def test_contacts_see_the_user_go_and_come_again(self, domain: Domain) -> None:
+    def test_a_blocked_contact_sees_the_user_go_and_an_unblocked_one_sees_it_return(
+        self, domain: Domain
+    ) -> None:
         one, two = logged_in(domain, 1), logged_in(domain, 2)
         two.send(b"<presence type='subscribe' to='user_1@localhost'/>")
         one.send(b"<presence type='subscribed' to='user_2@localhost'/>")
@@ -276,7 +278,7 @@ class TestBlocking:
         (seen,) = two.stanzas()
         assert seen.findtext(f"{C}show") == "away"
 
-    def test_other_clients_learn_of_it_and_there_is_a_limit(self) -> None:
+    def test_other_clients_are_notified_and_the_block_list_is_limited(self) -> None:
         domain = new_domain(blocked=1)
         one, other = logged_in(domain, 1), logged_in(domain, 1, "other")
         one.heard()
@@ -291,7 +293,7 @@ class TestBlocking:
 
 
 class TestStored:
-    def test_a_card_is_kept_and_seen_by_others(self, domain: Domain) -> None:
+    def test_a_vcard_is_stored_and_visible_to_others(self, domain: Domain) -> None:
         one, two = logged_in(domain, 1), logged_in(domain, 2)
         get = "<vCard xmlns='vcard-temp'/>"
         assert len(answer(one, "get", get)[0]) == 0
@@ -301,7 +303,7 @@ class TestStored:
         card = answer(two, "get", get, "user_1@localhost")[0]
         assert card.findtext("{vcard-temp}FN") == "One & only"
 
-    def test_private_data_is_kept_by_its_tag(self, domain: Domain) -> None:
+    def test_private_data_is_stored_by_element(self, domain: Domain) -> None:
         one = logged_in(domain, 1)
         query = "<query xmlns='jabber:iq:private'>{}</query>"
         answer(one, "set", query.format("<s xmlns='urn:a'><v>1</v></s>"))
@@ -312,7 +314,7 @@ class TestStored:
         answer(one, "set", query.format("<s xmlns='urn:a'><v>2</v></s>"))
         assert domain.budget.used == used
 
-    def test_what_is_stored_is_bounded(self) -> None:
+    def test_stored_data_is_limited(self) -> None:
         one = logged_in(new_domain(private=1, kept_bytes=1000), 1)
         query = "<query xmlns='jabber:iq:private'><s xmlns='urn:{}'>{}</s></query>"
         assert answer(one, "set", query.format("a", "x")).get("type") == "result"
@@ -320,7 +322,7 @@ class TestStored:
             assert stanza_error(answer(one, "set", more)) == "resource-constraint"
 
 
-def test_the_time_and_the_state_of_a_client_are_taken(domain: Domain) -> None:
+def test_entity_time_and_client_state_are_supported(domain: Domain) -> None:
     one = logged_in(domain, 1)
     assert (
         answer(one, "get", "<time xmlns='urn:xmpp:time'/>")[0]

@@ -41,12 +41,12 @@ def test_a_ping_is_answered(to: str | None) -> None:
     assert len(pong) == 0
 
 
-def test_the_session_request_of_old_clients_succeeds() -> None:
+def test_the_legacy_session_request_succeeds() -> None:
     payload = "<session xmlns='urn:ietf:params:xml:ns:xmpp-session'/>"
     assert answer(logged_in(new_domain(), 1), "set", payload).get("type") == "result"
 
 
-def test_the_server_says_what_it_can_do() -> None:
+def test_disco_lists_the_features_of_the_server() -> None:
     client = logged_in(new_domain(), 1)
     payload = "<query xmlns='http://jabber.org/protocol/disco#info'/>"
     info = answer(client, "get", payload, "localhost")[0]
@@ -83,7 +83,7 @@ def test_the_server_says_what_it_can_do() -> None:
         ("get", "<ping xmlns='urn:xmpp:ping'/>", "a b@c", "jid-malformed"),
     ],
 )
-def test_what_cannot_be_served_is_answered_with_its_error(
+def test_an_unsupported_request_is_answered_with_an_error(
     kind: str, payload: str, to: str | None, condition: str
 ) -> None:
     domain = new_domain()
@@ -100,14 +100,14 @@ def test_a_request_without_an_id_is_a_bad_request() -> None:
 
 @pytest.mark.parametrize("kind", ["result", "error"])
 @pytest.mark.parametrize("to", ["localhost", "user_2@localhost/gone", "user_2@localhost", "@"])
-def test_an_answer_is_never_answered(kind: str, to: str) -> None:
+def test_a_response_is_never_answered(kind: str, to: str) -> None:
     domain = new_domain()
     client, other = logged_in(domain, 1), logged_in(domain, 2)
     assert client.say(request(kind, "", to)) == b""
     assert other.heard() == b""
 
 
-def test_clients_can_ask_each_other() -> None:
+def test_clients_can_send_requests_to_each_other() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     one.say(request("get", "<query xmlns='jabber:iq:version'/>", "user_2@localhost/r"))
@@ -119,7 +119,7 @@ def test_clients_can_ask_each_other() -> None:
     assert answered[0].tag == "{jabber:iq:version}query"
 
 
-def test_a_roster_change_is_told_to_all_clients_that_asked_for_it() -> None:
+def test_a_roster_change_is_pushed_to_all_clients_that_requested_the_roster() -> None:
     domain = new_domain()
     one, other, deaf = (logged_in(domain, 1, it) for it in ("a", "b", "c"))
     query = "<query xmlns='jabber:iq:roster'/>"
@@ -169,14 +169,14 @@ def test_a_roster_outlives_the_connection() -> None:
         (f"<item jid='a@b' name='{'n' * 2000}'/>", "not-acceptable"),
     ],
 )
-def test_a_roster_change_that_breaks_a_rule_is_refused(items: str, condition: str) -> None:
+def test_an_invalid_roster_change_is_refused(items: str, condition: str) -> None:
     client = logged_in(new_domain(), 1)
     payload = f"<query xmlns='jabber:iq:roster'>{items}</query>"
     assert stanza_error(answer(client, "set", payload)) == condition
 
 
 @pytest.mark.parametrize("limit", ["contacts", "all_contacts"])
-def test_rosters_have_a_limit(limit: str) -> None:
+def test_rosters_are_limited(limit: str) -> None:
     domain = new_domain(**{limit: 2})
     client = logged_in(domain, 1)
 
@@ -200,7 +200,7 @@ def account(name: str, password: str) -> str:
     return f"<username>{name}</username><password>{password}</password>"
 
 
-def test_an_account_can_be_registered_and_used_and_a_second_time_is_a_conflict() -> None:
+def test_an_account_can_be_registered_once_and_used() -> None:
     domain = new_domain()
     client = Client(domain)
     client.say(HEADER)
@@ -226,14 +226,14 @@ def test_an_account_can_be_registered_and_used_and_a_second_time_is_a_conflict()
         "<remove/>",
     ],
 )
-def test_a_registration_that_lacks_something_is_not_acceptable(fields: str) -> None:
+def test_an_incomplete_registration_is_not_acceptable(fields: str) -> None:
     client = Client(new_domain())
     client.say(HEADER)
     assert stanza_error(in_stream(client.say(registration(fields)))[0]) == "not-acceptable"
     assert client.say(plain_auth("user_1", "password_1")).startswith(b"<success ")
 
 
-def test_a_password_can_be_changed_after_log_in() -> None:
+def test_a_password_can_be_changed_after_login() -> None:
     domain = new_domain()
     client = logged_in(domain, 1)
     form = answer(client, "get", "<query xmlns='jabber:iq:register'/>")[0]
@@ -246,7 +246,7 @@ def test_a_password_can_be_changed_after_log_in() -> None:
     assert domain.accounts.check("user_2", "password_2")
 
 
-def test_a_removed_account_is_gone_and_its_connections_with_it() -> None:
+def test_removing_an_account_closes_its_connections() -> None:
     domain = new_domain()
     domain.accounts.register("bob", "secret")
     clients = [Client(domain), Client(domain)]

@@ -7,7 +7,7 @@ from tests.unit.xmppd.lab import Client, in_stream, logged_in, new_domain, stanz
 
 
 def seen(client: Client) -> list[tuple[str | None, str | None]]:
-    """Whose presence of what type the client got."""
+    """Return the sender and type of each presence that the client received."""
     return [
         (it.get("from"), it.get("type")) for it in client.stanzas() if it.tag.endswith("presence")
     ]
@@ -24,7 +24,7 @@ def subscription(kind: str, to: int) -> bytes:
 
 
 def befriend(domain: Domain) -> tuple[Client, Client]:
-    """Users 1 and 2, subscribed to each other, with nothing unread."""
+    """Return users 1 and 2, subscribed to each other, with nothing unread."""
     one, two = with_roster(domain, 1), with_roster(domain, 2)
     one.say(subscription("subscribe", 2))
     two.say(subscription("subscribed", 1), subscription("subscribe", 1))
@@ -39,7 +39,7 @@ def state(domain: Domain, user: int, contact: int) -> str:
     return contacts[f"user_{contact}@localhost"].subscription
 
 
-def test_ones_own_clients_see_each_other_and_themselves() -> None:
+def test_clients_of_one_user_see_each_other_and_themselves() -> None:
     domain = new_domain()
     a = logged_in(domain, 1, "a", there=False)
     a.send(b"<presence><show>away</show></presence>")
@@ -55,7 +55,7 @@ def test_ones_own_clients_see_each_other_and_themselves() -> None:
     assert (gone.get("type"), gone.findtext("{jabber:client}status")) == ("unavailable", "bye")
 
 
-def test_a_subscription_is_asked_for_granted_and_shown() -> None:
+def test_a_subscription_is_requested_granted_and_followed_by_presence() -> None:
     domain = new_domain()
     one, two = with_roster(domain, 1), with_roster(domain, 2)
     one.heard()
@@ -91,7 +91,7 @@ def test_friends_see_each_other_come_and_go() -> None:
     assert seen(again) == [("user_2@localhost/new", None), ("user_1@localhost/r", None)]
 
 
-def test_a_request_waits_for_a_user_who_is_away() -> None:
+def test_a_subscription_request_is_stored_for_an_absent_user() -> None:
     domain = new_domain()
     one = with_roster(domain, 1)
     one.say(subscription("subscribe", 2), subscription("subscribe", 2))
@@ -114,7 +114,7 @@ def test_a_request_waits_for_a_user_who_is_away() -> None:
         ]),
     ],
 )  # fmt: skip
-def test_a_subscription_ends_from_either_side(
+def test_either_side_can_end_a_subscription(
     kind: str, states: tuple[str, str], two_sees: list[tuple[str, str]]
 ) -> None:
     domain = new_domain()
@@ -124,7 +124,7 @@ def test_a_subscription_ends_from_either_side(
     assert seen(two) == two_sees
 
 
-def test_who_unsubscribes_sees_the_contact_leave() -> None:
+def test_unsubscribing_shows_the_contact_as_unavailable() -> None:
     domain = new_domain()
     one, two = befriend(domain)
     said = in_stream(one.say(subscription("unsubscribe", 2)))
@@ -135,7 +135,7 @@ def test_who_unsubscribes_sees_the_contact_leave() -> None:
     assert seen(one) == []
 
 
-def test_a_contact_that_is_removed_is_unsubscribed_in_both_directions() -> None:
+def test_removing_a_contact_ends_both_subscriptions() -> None:
     domain = new_domain()
     one, two = befriend(domain)
     item = "<item jid='user_2@localhost' subscription='remove'/>"
@@ -146,7 +146,7 @@ def test_a_contact_that_is_removed_is_unsubscribed_in_both_directions() -> None:
     assert kinds == ["unsubscribe", "unsubscribed", "unavailable"]
 
 
-def test_a_request_to_nobody_is_refused_as_by_a_contact() -> None:
+def test_a_request_to_an_unknown_user_is_refused_as_if_by_a_contact() -> None:
     domain = new_domain()
     one = with_roster(domain, 1)
     one.heard()
@@ -155,7 +155,7 @@ def test_a_request_to_nobody_is_refused_as_by_a_contact() -> None:
     assert "nobody@localhost" not in domain.users
 
 
-def test_a_request_that_was_granted_before_is_granted_again_at_once() -> None:
+def test_a_request_granted_before_is_granted_again_at_once() -> None:
     domain = new_domain()
     one, two = befriend(domain)
     # The asking side forgets, as after a restored backup; the other still remembers.
@@ -167,7 +167,7 @@ def test_a_request_that_was_granted_before_is_granted_again_at_once() -> None:
     assert state(domain, 1, 2) == "to"
 
 
-def test_to_approve_what_nobody_asked_for_tells_nobody() -> None:
+def test_an_unsolicited_approval_is_ignored() -> None:
     domain = new_domain()
     one, two = with_roster(domain, 1), with_roster(domain, 2)
     two.heard()
@@ -176,7 +176,7 @@ def test_to_approve_what_nobody_asked_for_tells_nobody() -> None:
     assert not domain.users["user_1@localhost"].contacts
 
 
-def test_presence_to_one_address_arrives_there_and_so_does_its_end() -> None:
+def test_directed_presence_is_delivered_and_withdrawn_at_the_end() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     one.say(b"<presence to='user_2@localhost/r'><show>chat</show></presence>")
@@ -185,7 +185,7 @@ def test_presence_to_one_address_arrives_there_and_so_does_its_end() -> None:
     assert seen(two) == [("user_1@localhost/r", "unavailable")]
 
 
-def test_presence_taken_back_from_one_address_is_not_taken_back_twice() -> None:
+def test_directed_presence_is_not_withdrawn_twice() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     one.say(
@@ -197,7 +197,7 @@ def test_presence_taken_back_from_one_address_is_not_taken_back_twice() -> None:
     assert seen(two) == []
 
 
-def test_a_client_that_never_announced_itself_leaves_silently() -> None:
+def test_a_client_that_never_sent_presence_leaves_silently() -> None:
     domain = new_domain()
     one, two = befriend(domain)
     silent = logged_in(domain, 1, "silent", there=False)
@@ -231,14 +231,14 @@ def _kinds(said: bytes) -> list[str | None]:
         ("<presence><priority>high</priority></presence>", "bad-request"),
     ],
 )
-def test_presence_that_breaks_a_rule_is_answered_with_an_error(stanza: str, condition: str) -> None:
+def test_invalid_presence_is_answered_with_an_error(stanza: str, condition: str) -> None:
     client = logged_in(new_domain(), 1)
     (error,) = in_stream(client.say(stanza.encode()))
     assert error.tag == "{jabber:client}presence"
     assert stanza_error(error) == condition
 
 
-def test_a_full_roster_refuses_to_ask_and_ignores_being_asked() -> None:
+def test_a_full_roster_refuses_new_requests_and_ignores_incoming_ones() -> None:
     domain = new_domain(contacts=1)
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     one.say(subscription("subscribe", 3))
@@ -249,7 +249,7 @@ def test_a_full_roster_refuses_to_ask_and_ignores_being_asked() -> None:
     assert [kind for _, kind in seen(two)] == ["subscribe"]
 
 
-def test_presence_of_a_priority_in_another_namespace_is_none_of_ours() -> None:
+def test_a_priority_in_another_namespace_is_ignored() -> None:
     domain = new_domain()
     client = logged_in(domain, 1, there=False)
     client.send(b"<presence><priority xmlns='urn:x'>200</priority></presence>")

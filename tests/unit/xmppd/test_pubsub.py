@@ -1,4 +1,4 @@
-"""Nodes, at the service and at accounts, by the bytes that clients send and get."""
+"""Publish-subscribe nodes at the service and at accounts, tested through the bytes exchanged."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def domain() -> Domain:
     return new_domain()
 
 
-def test_subscribers_get_what_is_published(domain: Domain) -> None:
+def test_subscribers_receive_published_items(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     assert create(one).get("type") == "result"
     assert stanza_error(create(two)) == "conflict"
@@ -92,7 +92,7 @@ def test_subscribers_get_what_is_published(domain: Domain) -> None:
     assert stanza_error(again) == "unexpected-request"
 
 
-def test_items_are_read_newest_last_and_the_oldest_go(domain: Domain) -> None:
+def test_items_are_listed_oldest_first_and_the_oldest_are_dropped(domain: Domain) -> None:
     one = logged_in(domain, 1)
     create(one, max_items=3)
     for text in "abcd":
@@ -123,7 +123,7 @@ def test_a_new_subscriber_gets_the_last_item(domain: Domain) -> None:
     assert message.find("{urn:xmpp:delay}delay") is not None
 
 
-def test_only_those_who_may_publish_subscribe_and_read(domain: Domain) -> None:
+def test_affiliations_control_publishing_subscribing_and_reading(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     create(one, access_model="whitelist")
     assert stanza_error(publish(two, "x")) == "forbidden"
@@ -147,7 +147,7 @@ def test_only_those_who_may_publish_subscribe_and_read(domain: Domain) -> None:
     }
 
 
-def test_the_owner_configures_purges_and_deletes(domain: Domain) -> None:
+def test_the_owner_configures_purges_and_deletes_a_node(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     owner = f"{NS}#owner"
     create(one)
@@ -171,7 +171,9 @@ def test_the_owner_configures_purges_and_deletes(domain: Domain) -> None:
     assert stanza_error(publish(one, "x")) == "item-not-found"
 
 
-def test_what_is_not_offered_is_refused_and_disco_says_what_is(domain: Domain) -> None:
+def test_unsupported_requests_are_refused_and_disco_lists_the_supported_ones(
+    domain: Domain,
+) -> None:
     one = logged_in(domain, 1)
     create(one, title="News")
     options = pubsub(one, "get", f"<options node='news' jid='{one.session.jid}'/>")
@@ -190,7 +192,7 @@ def test_what_is_not_offered_is_refused_and_disco_says_what_is(domain: Domain) -
     assert stanza_error(answer(one, "get", info.format(" node='x'"), HOST)) == "item-not-found"
 
 
-def test_nodes_and_what_they_keep_are_bounded() -> None:
+def test_nodes_items_and_subscribers_are_limited() -> None:
     domain = new_domain(rooms=1, items=2, subscribers=1, nodes=1, kept_bytes=1000)
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     create(one, max_items="max")
@@ -216,7 +218,7 @@ CAPS = f"<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='n' ver='{
 
 
 def announce(client: Client, ver: str = VER, features: tuple[str, ...] = FEATURES) -> int:
-    """Send presence with caps, and answer what the server asks; how often it did."""
+    """Send presence with caps and answer the server's queries; return their number."""
     client.send(f"<presence>{CAPS.replace(VER, ver)}</presence>".encode())
     asked = [it for it in client.stanzas() if it.tag == f"{C}iq" and it.get("type") == "get"]
     shown = "".join(f"<feature var='{it}'/>" for it in features)
@@ -240,7 +242,7 @@ def befriend(one: Client, two: Client) -> None:
         client.heard()
 
 
-def test_contacts_that_want_it_are_told_without_a_subscription(domain: Domain) -> None:
+def test_interested_contacts_receive_personal_events_without_a_subscription(domain: Domain) -> None:
     one, two, stranger = (logged_in(domain, number) for number in (1, 2, 3))
     befriend(one, two)
     assert announce(two) == 1
@@ -256,7 +258,7 @@ def test_contacts_that_want_it_are_told_without_a_subscription(domain: Domain) -
     assert texts(stranger) == []
 
 
-def test_a_contact_that_is_also_subscribed_is_told_once(domain: Domain) -> None:
+def test_a_contact_that_is_also_subscribed_receives_an_event_once(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     befriend(one, two)
     announce(two)
@@ -267,7 +269,7 @@ def test_a_contact_that_is_also_subscribed_is_told_once(domain: Domain) -> None:
     assert texts(two) == ["b"]
 
 
-def test_the_last_item_is_sent_when_a_contact_comes(domain: Domain) -> None:
+def test_the_last_item_is_sent_when_a_contact_becomes_available(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     befriend(one, two)
     for text in "ab":
@@ -282,7 +284,9 @@ def test_the_last_item_is_sent_when_a_contact_comes(domain: Domain) -> None:
     assert texts(later) == ["b"]
 
 
-def test_an_answer_with_another_hash_counts_for_its_client_alone(domain: Domain) -> None:
+def test_capabilities_with_a_wrong_hash_apply_only_to_the_client_that_sent_them(
+    domain: Domain,
+) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     announce(one, features=("urn:forged+notify",))
     assert one.session.notified == {"urn:forged"}
@@ -290,7 +294,7 @@ def test_an_answer_with_another_hash_counts_for_its_client_alone(domain: Domain)
     assert two.session.notified == {"urn:n"}
 
 
-def test_strangers_read_only_what_is_open(domain: Domain) -> None:
+def test_strangers_read_only_open_nodes(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     publish(one, "a", to=None, node="urn:n")
     read = pubsub(two, "get", "<items node='urn:n'/>", "user_1@localhost")

@@ -32,7 +32,7 @@ def arrived(client: Client) -> list[str]:
     return [stanza.get("id", "") for stanza in client.stanzas()]
 
 
-def test_a_message_to_a_full_address_arrives_byte_for_byte_with_its_sender() -> None:
+def test_a_message_to_a_full_address_is_delivered_verbatim_with_its_sender() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2, there=False)
     raw = (
@@ -68,7 +68,7 @@ def test_a_message_to_a_bare_address_goes_to_the_highest_priority_latest_first(
     assert domain.counts.messages_kept == 1
 
 
-def test_an_address_is_found_in_any_spelling() -> None:
+def test_addresses_are_normalised_before_routing() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     for to in ("USER_2@LocalHost/r", "USER_2@LOCALHOST", "user_2@localhost."):
@@ -76,7 +76,7 @@ def test_an_address_is_found_in_any_spelling() -> None:
     assert len(two.stanzas()) == 3
 
 
-def test_a_message_without_address_goes_to_the_senders_own_account() -> None:
+def test_a_message_without_an_address_goes_to_the_senders_own_account() -> None:
     domain = new_domain()
     one, other = logged_in(domain, 1, "a"), logged_in(domain, 1, "b")
     one.heard()
@@ -116,7 +116,7 @@ DROPPED = ""
         ("@", "error", DROPPED),
     ],
 )
-def test_what_nobody_can_take_is_answered_or_dropped_as_rfc_6121_says(
+def test_undeliverable_messages_are_bounced_or_dropped_according_to_rfc_6121(
     to: str, kind: str, outcome: str
 ) -> None:
     domain = new_domain()
@@ -137,14 +137,14 @@ def test_what_nobody_can_take_is_answered_or_dropped_as_rfc_6121_says(
     assert domain.counts.messages_routed == 0
 
 
-def test_a_chat_to_a_resource_that_left_goes_to_another_of_that_user() -> None:
+def test_a_chat_message_to_a_departed_resource_goes_to_another_of_that_user() -> None:
     domain = new_domain()
     sender, two = logged_in(domain, 1), logged_in(domain, 2)
     sender.say(message("user_2@localhost/gone"))
     assert arrived(two) == ["1"]
 
 
-def test_a_headline_goes_to_all_that_are_available() -> None:
+def test_a_headline_goes_to_all_available_clients() -> None:
     domain = new_domain()
     sender, a, b = logged_in(domain, 1), logged_in(domain, 2, "a"), logged_in(domain, 2, "b")
     absent = logged_in(domain, 2, "c", there=False)
@@ -157,7 +157,7 @@ def test_a_headline_goes_to_all_that_are_available() -> None:
     assert domain.counts.messages_routed == 2
 
 
-def test_a_stream_with_other_namespaces_is_understood_and_rewritten() -> None:
+def test_a_stream_with_unusual_namespaces_is_understood_and_rewritten() -> None:
     domain = new_domain()
     one = Client(domain)
     one.say(
@@ -175,7 +175,7 @@ def test_a_stream_with_other_namespaces_is_understood_and_rewritten() -> None:
     assert [child.tag for child in stanza] == ["{jabber:client}body", "{urn:odd}e", "{urn:x}e"]
 
 
-def test_the_language_of_a_stream_goes_with_its_stanzas() -> None:
+def test_stanzas_inherit_the_language_of_their_stream() -> None:
     domain = new_domain()
     one = logged_in(domain, 1, header=HEADER.replace(b"to=", b"xml:lang='de' to="))
     two = logged_in(domain, 2)
@@ -207,7 +207,7 @@ STEPS = st.lists(
 
 
 def conversation(domain: Domain, steps: list[tuple[int, int, str | None]]) -> list[bytes]:
-    """What each of three clients says: their logins and messages to each other."""
+    """Return what each of three clients sends: its login and messages to the others."""
     said = [
         b"".join((HEADER, plain_auth(f"user_{n}", f"password_{n}"), HEADER, bind("r")))
         for n in (1, 2, 3)
@@ -219,14 +219,14 @@ def conversation(domain: Domain, steps: list[tuple[int, int, str | None]]) -> li
 
 
 @given(STEPS, st.lists(st.integers(1, 60), min_size=1, max_size=40))
-def test_any_chunking_of_the_bytes_gives_the_same_routing(
+def test_routing_does_not_depend_on_how_the_input_is_split(
     steps: list[tuple[int, int, str | None]], sizes: list[int]
 ) -> None:
     heard = []
     for split in (False, True):
         domain = new_domain()
         clients = [Client(domain) for _ in range(3)]
-        # In this order, so that what depends on who is there does not depend on the chunks.
+        # Log in first, in this order, so that availability does not depend on the chunks.
         inputs = conversation(domain, [])
         for client, data in zip(clients, inputs, strict=True):
             client.say(data)

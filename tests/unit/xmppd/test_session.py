@@ -22,7 +22,7 @@ LOGIN = (HEADER, plain_auth("user_1", "password_1"), HEADER)
 
 
 def ended_with(*chunks: bytes, **limits: float) -> str:
-    """The stream error that these chunks end in."""
+    """Return the stream error that these chunks end in."""
     client = Client(new_domain(**limits))
     said = client.say(*chunks)
     assert said.startswith(GREETING), "an error is told inside a stream"
@@ -31,7 +31,7 @@ def ended_with(*chunks: bytes, **limits: float) -> str:
     return stream_error(said)
 
 
-def test_a_client_that_does_it_right_is_bound() -> None:
+def test_a_client_that_logs_in_correctly_is_bound() -> None:
     domain = new_domain()
     client = Client(domain)
     offered = client.say(HEADER)
@@ -55,7 +55,7 @@ def test_a_client_that_does_it_right_is_bound() -> None:
     assert not domain.counts.stream_errors
 
 
-def test_a_log_in_may_come_in_one_piece_of_bytes() -> None:
+def test_a_complete_login_may_arrive_in_one_piece() -> None:
     client = Client(new_domain())
     said = client.say(b"".join(LOGIN) + bind("r") + b"<presence/>")
     assert client.session.jid == "user_1@localhost/r"
@@ -78,7 +78,7 @@ def test_a_log_in_may_come_in_one_piece_of_bytes() -> None:
         (b"hello", "not-well-formed"),
     ],
 )
-def test_a_header_that_cannot_be_served_is_answered_with_its_error(
+def test_an_unacceptable_stream_header_is_answered_with_an_error(
     header: bytes, condition: str
 ) -> None:
     if condition == "unsupported-version":
@@ -96,7 +96,7 @@ def test_a_header_that_cannot_be_served_is_answered_with_its_error(
         b"<x xmlns='y'/>",
     ],
 )
-def test_nothing_but_registration_is_heard_before_log_in(stanza: bytes) -> None:
+def test_only_registration_is_allowed_before_login(stanza: bytes) -> None:
     assert ended_with(HEADER, stanza) == "not-authorized"
 
 
@@ -110,12 +110,12 @@ def test_nothing_but_registration_is_heard_before_log_in(stanza: bytes) -> None:
         plain_auth("user_1", "password_1"),
     ],
 )
-def test_nothing_but_binding_is_heard_before_a_resource_is_bound(stanza: bytes) -> None:
+def test_only_binding_is_allowed_before_a_resource_is_bound(stanza: bytes) -> None:
     assert ended_with(*LOGIN, stanza) == "not-authorized"
 
 
 @pytest.mark.parametrize("stanza", [b"<x xmlns='y'/>", b"<stream:features/>", plain_auth("a", "b")])
-def test_elements_that_are_no_stanzas_are_an_error(stanza: bytes) -> None:
+def test_elements_that_are_not_stanzas_are_an_error(stanza: bytes) -> None:
     assert ended_with(*LOGIN, bind("r"), stanza) == "unsupported-stanza-type"
 
 
@@ -123,13 +123,13 @@ def test_elements_that_are_no_stanzas_are_an_error(stanza: bytes) -> None:
 @pytest.mark.parametrize(
     "sender", ["user_2@localhost/r", "user_1@localhost/other", "localhost", "@"]
 )
-def test_nobody_speaks_in_anothers_name(kind: str, sender: str) -> None:
+def test_a_forged_sender_ends_the_stream(kind: str, sender: str) -> None:
     stanza = f"<{kind} from='{sender}' id='1' type='get' to='user_1@localhost'/>".encode()
     assert ended_with(*LOGIN, bind("r"), stanza) == "invalid-from"
 
 
 @pytest.mark.parametrize("sender", ["user_1@localhost/r", "user_1@localhost", "USER_1@localhost/r"])
-def test_to_name_oneself_is_no_offence_and_the_full_address_arrives(sender: str) -> None:
+def test_a_client_may_give_its_own_address_and_the_full_one_is_delivered(sender: str) -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     one.say(f"<message from='{sender}' to='user_2@localhost'><body>b</body></message>".encode())
@@ -148,7 +148,7 @@ def test_to_name_oneself_is_no_offence_and_the_full_address_arrives(sender: str)
         (b"<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>", b"malformed-request"),
     ],
 )  # fmt: skip
-def test_a_failed_log_in_can_be_tried_again(auth: bytes, condition: bytes) -> None:
+def test_a_failed_login_can_be_retried(auth: bytes, condition: bytes) -> None:
     client = Client(new_domain())
     client.say(HEADER)
     failure = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><%s/></failure>" % condition
@@ -156,19 +156,19 @@ def test_a_failed_log_in_can_be_tried_again(auth: bytes, condition: bytes) -> No
     assert client.say(plain_auth("user_1", "password_1")).startswith(b"<success ")
 
 
-def test_the_last_failed_log_in_ends_the_stream() -> None:
+def test_the_last_failed_login_ends_the_stream() -> None:
     wrong = plain_auth("user_1", "password_2")
     assert ended_with(HEADER, wrong, wrong, wrong) == "policy-violation"
 
 
-def test_no_password_is_in_an_error(caplog: pytest.LogCaptureFixture) -> None:
+def test_errors_and_logs_contain_no_password(caplog: pytest.LogCaptureFixture) -> None:
     client = Client(new_domain())
     said = client.say(HEADER, *[plain_auth("user_1", "SECRET")] * 3)
     assert b"SECRET" not in said
     assert "SECRET" not in caplog.text
 
 
-def test_plain_can_ask_for_the_initial_response() -> None:
+def test_plain_can_request_the_initial_response() -> None:
     client = Client(new_domain())
     client.say(HEADER)
     assert b"<challenge " in client.say(sasl_auth("PLAIN", None))
@@ -177,7 +177,7 @@ def test_plain_can_ask_for_the_initial_response() -> None:
     assert said.startswith(b"<success ")
 
 
-def test_anonymous_can_be_left_out() -> None:
+def test_anonymous_login_can_be_disabled() -> None:
     from amoc.xmppd.limits import Limits
     from amoc.xmppd.routing import Domain
 
@@ -186,7 +186,7 @@ def test_anonymous_can_be_left_out() -> None:
     assert b"<invalid-mechanism/>" in client.say(sasl_auth("ANONYMOUS", None))
 
 
-def test_a_resource_is_made_up_for_those_who_name_none() -> None:
+def test_clients_that_name_no_resource_get_generated_ones() -> None:
     domain = new_domain()
     jids = set()
     for _ in range(3):
@@ -197,7 +197,7 @@ def test_a_resource_is_made_up_for_those_who_name_none() -> None:
     assert all(jid.startswith("user_1@localhost/") for jid in jids)
 
 
-def test_a_resource_that_is_no_resource_is_refused_and_another_can_be_bound() -> None:
+def test_an_invalid_resource_is_refused_and_another_can_be_bound() -> None:
     client = Client(new_domain())
     client.say(*LOGIN)
     answer = in_stream(client.say(bind("r" * 1024)))[0]
@@ -220,7 +220,7 @@ def test_the_newer_connection_keeps_the_resource() -> None:
     assert domain.counts.bound == 2
 
 
-def test_a_user_may_have_so_many_connections_and_no_more() -> None:
+def test_the_number_of_connections_per_user_is_limited() -> None:
     domain = new_domain(resources=2)
     logged_in(domain, 1, "a")
     logged_in(domain, 1, "b")
@@ -231,14 +231,14 @@ def test_a_user_may_have_so_many_connections_and_no_more() -> None:
     assert client.session.jid == "user_1@localhost/a"
 
 
-def test_a_second_bind_is_not_served() -> None:
+def test_a_second_bind_is_refused() -> None:
     domain = new_domain()
     client = logged_in(domain, 1)
     assert stanza_error(in_stream(client.say(bind("other")))[0]) == "service-unavailable"
     assert client.session.jid == "user_1@localhost/r"
 
 
-def test_limits_before_log_in_are_tighter() -> None:
+def test_limits_before_login_are_tighter() -> None:
     long = b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" + b"A" * 10_000 + b"</auth>"
     assert ended_with(HEADER, long) == "policy-violation"
     message = b"<message to='user_2@localhost'><body>" + b"A" * 200_000 + b"</body></message>"
@@ -246,12 +246,12 @@ def test_limits_before_log_in_are_tighter() -> None:
     assert ended_with(*LOGIN, bind("r"), message.replace(b"A", b"BB")) == "policy-violation"
 
 
-def test_nesting_has_a_limit() -> None:
+def test_nesting_depth_is_limited() -> None:
     deep = b"<message to='localhost'>" + b"<a>" * 100
     assert ended_with(*LOGIN, bind("r"), deep) == "policy-violation"
 
 
-def test_a_stanza_before_a_broken_one_still_counts() -> None:
+def test_a_stanza_before_a_malformed_one_is_delivered() -> None:
     domain = new_domain()
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     said = one.say(b"<message to='user_2@localhost'><body>b</body></message></message>")
@@ -259,7 +259,7 @@ def test_a_stanza_before_a_broken_one_still_counts() -> None:
     assert len(two.stanzas()) == 1
 
 
-def test_a_defect_ends_one_connection_and_is_logged_once(
+def test_an_internal_error_ends_one_connection_and_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     domain = new_domain()
@@ -321,7 +321,7 @@ NOISE = st.lists(
 
 
 @given(NOISE, st.booleans())
-def test_whatever_is_sent_the_server_has_no_defect_and_others_live_on(
+def test_no_input_causes_an_internal_error_or_disturbs_other_clients(
     noise: list[bytes], bound: bool
 ) -> None:
     domain = new_domain()
@@ -329,13 +329,13 @@ def test_whatever_is_sent_the_server_has_no_defect_and_others_live_on(
     client = logged_in(domain, 1) if bound else Client(domain)
     client.say(*noise)
     assert domain.counts.internal_errors == 0
-    in_stream(other.heard())  # raises unless all that arrives at others is well-formed
+    in_stream(other.heard())  # raises unless everything sent to others is well-formed
     other.send(b"<message to='user_2@localhost' id='last'><body>b</body></message>")
     assert other.stanzas()[-1].get("id") == "last"
 
 
 @given(st.integers(0, 600), st.integers(0, 600))
-def test_a_connection_that_is_lost_at_any_byte_leaves_nothing_behind(first: int, last: int) -> None:
+def test_a_connection_lost_at_any_byte_leaves_nothing_behind(first: int, last: int) -> None:
     domain = new_domain()
     data = b"".join(LOGIN) + bind("r") + b"<presence/><message to='user_1@localhost'/>"
     client = Client(domain)
