@@ -1,4 +1,4 @@
-"""A server on loopback that does as a test says, byte by byte."""
+"""A scripted server on loopback, byte by byte."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from gevent.server import StreamServer
 from amoc.metrics import registry
 
 Behaviour = Callable[["socket.socket", bytes], object]
-"""Called for each request with its connection and its head; what it returns is sent. What it raises
-ends the connection."""
+"""Called for each request with its connection and its head; the result, if bytes, is sent. An
+exception ends the connection."""
 
 
 class Server:
-    """Answers each request with what `behave` gives, while the connection lasts.
+    """Answers each request with the result of `behave` until the connection ends.
 
     Attributes:
-        connections: How many were accepted.
-        heads: Of the requests, without their bodies.
-        bodies: Of the requests with Content-Length.
+        connections: Number of accepted connections.
+        heads: Heads of the requests, without bodies.
+        bodies: Bodies of the requests with Content-Length.
     """
 
     def __init__(self, behave: Behaviour) -> None:
@@ -76,7 +76,7 @@ def own_metrics() -> Iterator[None]:
 
 @pytest.fixture
 def serve() -> Iterator[Callable[[Behaviour], Server]]:
-    """Starts servers, which end with the test."""
+    """Start servers that stop at the end of the test."""
     servers: list[Server] = []
 
     def start(behave: Behaviour) -> Server:

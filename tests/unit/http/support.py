@@ -1,4 +1,4 @@
-"""What tests of HTTP share."""
+"""Helpers shared by HTTP tests."""
 
 from __future__ import annotations
 
@@ -7,5 +7,5 @@ from amoc.metrics.area import Kind
 
 
 def counters() -> dict[str, int]:
-    """All counters of the test's own metrics."""
+    """Return all counters of the test's own metrics."""
     return {one.name: one.value for one in metrics.read() if one.kind is Kind.COUNTER}

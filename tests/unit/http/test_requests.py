@@ -1,4 +1,4 @@
-"""Requests: what is told to whom, what cannot be sent, and what such requests leave behind."""
+"""Requests: what is sent where, what is refused, and what failed requests leave behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def sockets() -> int:
 
 
 @pytest.mark.parametrize("has_base", [False, True])
-def test_a_redirect_takes_no_secrets_and_no_host_to_another_server(
+def test_a_redirect_to_another_server_drops_secrets_and_the_host_header(
     serve: Serve, has_base: bool
 ) -> None:
     other = serve(lambda *_: OK)
@@ -58,7 +58,7 @@ def test_a_redirect_takes_no_secrets_and_no_host_to_another_server(
     assert b"x-kept: 1" in there
 
 
-def test_the_user_in_a_requests_url_is_sent_and_not_in_its_name(serve: Serve) -> None:
+def test_credentials_in_a_url_are_sent_but_not_part_of_the_name(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     url = server.url.replace("//", "//ann:pw@")
     with http.session() as session:
@@ -69,7 +69,7 @@ def test_the_user_in_a_requests_url_is_sent_and_not_in_its_name(serve: Serve) ->
     assert not [name for name in counters() if "pw" in name]
 
 
-def test_messages_do_not_tell_secrets(serve: Serve) -> None:
+def test_error_messages_hide_secrets(serve: Serve) -> None:
     server = serve(lambda *_: b"nonsense")
     with http.session(server.url) as session:
         with pytest.raises(http.MalformedAnswer) as failed:
@@ -85,12 +85,12 @@ def test_messages_do_not_tell_secrets(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a; b=c", "€", 5])
-def test_a_cookie_that_cannot_be_sent_is_refused(value: str) -> None:
+def test_an_invalid_cookie_is_refused(value: str) -> None:
     with pytest.raises(ScenarioError, match="cookie 'n' must have a value"):
         http.session("http://127.0.0.1:1", cookies={"n": value})
 
 
-def test_a_request_has_one_length(serve: Serve) -> None:
+def test_framing_headers_cannot_be_set_by_hand(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:
         for name in ("content-length", "Transfer-Encoding"):
@@ -100,22 +100,20 @@ def test_a_request_has_one_length(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("piece", [5, None, [b"x"]])
-def test_a_piece_of_a_body_that_is_no_bytes_is_refused(serve: Serve, piece: object) -> None:
+def test_a_piece_of_a_body_that_is_not_bytes_is_refused(serve: Serve, piece: object) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session, pytest.raises(ScenarioError, match="must be bytes"):
         session.post("/", data=[b"a", piece])  # type: ignore[list-item]
 
 
-def test_one_status_may_be_allowed_as_a_number(serve: Serve) -> None:
+def test_a_single_allowed_status_may_be_a_number(serve: Serve) -> None:
     server = serve(lambda *_: OK.replace(b"200", b"404"))
     with http.session(server.url) as session:
         assert session.get("/", allow=404).ok
         assert session.get("/", allow=402).cause == "status 404"
 
 
-def test_requests_that_fail_before_or_between_exchanges_leave_no_connection_open(
-    serve: Serve,
-) -> None:
+def test_requests_that_fail_outside_an_exchange_leave_no_connection_open(serve: Serve) -> None:
     server = serve(leads_to("/again"))
     with http.session(server.url, redirects=1) as session:
         with pytest.raises(http.RedirectError):
@@ -130,7 +128,7 @@ def test_requests_that_fail_before_or_between_exchanges_leave_no_connection_open
     assert server.connections == 1
 
 
-def test_only_requests_of_users_that_end_are_unanswered(serve: Serve) -> None:
+def test_only_requests_of_killed_users_count_as_unanswered(serve: Serve) -> None:
     before = meters.unanswered.value
     server = serve(lambda *_: gevent.sleep(30))
     with http.session(server.url) as session:
@@ -150,7 +148,7 @@ def test_only_requests_of_users_that_end_are_unanswered(serve: Serve) -> None:
     assert meters.unanswered.value == before + 1
 
 
-def test_checks_of_requests_beyond_the_names_count_where_these_do(
+def test_checks_of_requests_above_the_name_limit_count_as_other(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("amoc.http.names.MAX_NAMES", 1)
@@ -165,7 +163,7 @@ def test_checks_of_requests_beyond_the_names_count_where_these_do(
     assert not [name for name in found if name.startswith(("GET /0", "x"))]
 
 
-def test_requests_of_a_trace_say_so_and_others_do_not(serve: Serve) -> None:
+def test_only_traced_requests_carry_a_traceparent_header(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     spans: list[tracing.Span] = []
     with http.session(server.url) as session:

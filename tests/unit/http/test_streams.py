@@ -1,4 +1,4 @@
-"""Streams: what a user leaves of them, and who is to blame for time that passes."""
+"""Streams: unread remainders, failures, and which side is blamed for a delay."""
 
 from __future__ import annotations
 
@@ -32,7 +32,9 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("path", ["/whole", "/redirect"])
-def test_what_is_left_of_a_stream_is_no_part_of_the_next_answer(serve: Serve, path: str) -> None:
+def test_the_unread_rest_of_a_stream_does_not_leak_into_the_next_answer(
+    serve: Serve, path: str
+) -> None:
     def behave(_: object, head: bytes) -> bytes:
         if b"/redirect" in head:
             return b"HTTP/1.1 302 Found\r\nLocation: /whole\r\nContent-Length: 5\r\n\r\nmoved"
@@ -46,7 +48,7 @@ def test_what_is_left_of_a_stream_is_no_part_of_the_next_answer(serve: Serve, pa
     assert server.connections == 1
 
 
-def test_a_stream_that_is_checked_fails_once_and_so_does_the_step_around_it(serve: Serve) -> None:
+def test_failed_checks_of_a_stream_fail_it_and_its_step_once(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session, step("download"):
         with session.stream("GET", "/big") as answer:
@@ -60,7 +62,7 @@ def test_a_stream_that_is_checked_fails_once_and_so_does_the_step_around_it(serv
     assert found[f"{AGGREGATED}.count"] == found[f"{AGGREGATED}.failures"] == 1
 
 
-def test_a_stream_is_read_within_its_block(serve: Serve) -> None:
+def test_a_stream_must_be_read_within_its_block(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session:
         with session.stream("GET", "/old") as answer:
@@ -70,7 +72,7 @@ def test_a_stream_is_read_within_its_block(serve: Serve) -> None:
                 next(chunks)
 
 
-def test_a_greenlet_that_reads_a_stream_ends_with_its_block(serve: Serve) -> None:
+def test_a_greenlet_reading_a_stream_is_interrupted_at_the_end_of_the_block(serve: Serve) -> None:
     begun = Event()
 
     def read(answer: http.Answer) -> str:
@@ -83,11 +85,11 @@ def test_a_greenlet_that_reads_a_stream_ends_with_its_block(serve: Serve) -> Non
     with http.session(server.url) as session:
         with session.stream("GET", "/") as answer:
             beside = gevent.spawn(read, answer)
-            assert begun.wait(30)  # and by the time that this goes on, it waits
+            assert begun.wait(30)  # when this greenlet continues, the other one waits
         assert "must be read within its with block" in beside.get(timeout=30)
 
 
-def test_a_user_that_takes_a_complete_answer_late_has_it(serve: Serve) -> None:
+def test_a_complete_answer_can_be_read_after_its_deadline(serve: Serve) -> None:
     server = serve(lambda *_: OK)
     with http.session(server.url) as session, session.stream("GET", "/") as answer:
         connection = connection_of(answer)
@@ -98,7 +100,7 @@ def test_a_user_that_takes_a_complete_answer_late_has_it(serve: Serve) -> None:
     assert answer.ok
 
 
-def test_a_server_that_nobody_listens_to_is_not_silent(serve: Serve) -> None:
+def test_a_slow_reader_does_not_cause_a_read_timeout(serve: Serve) -> None:
     size = 4 << 20
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size
     server = serve(lambda *_: head + bytes(size))

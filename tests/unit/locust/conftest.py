@@ -1,4 +1,4 @@
-"""A server that does as a test says, and users of locustfiles without a run."""
+"""A scripted server, and an environment for users of locustfiles without a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What decides in a locustfile's run: who is of which class, how users come, how long they wait."""
+"""Rules of a locustfile's run: the mix of user classes, the spawn rate and wait times."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WEIGHTS = st.lists(st.integers(0, 50), min_size=1, max_size=6).filter(any)
 
 
 @given(weights=WEIGHTS, users=st.integers(1, 500))
-def test_any_first_users_are_mixed_by_weight(weights: list[int], users: int) -> None:
+def test_any_number_of_first_users_is_mixed_by_weight(weights: list[int], users: int) -> None:
     mix = Distribution(weights, [0] * len(weights))
     counts = Counter(mix.class_of(number) for number in range(1, users + 1))
     for index, weight in enumerate(weights):
@@ -39,7 +39,7 @@ def test_fixed_counts_come_first_and_are_exact(weights: list[int], fixed: st.Dat
     assert later == free or (not free and later)
 
 
-def test_weights_may_be_fractions_and_far_apart() -> None:
+def test_weights_may_be_fractions_but_must_be_in_proportion() -> None:
     mix = Distribution([0.5, 1.5], [0, 0])
     assert Counter(map(mix.class_of, range(1, 401))) == {0: 100, 1: 300}
     with pytest.raises(ValueError, match="must be in a proportion"):
@@ -52,7 +52,7 @@ def test_weights_may_be_fractions_and_far_apart() -> None:
     rate=st.floats(0.1, 500),
     seconds=st.floats(0.5, 2),
 )
-def test_users_come_and_go_no_faster_than_the_rate(
+def test_users_start_and_stop_no_faster_than_the_rate(
     start: int, target: int, rate: float, seconds: float
 ) -> None:
     steps = Steps(start)
@@ -68,7 +68,7 @@ def test_users_come_and_go_no_faster_than_the_rate(
     assert steps.towards(target, rate, seconds) == 0
 
 
-def test_the_first_user_comes_at_once_and_the_next_by_the_rate() -> None:
+def test_the_first_user_starts_at_once_and_the_next_by_the_rate() -> None:
     steps = Steps(0)
     assert [steps.towards(3, 0.5, 1.0) for _ in range(5)] == [1, 0, 1, 0, 1]
     steps = Steps(0)
@@ -76,12 +76,14 @@ def test_the_first_user_comes_at_once_and_the_next_by_the_rate() -> None:
 
 
 @given(st.floats(0, 5), st.floats(0, 5))
-def test_between_is_between(low: float, more: float) -> None:
+def test_wait_times_stay_within_their_bounds(low: float, more: float) -> None:
     assert low <= wait_time.between(low, low + more)(None) <= low + more + 1e-9
     assert wait_time.constant(low)(None) == low
 
 
-def test_pacing_takes_off_what_the_task_took(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_constant_pacing_subtracts_the_duration_of_the_task(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     now = 100.0
     monkeypatch.setattr(wait_time, "perf_counter", lambda: now)
     user = SimpleNamespace()
@@ -91,13 +93,13 @@ def test_pacing_takes_off_what_the_task_took(monkeypatch: pytest.MonkeyPatch) ->
     assert paced(user) == 7
     now = 110.0 + 4
     assert paced(user) == 6
-    now = 120.0 + 12  # it took too long: the next begins at once
+    now = 120.0 + 12  # the task took too long: the next one begins at once
     assert paced(user) == 0
     now = 132.0 + 1
     assert paced(user) == 9
 
 
-def test_a_throughput_is_a_pace_and_poisson_has_its_mean() -> None:
+def test_throughput_sets_a_pace_and_poisson_has_the_right_mean() -> None:
     user = SimpleNamespace()
     assert wait_time.constant_throughput(4)(user) == pytest.approx(0.25)
     random.seed(3)

@@ -1,4 +1,4 @@
-"""Makes HAR files for tests."""
+"""Builds HAR files for tests."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def entry(
     post: dict[str, Any] | None = None,
     page: str | None = None,
 ) -> dict[str, Any]:
-    """An entry; times are in seconds."""
+    """Return a HAR entry; times are in seconds."""
     text = answer if isinstance(answer, str) else json.dumps(answer)
     request: dict[str, Any] = {
         "method": method,
@@ -53,6 +53,6 @@ def entry(
 
 
 def archive(*entries: dict[str, Any], pages: dict[str, str] | None = None) -> bytes:
-    """A HAR file."""
+    """Return a HAR file."""
     listed = [{"id": one, "title": title} for one, title in (pages or {}).items()]
     return json.dumps({"log": {"version": "1.2", "pages": listed, "entries": entries}}).encode()

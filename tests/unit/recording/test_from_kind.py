@@ -1,4 +1,4 @@
-"""Small scenarios of each kind."""
+"""Starter scenarios of each kind."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ EXAMPLES = {"websocket": "websocket_echo", "mqtt": "mqtt_publish"}
 
 
 def code(text: str) -> str:
-    """What a text does, however it is laid out."""
+    """Return the syntax tree of `text` without its docstring, independent of layout."""
     module = ast.parse(text)
     return ast.dump(ast.Module(module.body[1:], []))
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_the_examples_are_what_is_written(kind: str) -> None:
+def test_the_output_equals_the_example_scenarios(kind: str) -> None:
     name = EXAMPLES[kind]
     example = (ROOT / "scenarios" / "protocols" / f"{name}.py").read_text()
     written = from_kind.convert(kind, name).files[f"{name}.py"].decode()
@@ -31,7 +31,7 @@ def test_the_examples_are_what_is_written(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", from_kind.KINDS)
-def test_formatters_have_nothing_to_say(kind: str, tmp_path) -> None:
+def test_the_output_passes_formatters_and_linters(kind: str, tmp_path) -> None:
     written = from_kind.convert(kind, "trial")
     assert set(written.files) == {"trial.py", "test_trial.py"}
     for name, content in written.files.items():

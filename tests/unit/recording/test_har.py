@@ -1,4 +1,4 @@
-"""What a HAR file says, and what is said of one that is broken."""
+"""Parsing of HAR files, and the errors about broken ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize(("content", "fault"), FAULTS.items(), ids=range(len(FAULTS)))
-def test_a_broken_file_has_its_fault_named_in_a_line(content: bytes, fault: str) -> None:
+def test_a_broken_file_is_a_one_line_error(content: bytes, fault: str) -> None:
     with pytest.raises(UsageError) as raised:
         har.parse(content, "x.har")
     assert fault in str(raised.value)
@@ -72,18 +72,18 @@ ENTRY_FAULTS: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "fault"), ENTRY_FAULTS)
-def test_a_wrong_value_is_named_with_its_place(fields: dict[str, Any], fault: str) -> None:
+def test_an_error_names_the_wrong_value_and_its_place(fields: dict[str, Any], fault: str) -> None:
     with pytest.raises(UsageError) as raised:
         har.parse(changed(**fields), "x.har")
     assert fault in str(raised.value)
 
 
-def test_pseudo_headers_and_what_http_cannot_send_are_left_out() -> None:
+def test_pseudo_headers_and_invalid_headers_are_left_out() -> None:
     headers = {":authority": "shop.test", "X-One": "1", "bad name": "x", "X-Two": "a\x00b"}
     assert only(archive(entry("GET", "/", headers=headers))).headers == [("x-one", "1")]
 
 
-def test_bodies_in_base64_are_decoded() -> None:
+def test_base64_bodies_are_decoded() -> None:
     text = base64.b64encode(b'{"id": 5}').decode()
     one = only(changed(response__content__encoding="base64", response__content__text=text))
     assert one.answer.text == '{"id": 5}'
@@ -91,7 +91,7 @@ def test_bodies_in_base64_are_decoded() -> None:
     assert one.body == JsonBody({"id": 5})
 
 
-def test_several_headers_of_one_name_are_told_apart() -> None:
+def test_repeated_headers_are_split() -> None:
     one = only(archive(entry("GET", "/", answer_headers={"Set-Cookie": "a=1\nb=2"})))
     assert one.answer.headers == [("set-cookie", "a=1"), ("set-cookie", "b=2")]
 
@@ -108,7 +108,7 @@ def test_forms_are_read_from_text_or_parameters() -> None:
     assert body(form, "", [{"name": "a", "value": "1 2"}, {"name": "b", "value": ""}]) == wanted
 
 
-def test_multipart_forms_have_their_files() -> None:
+def test_multipart_forms_include_their_files() -> None:
     text = (
         '--x\r\nContent-Disposition: form-data; name="title"\r\n\r\na cat\r\n'
         '--x\r\nContent-Disposition: form-data; name="f"; filename="c.txt"\r\n'
@@ -122,7 +122,7 @@ def test_multipart_forms_have_their_files() -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "NaN", "1e999", "[" * 50 + "]" * 50, "[" * 100_000])
-def test_json_that_python_cannot_write_is_sent_as_text(text: str) -> None:
+def test_json_without_a_python_literal_is_sent_as_text(text: str) -> None:
     assert body("application/json", text) == RawBody(text.encode(), "application/json")
 
 
@@ -153,7 +153,7 @@ def places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 
 @given(st.data())
-def test_whatever_stands_in_it_there_is_a_scenario_or_a_line(data: Any) -> None:
+def test_any_document_yields_a_scenario_or_a_one_line_error(data: Any) -> None:
     document = copy.deepcopy(json.loads(VALID))
     for _ in range(data.draw(st.integers(1, 3))):
         way = data.draw(st.sampled_from([one for one in places(document) if one]))

@@ -1,4 +1,4 @@
-"""Python that is laid out as formatters do it."""
+"""Python code laid out as by formatters."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NODES = st.recursive(
 
 
 @given(NODES, st.integers(0, 4))
-def test_a_literal_means_what_it_was_made_of(node, depth):
+def test_a_literal_evaluates_to_its_value(node, depth):
     assert eval(flat(node)) == node
     assert eval(rendered(node, depth)) == node
 
@@ -41,7 +41,7 @@ SAMPLES = [
 ]
 
 
-def test_formatters_change_nothing(tmp_path):
+def test_a_formatter_changes_nothing(tmp_path):
     lines = [f"value_{at} = {rendered(one, 0, 10)}\n" for at, one in enumerate(SAMPLES)]
     lines.append("\n\ndef f():\n    if True:\n")
     lines += [f"        {rendered(Call('f', [('', one)]), 2)}\n" for one in SAMPLES]
@@ -57,7 +57,7 @@ def test_formatters_change_nothing(tmp_path):
 
 
 @given(st.text(max_size=80), st.sets(st.sampled_from(["value", "a", "id", "order_id"])))
-def test_an_identifier_is_one_and_is_new(text, taken):
+def test_an_identifier_is_valid_and_unused(text, taken):
     name = identifier(text, taken)
     assert name.isidentifier()
     assert not keyword.iskeyword(name)

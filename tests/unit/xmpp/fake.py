@@ -1,4 +1,4 @@
-"""A server that says what a test wants, on a real socket: well-behaved until told otherwise."""
+"""A scripted server on a real socket: well-behaved unless the test's script says otherwise."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ MESSAGE = (
     b"<body>hello</body></message>"
 )
 
-# What the client says, and what a good server answers.
+# What the client sends, and the answers of a well-behaved server.
 LOGIN: Sequence[tuple[bytes, bytes]] = (
     (rb"<stream:stream[^>]*>", HEADER + OFFER),
     (rb"<auth[^>]*>[^<]*</auth>", SUCCESS),
@@ -49,7 +49,7 @@ LOGIN: Sequence[tuple[bytes, bytes]] = (
 
 
 class Conn:
-    """The server's end of a connection, over TCP."""
+    """The server end of a connection over TCP."""
 
     scheme = ""
 
@@ -58,20 +58,20 @@ class Conn:
         self.heard = b""
 
     def begin(self) -> None:
-        """What comes before XMPP."""
+        """Do what precedes XMPP."""
 
     def hear(self) -> bool:
-        """Take what the client says next; whether it said anything."""
+        """Read once from the client; return whether there was any data."""
         data = self.sock.recv(65536)
         self.heard += data
         return bool(data)
 
     def framed(self, data: bytes) -> bytes:
-        """`data`, which belongs in a stream, as it is sent."""
+        """Return `data`, part of a stream, as it is sent."""
         return data
 
     def expect(self, pattern: bytes) -> re.Match[bytes]:
-        """Read until `pattern` has come; what is before it is skipped."""
+        """Read until `pattern` has arrived; skip anything before it."""
         while not (found := re.search(pattern, self.heard, re.DOTALL)):
             if not self.hear():
                 raise ConnectionError(
@@ -84,17 +84,17 @@ class Conn:
         self.sock.sendall(self.framed(data))
 
     def say_part(self, data: bytes) -> None:
-        """Say a part of something, which goes on."""
+        """Send part of something that continues."""
         self.sock.sendall(data)
 
     def log_in(self, steps: Sequence[tuple[bytes, bytes]] = LOGIN) -> None:
-        """Say the right thing to each step of a login."""
+        """Give the expected answer to each step of a login."""
         for pattern, answer in steps:
             self.expect(pattern)
             self.say(answer)
 
     def rest(self) -> bytes:
-        """All that the client says until it closes."""
+        """Return everything that the client sends until it closes."""
         try:
             while self.hear():
                 pass
@@ -103,29 +103,29 @@ class Conn:
         return self.heard
 
     def reset(self) -> None:
-        """Close as a crashed host does."""
+        """Close like a crashed host."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.sock.close()
 
 
 class TlsConn(Conn):
-    """The server's end over TLS, from the first byte on.
+    """The server end over TLS from the first byte.
 
     Attributes:
-        context: With the server's certificate.
+        context: Holds the server's certificate.
     """
 
     scheme = "xmpps://"
     context: ClassVar[gevent.ssl.SSLContext]
 
     def begin(self) -> None:
-        """The handshake."""
+        """Perform the TLS handshake."""
         self.start_tls()
 
     def start_tls(self) -> None:
-        """Go on over TLS."""
+        """Continue over TLS."""
         try:
-            # The handshake by itself: a failed one would leave a socket that is not closed.
+            # A separate handshake: if wrap_socket() did it, a failure would leave the socket open.
             self.sock = self.context.wrap_socket(
                 self.sock, server_side=True, do_handshake_on_connect=False
             )
@@ -148,7 +148,7 @@ _ACCEPTED = (
 
 
 class WebSocketConn(Conn):
-    """The server's end over WebSocket: says the same stream in messages, and hears it from them."""
+    """The server end over WebSocket: the same stream, sent and received in messages."""
 
     scheme = "ws://"
 
@@ -163,7 +163,7 @@ class WebSocketConn(Conn):
         self.sock.sendall(self.accepted(self.handshake()))
 
     def handshake(self) -> bytes:
-        """The client's request."""
+        """Return the client's request."""
         request = b""
         while not request.endswith(b"\r\n\r\n"):
             data = self.sock.recv(65536)
@@ -173,7 +173,7 @@ class WebSocketConn(Conn):
         return request
 
     def accepted(self, request: bytes) -> bytes:
-        """A good answer to it."""
+        """Return an accepting answer to `request`."""
         key = re.search(rb"Sec-WebSocket-Key: (\S+)", request)
         assert key is not None
         return _ACCEPTED.format(accept=websocket.accept_key(key[1].decode())).encode()
@@ -195,7 +195,7 @@ class WebSocketConn(Conn):
     def say_part(self, data: bytes) -> None:
         opcode, self._part = self._part, websocket.CONTINUATION
         whole = websocket.frame(opcode, data)
-        self.sock.sendall(bytes((opcode,)) + whole[1:])  # without the bit that says it is the last
+        self.sock.sendall(bytes((opcode,)) + whole[1:])  # without the FIN bit
 
 
 def _as_in_a_stream(message: bytes) -> bytes:
@@ -207,7 +207,7 @@ def _as_in_a_stream(message: bytes) -> bytes:
 
 
 def _messages(data: bytes) -> Iterator[bytes]:
-    """The header, each whole element, and what is left."""
+    """Yield the header, each complete element, and the rest."""
     if data.startswith(HEADER[:40]):
         end = data.find(b">", 40) + 1
         yield b"<open xmlns='%s'%s/>" % (ns.FRAMING.encode(), data[data.find(b" from=") : end - 1])
@@ -226,17 +226,17 @@ def _messages(data: bytes) -> Iterator[bytes]:
 
 
 class FakeServer:
-    """Runs `script` for each connection; what it raises is kept in `errors`.
+    """Runs `script` for each connection and collects its exceptions in `errors`.
 
     Attributes:
-        speaks: What its connections speak; for a test that runs over other transports too.
+        speaks: The protocol of its connections, for tests that run over several transports.
     """
 
     speaks: ClassVar[type[Conn]] = Conn
 
     def __init__(self, script: Callable[[Conn], object]) -> None:
         self.script = script
-        self._kind = self.speaks  # a test may start another server that speaks something else
+        self._kind = self.speaks  # a test may start another server with a different protocol
         self.errors: list[BaseException] = []
         self.connections = 0
         self._listener = socket.socket()
@@ -268,13 +268,16 @@ class FakeServer:
 
     def stop(self) -> None:
         gevent.killall(self._greenlets, timeout=PATIENCE_S)
-        for sock in (self._listener, *self._accepted):  # of some the greenlet had not begun
+        for sock in (
+            self._listener,
+            *self._accepted,
+        ):  # some may have a greenlet that never started
             sock.close()
 
 
 @contextmanager
 def serving(script: Callable[[Conn], object]) -> Iterator[FakeServer]:
-    """A server for the time of a block, in which nothing may take longer than `PATIENCE_S`."""
+    """Run a server during a block, which may take at most `PATIENCE_S`."""
     server = FakeServer(script)
     try:
         with gevent.Timeout(PATIENCE_S):
@@ -285,14 +288,14 @@ def serving(script: Callable[[Conn], object]) -> Iterator[FakeServer]:
 
 
 def connect(server: FakeServer | str, **options: Any) -> xmpp.Client:
-    """`xmpp.connect` as user 1, in one attempt, with PLAIN."""
+    """Call `xmpp.connect` as user 1, with one attempt and PLAIN."""
     wanted = {"mechanism": "PLAIN", "attempts": 1, "timeout": PATIENCE_S, "interrupts": False}
     address = server if isinstance(server, str) else server.address
     return xmpp.connect(1, server=address, **{**wanted, **options})
 
 
 def session(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
-    """A script that logs the client in and then does `after`."""
+    """A script that logs the client in and then runs `after`."""
 
     def script(conn: Conn) -> None:
         conn.log_in()
@@ -302,20 +305,20 @@ def session(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
 
 
 def idle(conn: Conn) -> None:
-    """Answer the client's goodbye, and do nothing else."""
+    """Answer the client's stream end, and do nothing else."""
     conn.expect(rb"</stream:stream>")
     conn.say(b"</stream:stream>")
     conn.rest()
 
 
 def count(metric: metrics.Counter | metrics.Gauge | metrics.Timer) -> int:
-    """What a counter or a gauge says, or how often a timer has recorded; 0 before that."""
+    """Return the value of a counter or gauge, or the samples of a timer; 0 if there is none."""
     found = {one.name: one.value for one in metrics.read()}.get(metric.name, 0)
     return found.count if isinstance(found, Histogram) else int(found)
 
 
 def saying(*stanzas: bytes) -> Callable[[Conn], None]:
-    """A script that waits for the client's presence, says `stanzas`, and then nothing."""
+    """A script that waits for the client's presence and then sends `stanzas`."""
 
     def script(conn: Conn) -> None:
         conn.log_in()
@@ -332,7 +335,7 @@ def number(body: int) -> bytes:
 
 
 def answering(answer: bytes) -> Callable[[Conn], None]:
-    """A script that answers an iq; ``ID`` in the answer is the request's."""
+    """A script that answers an iq; ``ID`` in the answer is replaced by the request's id."""
 
     def script(conn: Conn) -> None:
         conn.log_in()

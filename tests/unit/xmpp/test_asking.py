@@ -1,4 +1,4 @@
-"""Requests, the client's own and those of others."""
+"""Requests sent by the client, and requests it receives."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.unit.xmpp.fake import (
         ("User_9@LOCALHOST", b"from='user_9@localhost'"),
     ],
 )
-def test_an_answer_from_whom_was_asked_is_one(to: str | None, sender: bytes) -> None:
+def test_a_response_from_the_requested_entity_is_accepted(to: str | None, sender: bytes) -> None:
     with (
         serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server,
         connect(server) as client,
@@ -48,7 +48,7 @@ def test_an_answer_from_whom_was_asked_is_one(to: str | None, sender: bytes) -> 
         ("localhost", b"from='user_1@localhost'"),
     ],
 )
-def test_an_answer_from_somebody_else_is_none(to: str | None, sender: bytes) -> None:
+def test_a_response_from_somebody_else_is_not_accepted(to: str | None, sender: bytes) -> None:
     with (
         serving(answering(b"<iq type='result' id='ID' %s/>" % sender)) as server,
         connect(server) as client,
@@ -58,7 +58,7 @@ def test_an_answer_from_somebody_else_is_none(to: str | None, sender: bytes) -> 
         assert client.receive(xmpp.is_answer, timeout=PATIENCE_S).type == "result"
 
 
-def test_a_refused_request_tells_condition_kind_and_text() -> None:
+def test_a_refused_request_raises_its_condition_kind_and_text() -> None:
     error = (
         b"<iq type='error' id='ID'><error type='wait'>"
         b"<resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/>"
@@ -75,7 +75,7 @@ def test_a_refused_request_tells_condition_kind_and_text() -> None:
 
 
 @pytest.mark.parametrize("iq", ["<iq type='result'/>", "<iq/>"])
-def test_what_asks_for_nothing_is_no_request(iq: str) -> None:
+def test_an_iq_other_than_get_or_set_is_not_a_request(iq: str) -> None:
     with (
         serving(session(idle)) as server,
         connect(server) as client,
@@ -84,7 +84,7 @@ def test_what_asks_for_nothing_is_no_request(iq: str) -> None:
         client.request(iq)
 
 
-def test_two_requests_with_one_id_cannot_wait_at_once() -> None:
+def test_two_pending_requests_cannot_share_an_id() -> None:
     with serving(session(idle)) as server, connect(server) as client:
         first = gevent.spawn(client.request, "<iq type='get' id='a'/>")
         gevent.idle()
@@ -119,7 +119,7 @@ def test_two_requests_with_one_id_cannot_wait_at_once() -> None:
     ],
     ids=["ping", "roster push", "unknown", "empty", "roster push by a stranger"],
 )
-def test_requests_of_others_are_answered_while_the_user_waits(
+def test_incoming_requests_are_answered_while_the_user_waits(
     request_: bytes, answer: bytes
 ) -> None:
     answered = gevent.event.Event()
@@ -137,7 +137,7 @@ def test_requests_of_others_are_answered_while_the_user_waits(
         assert answered.is_set()
 
 
-def test_who_receives_a_request_answers_it() -> None:
+def test_a_request_taken_by_receive_is_left_to_the_user_to_answer() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         conn.expect(rb"<presence/>")

@@ -1,4 +1,4 @@
-"""External components (XEP-0114), with servers that do what they should not."""
+"""External components (XEP-0114), including servers that misbehave."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def attach(server: FakeServer, timeout: float = PATIENCE_S) -> xmpp.Component:
 
 
 def shaking(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
-    """A script that takes the component and does `after`."""
+    """A script that accepts the component and runs `after`."""
 
     def script(conn: Conn) -> None:
         conn.expect(rb"<stream:stream xmlns='jabber:component:accept' [^>]*to='c.localhost'>")
@@ -35,7 +35,7 @@ def shaking(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
     return script
 
 
-def test_a_component_is_made_for_all_that_a_client_is_made_for() -> None:
+def test_a_component_can_do_everything_a_client_can() -> None:
     def after(conn: Conn) -> None:
         conn.say(b"<message from='a@b/c' to='x@c.localhost' type='chat'><body>hi</body></message>")
         conn.expect(rb"<message from='x@c.localhost' to='a@b/c' id='[^']+' type='chat'><body>yes")
@@ -78,7 +78,7 @@ def test_a_component_is_made_for_all_that_a_client_is_made_for() -> None:
         ),
     ],
 )
-def test_a_server_that_misbehaves_is_told_apart(
+def test_misbehaviour_of_the_server_is_diagnosed(
     says: bytes, error: type[xmpp.XmppError], condition: str | None
 ) -> None:
     def script(conn: Conn) -> None:
@@ -91,12 +91,12 @@ def test_a_server_that_misbehaves_is_told_apart(
     assert getattr(raised.value, "condition", None) == condition
 
 
-def test_a_server_that_says_nothing_is_not_waited_for_for_ever() -> None:
+def test_a_silent_server_times_out() -> None:
     with serving(lambda conn: conn.rest()) as server, pytest.raises(xmpp.ConnectTimeout):
         attach(server, timeout=0.05)
 
 
-def test_a_component_that_is_ended_later_is_told() -> None:
+def test_a_violation_during_the_session_ends_the_component() -> None:
     def after(conn: Conn) -> None:
         conn.say(b"<message from='a@b'><body/></message>" * 3 + b"<!DOCTYPE x>")
         conn.rest()

@@ -1,4 +1,4 @@
-"""Who users are, where they connect to, and what the settings' texts mean."""
+"""User identities, server addresses, and parsing of the XMPP settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from amoc.xmpp.errors import quoted
         ("[::1]", Server("::1", 5222)),
     ],
 )
-def test_a_server_is_read(text: str, server: Server) -> None:
+def test_server_addresses_are_parsed(text: str, server: Server) -> None:
     assert parse_server(text) == server
     assert parse_server(str(server)) == server
 
@@ -33,13 +33,13 @@ def test_a_server_is_read(text: str, server: Server) -> None:
     "text",
     ["", ":5222", "host:", "host:0", "host:65536", "host:x", "::1", "a b:1", "host:٣", "[]:1"],
 )
-def test_what_is_no_server_is_refused_with_an_example(text: str) -> None:
+def test_an_invalid_server_address_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(ValueError, match=r"must be host:port, such as 127\.0\.0\.1:5222"):
         parse_server(text)
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_server_or_refused(text: str) -> None:
+def test_any_text_is_a_server_address_or_refused(text: str) -> None:
     try:
         server = parse_server(text)
     except ValueError:
@@ -48,12 +48,12 @@ def test_any_text_is_a_server_or_refused(text: str) -> None:
     assert server.host
 
 
-def test_a_list_of_servers_is_read() -> None:
+def test_lists_of_servers_are_parsed() -> None:
     assert parse_servers("") == ()
     assert parse_servers("a:1, b:2,") == (Server("a", 1), Server("b", 2))
 
 
-def test_the_settings_defaults_pass_their_own_checks() -> None:
+def test_defaults_of_the_settings_pass_their_own_checks() -> None:
     for name, one in vars(options).items():
         if name.startswith("xmpp_"):
             assert one.convert(one.default) == one.default
@@ -72,7 +72,7 @@ def test_the_settings_defaults_pass_their_own_checks() -> None:
         ("xmpp_max_stanza_bytes", "10", "at least 1000"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(name: str, raw: str, problem: str) -> None:
+def test_an_invalid_setting_is_refused(name: str, raw: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         getattr(options, name).convert(raw)
 
@@ -82,7 +82,7 @@ def test_durations_may_be_written_as_text() -> None:
     assert options.xmpp_connect_timeout.convert("2.5") == 2.5
 
 
-def test_users_are_spread_over_the_servers_and_go_on_to_the_next(
+def test_users_are_spread_over_the_servers_and_retry_on_the_next(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(options.xmpp_servers, "default", "a:1,b:2,c:3")
@@ -93,17 +93,17 @@ def test_users_are_spread_over_the_servers_and_go_on_to_the_next(
     assert server_addresses.server_for(1, 0, "d", "x:9") == Server("x", 9)
 
 
-def test_without_servers_the_domain_is_the_server() -> None:
+def test_the_domain_is_the_default_server() -> None:
     assert server_addresses.server_for(1, 0, "example.org", None) == Server("example.org", 5222)
 
 
-def test_users_take_source_addresses_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_users_take_turns_with_source_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server_addresses.source_for(1) is None
     monkeypatch.setattr(options.xmpp_source_addresses, "default", "127.0.0.2, 127.0.0.3")
     assert {server_addresses.source_for(user) for user in (1, 2)} == {"127.0.0.2", "127.0.0.3"}
 
 
-def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_usernames_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch) -> None:
     me = identity.identity(7, None, None, None)
     assert (me.bare_jid, me.password) == ("user_7@localhost", "password_7")
     assert "password" not in repr(me)
@@ -140,7 +140,7 @@ def test_names_follow_the_patterns_unless_given(monkeypatch: pytest.MonkeyPatch)
         (ValueError(), False),
     ],
 )
-def test_what_may_pass_is_tried_again(error: Exception, again: bool) -> None:
+def test_only_temporary_failures_are_retried(error: Exception, again: bool) -> None:
     assert retrying.worth_retrying(error) is again
 
 
@@ -163,13 +163,13 @@ def test_running_out_of_ports_names_the_remedy() -> None:
 
 
 @given(st.text())
-def test_a_peers_text_fits_one_line(text: str) -> None:
+def test_text_from_a_peer_is_quoted_on_one_line(text: str) -> None:
     said = quoted(text)
     assert len(said) <= 301
     assert said.isprintable()
 
 
-def test_presences_are_checked() -> None:
+def test_presence_arguments_are_validated() -> None:
     with pytest.raises(ScenarioError, match=r"type must be one of .*'available'"):
         encode.presence(None, "available", None, None, None)
     with pytest.raises(ScenarioError, match=r"show must be one of .*'busy'"):
@@ -181,7 +181,7 @@ def test_presences_are_checked() -> None:
     )
 
 
-def test_what_is_no_stanza_is_refused() -> None:
+def test_sending_something_other_than_a_stanza_is_refused() -> None:
     with pytest.raises(ScenarioError, match="got int"):
         encode.outgoing(3)
 

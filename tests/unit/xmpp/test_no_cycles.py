@@ -1,7 +1,7 @@
-"""Whatever way an attempt or a session ends, it is freed at once: the collector finds nothing.
+"""Attempts and sessions are freed at once, however they end: the collector finds nothing.
 
-A crowd of users whose server is down fails thousands of times a second. What each failure leaves to
-the collector ends up in pauses of the whole worker.
+A crowd of users whose server is down fails thousands of times a second. Any garbage that a failure
+leaves to the collector ends up as pauses of the whole worker.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TIMES = 25
 
 @pytest.fixture(scope="module", autouse=True)
 def others_are_frozen() -> Iterator[None]:
-    """What all other tests have left is not looked at again and again."""
+    """Exclude objects left by other tests from each collection."""
     gc.collect()
     gc.freeze()
     yield
@@ -46,14 +46,14 @@ def no_collector() -> Iterator[None]:
 
 
 def garbage(act: Callable[[], object], times: int = TIMES) -> Counter[str]:
-    """The kinds of cyclic objects that are left when `act` was done `times` times."""
-    act()  # what is made once
+    """Return the types of cyclic objects left after running `act` `times` times."""
+    act()  # creates everything that is created only once
     gevent.sleep(0.01)
     gc.collect()
     for _ in range(times):
         act()
-    gevent.sleep(0.01)  # the loop lets go of what it was about to call
-    gc.set_debug(gc.DEBUG_SAVEALL)  # what would be freed goes to gc.garbage
+    gevent.sleep(0.01)  # the loop releases its pending callbacks
+    gc.set_debug(gc.DEBUG_SAVEALL)  # garbage is kept in gc.garbage instead of being freed
     try:
         gc.collect()
         return Counter(type(one).__name__ for one in gc.garbage)
@@ -63,7 +63,7 @@ def garbage(act: Callable[[], object], times: int = TIMES) -> Counter[str]:
 
 
 def failing(server: object, **options_: object) -> Callable[[], None]:
-    """Fails to connect to a server."""
+    """Return a function that fails to connect to `server`."""
 
     def act() -> None:
         with suppress(xmpp.XmppError, UserStopped):
@@ -92,8 +92,8 @@ def test_refused_logins_leave_no_cycles(wrong: dict[str, str]) -> None:
         assert not garbage(failing(server.address, **wrong))
 
 
-def test_names_that_are_unknown_leave_no_cycles(no_collector: None) -> None:
-    assert not garbage(failing("nowhere.invalid:5222"), 20)  # a name takes a thread
+def test_unknown_host_names_leave_no_cycles(no_collector: None) -> None:
+    assert not garbage(failing("nowhere.invalid:5222"), 20)  # each lookup takes a thread
 
 
 SCRIPTS: dict[str, Callable[[Conn], object]] = {
@@ -113,13 +113,13 @@ SCRIPTS: dict[str, Callable[[Conn], object]] = {
 
 @pytest.mark.usefixtures("no_collector")
 @pytest.mark.parametrize("script", SCRIPTS.values(), ids=SCRIPTS)
-def test_logins_that_break_off_leave_no_cycles(script: Callable[[Conn], object]) -> None:
+def test_interrupted_logins_leave_no_cycles(script: Callable[[Conn], object]) -> None:
     waits = script is SCRIPTS["timeout"]
     with serving(script) as server:
         assert not garbage(failing(server, timeout=0.001 if waits else 60.0))
 
 
-def test_attempts_of_users_that_are_to_stop_leave_no_cycles(no_collector: None) -> None:
+def test_connection_attempts_of_stopped_users_leave_no_cycles(no_collector: None) -> None:
     with serving(lambda conn: conn.rest()) as server:
         act = failing(server)
 
@@ -190,7 +190,7 @@ def test_sessions_leave_no_cycles_however_they_end(
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_sessions_that_are_resumed_leave_no_cycles() -> None:
+def test_resumed_sessions_leave_no_cycles() -> None:
     def act() -> None:
         with connect(server.address, resumable=True) as client:
             client.on_received(None, lambda _: client)
@@ -202,7 +202,7 @@ def test_sessions_that_are_resumed_leave_no_cycles() -> None:
 
 
 @pytest.mark.usefixtures("no_collector")
-def test_a_user_that_is_interrupted_by_the_end_leaves_no_cycles() -> None:
+def test_a_user_interrupted_by_the_end_of_its_session_leaves_no_cycles() -> None:
     def hanging_up(conn: Conn) -> None:
         conn.expect(rb"<presence/>")
 

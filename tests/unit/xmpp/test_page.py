@@ -1,4 +1,4 @@
-"""docs/xmpp-reference.md tells of every setting, metric, error and predicate that there is."""
+"""docs/xmpp-reference.md covers every setting, metric, error and predicate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def first_column(heading: str) -> list[str]:
     return [name for cell in cells for name in re.findall(r"`(\w+)", cell)]
 
 
-def test_every_setting_is_in_the_page_with_its_default() -> None:
+def test_every_setting_is_documented_with_its_default() -> None:
     declared = {name: one for name, one in vars(options).items() if isinstance(one, Setting)}
     assert first_column("Settings") == list(declared)
     for name, default in re.findall(r"^\| `(xmpp_\w+)` \| (.*?) \|", PAGE, re.MULTILINE):
@@ -35,21 +35,21 @@ def test_every_setting_is_in_the_page_with_its_default() -> None:
         assert shown == str(value), name
 
 
-def test_every_metric_is_in_the_page() -> None:
+def test_every_metric_is_documented() -> None:
     kinds = (metrics.Counter, metrics.Gauge, metrics.Timer, Recorder)
     declared = [one.name for one in vars(meters).values() if isinstance(one, kinds)]
     declared += ["Aggregated", request_counts.UNNAMED]
     assert sorted(first_column("What is measured")) == sorted(declared)
 
 
-def test_every_error_is_in_the_page_and_at_hand() -> None:
+def test_every_error_is_documented_and_exported() -> None:
     kinds = [one for name, one in vars(errors).items() if isinstance(one, type) and name[0] != "_"]
     declared = {one.__name__ for one in kinds if issubclass(one, errors.XmppError)}
     assert {*first_column("Errors"), "XmppError"} == declared
     assert declared <= set(xmpp.__all__)
 
 
-def test_every_predicate_is_in_the_page_and_at_hand() -> None:
+def test_every_predicate_is_documented_and_exported() -> None:
     public = {name: one for name, one in vars(match).items() if name[0] != "_"}
     makers = {
         name: one

@@ -1,4 +1,4 @@
-"""Messages read by the pattern of one before them: as a parser reads them, or not at all."""
+"""Messages read by a pattern learned from an earlier one: exactly as by a parser, or not at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def reader_of(*learned: bytes) -> PatternReader:
 
 
 def parsed(data: bytes) -> list[Stanza] | None:
-    """What a parser makes of it; None when that is not whole elements alone."""
+    """Return the stanzas that a parser finds, or None unless `data` is only whole elements."""
     stream = Recorder(Parsers(TreeParser, MAX_DEPTH))
     stream.feed(HEADER, data)
     whole = not stream.condition and not stream.ends and stream.framer.parser is None
@@ -47,7 +47,7 @@ def seen(stanza: Stanza) -> tuple[object, ...]:
 
 
 def by_pattern(reader: PatternReader, data: bytes) -> bool:
-    """Whether `data` is read by the pattern; if so, as a parser reads it."""
+    """Return whether `data` is read by the pattern; check that a parser agrees."""
     found = reader.read(data, LIMIT)
     if not found or not all(isinstance(one, Stanza) for one in found):
         return False
@@ -67,7 +67,7 @@ def test_the_next_message_is_read_by_the_pattern_of_the_first(first: bytes, text
     assert by_pattern(reader_of(first), first.replace(b"hello", text))
 
 
-def test_messages_that_come_together_are_read_together() -> None:
+def test_messages_received_together_are_read_together() -> None:
     reader = reader_of(EMBEDDED)
     assert by_pattern(reader, EMBEDDED + EMBEDDED.replace(b"hello", b"you") + EMBEDDED)
     assert not by_pattern(reader, EMBEDDED + PROSODY)
@@ -100,7 +100,7 @@ def test_messages_that_come_together_are_read_together() -> None:
         *(b"</body><body>", b"</body></message><message><body>", b"</stream:stream>", b"<?p ?>"),
     ],
 )
-def test_a_text_that_needs_a_parser_is_left_to_one(first: bytes, text: bytes) -> None:
+def test_text_that_needs_a_parser_is_left_to_it(first: bytes, text: bytes) -> None:
     assert not by_pattern(reader_of(first), first.replace(b"hello", text))
 
 
@@ -109,7 +109,7 @@ def test_a_text_that_needs_a_parser_is_left_to_one(first: bytes, text: bytes) ->
     "value",
     [b"&lt;", b"<", b"\t", b"\n", b"\r", b"'", b'"', b"\x01", b"' id='", b'" to="', b"\xff"],
 )
-def test_a_value_that_needs_a_parser_is_left_to_one(first: bytes, value: bytes) -> None:
+def test_an_attribute_value_that_needs_a_parser_is_left_to_it(first: bytes, value: bytes) -> None:
     assert not by_pattern(reader_of(first), first.replace(b"localhost", value))
 
 
@@ -127,18 +127,18 @@ def test_a_value_that_needs_a_parser_is_left_to_one(first: bytes, value: bytes) 
         EMBEDDED.replace(b"hello", b"x" * 1024),
     ],
 )
-def test_what_is_more_than_a_text_becomes_no_pattern(message: bytes) -> None:
+def test_a_message_with_more_than_a_plain_body_yields_no_pattern(message: bytes) -> None:
     assert not by_pattern(reader_of(message), message)
     assert not by_pattern(reader_of(EMBEDDED), message.replace(b"x" * 1024, b"&amp;"))
 
 
-def test_another_shape_that_goes_on_coming_becomes_the_pattern() -> None:
+def test_a_recurring_new_shape_replaces_the_pattern() -> None:
     reader = reader_of(EMBEDDED, *[PROSODY] * LOOK_EVERY)
     assert by_pattern(reader, PROSODY)
     assert not by_pattern(reader, EMBEDDED)
 
 
-def test_a_server_cannot_make_it_compile_without_end() -> None:
+def test_the_number_of_compiled_patterns_is_limited() -> None:
     reader = PatternReader()
     for number in range(LOOK_EVERY * (MAX_PATTERNS + 5)):
         reader.read(EMBEDDED.replace(b" to=", b" x%d='' to=" % number), LIMIT)
@@ -146,7 +146,7 @@ def test_a_server_cannot_make_it_compile_without_end() -> None:
     assert not by_pattern(reader, EMBEDDED)
 
 
-def test_the_limit_of_a_stanza_holds() -> None:
+def test_the_size_limit_of_stanzas_applies() -> None:
     reader = reader_of(EMBEDDED)
     assert reader.read(EMBEDDED, len(EMBEDDED)) is not None
     assert reader.read(EMBEDDED, len(EMBEDDED) - 1) is None
@@ -165,7 +165,7 @@ PIECES = st.one_of(
     st.lists(st.tuples(st.integers(0, 250), st.integers(0, 4), PIECES), max_size=3),
 )
 @example(EMBEDDED, [(14, 0, b"x")])
-def test_whatever_the_pattern_takes_a_parser_reads_the_same(
+def test_the_pattern_reads_only_what_a_parser_reads_alike(
     first: bytes, edits: list[tuple[int, int, bytes]]
 ) -> None:
     data = first

@@ -1,4 +1,4 @@
-"""Queries whose results come as messages: archives and MongooseIM's inbox.
+"""Queries whose results arrive as messages: archives and MongooseIM's inbox.
 
 MongooseIM is not installed where these tests run: scripted peers stand in for its inbox.
 """
@@ -35,12 +35,12 @@ def fin(stanza_id: str) -> bytes:
 
 
 def asked(conn: Conn) -> tuple[str, str]:
-    """The ids of the next iq and of its query."""
+    """Return the ids of the next iq and its query."""
     found = conn.expect(rb"<iq (?=[^>]*id='([^']*)')[^>]*>.*?queryid='([^']*)'.*?</iq>")
     return found[1].decode(), found[2].decode()
 
 
-def test_results_that_were_not_asked_for_are_no_results() -> None:
+def test_unsolicited_results_are_ignored() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         stanza_id, query = asked(conn)
@@ -60,11 +60,11 @@ def test_results_that_were_not_asked_for_are_no_results() -> None:
         assert page.complete
         kept = [client.receive(timeout=PATIENCE_S) for _ in range(3)]
         assert all(one.body is None for one in kept)
-    # What says that it is an archive's result is no message to the account of messages either.
+    # Anything that claims to be an archive result is not counted as a message either.
     assert count(meters.messages_received) - received == 1
 
 
-def test_results_that_hold_nothing_are_none() -> None:
+def test_empty_results_are_ignored() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         stanza_id, query = asked(conn)
@@ -79,7 +79,7 @@ def test_results_that_hold_nothing_are_none() -> None:
         assert page.messages == []
 
 
-def test_a_server_that_never_ends_its_page_is_ended() -> None:
+def test_a_page_with_too_many_results_ends_the_session() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         _, query = asked(conn)
@@ -95,7 +95,7 @@ def test_a_server_that_never_ends_its_page_is_ended() -> None:
         list(client.archive())
 
 
-def test_a_server_whose_page_is_too_long_is_ended() -> None:
+def test_a_page_with_too_many_bytes_ends_the_session() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         _, query = asked(conn)
@@ -112,7 +112,7 @@ def test_a_server_whose_page_is_too_long_is_ended() -> None:
         list(client.archive())
 
 
-def test_pages_that_do_not_move_on_are_the_last() -> None:
+def test_paging_stops_if_a_page_makes_no_progress() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""Receiving: waiting, the inbox, handlers, and what is measured."""
+"""Receiving: waiting, the inbox, handlers and measurements."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.unit.xmpp.fake import (
 )
 
 
-def test_receive_takes_what_matches_and_leaves_the_rest_in_order() -> None:
+def test_receive_takes_the_matching_stanza_and_leaves_the_rest_in_order() -> None:
     with (
         serving(saying(number(1), b"<presence from='x@y'/>", number(2), number(3))) as server,
         connect(server) as client,
@@ -34,7 +34,7 @@ def test_receive_takes_what_matches_and_leaves_the_rest_in_order() -> None:
         assert client.receive(timeout=PATIENCE_S).body == "3"
 
 
-def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
+def test_receive_times_out_and_says_what_did_not_arrive() -> None:
     with serving(session(idle)) as server, connect(server) as client:
         with pytest.raises(xmpp.ReceiveTimeout, match=r"no \(is_chat & has_body\('x'\)\) arrived"):
             client.receive(xmpp.is_chat & xmpp.has_body("x"), timeout=0.01)
@@ -42,7 +42,7 @@ def test_receive_gives_up_in_time_and_says_what_did_not_come() -> None:
             client.receive(timeout=0)
 
 
-def test_one_wait_after_another_waits_for_its_own() -> None:
+def test_successive_waits_each_match_their_own_stanza() -> None:
     with serving(saying(*map(number, range(4)))) as server, connect(server) as client:
         client.send_presence()
         for text in ("0", "1"):
@@ -56,7 +56,7 @@ def test_one_wait_after_another_waits_for_its_own() -> None:
         assert all(isinstance(one.exception, xmpp.ReceiveTimeout) for one in others)
 
 
-def test_a_predicate_that_raises_is_the_receivers_own_error() -> None:
+def test_an_exception_in_a_predicate_is_raised_in_the_receiver() -> None:
     def bad(_: xmpp.Stanza) -> bool:
         raise ZeroDivisionError("mine")
 
@@ -68,7 +68,7 @@ def test_a_predicate_that_raises_is_the_receivers_own_error() -> None:
         assert client.receive(xmpp.has_body("2"), timeout=PATIENCE_S).body == "2"
 
 
-def test_the_inbox_drops_the_oldest_and_counts_it() -> None:
+def test_a_full_inbox_drops_and_counts_the_oldest() -> None:
     dropped = count(meters.inbox_dropped)
     with (
         serving(saying(*map(number, range(10)))) as server,
@@ -111,7 +111,7 @@ def test_several_greenlets_may_receive_at_once() -> None:
         assert [one.value.body for one in waiting] == ["3", "1", "2"]
 
 
-def test_a_receiver_that_was_killed_takes_nothing() -> None:
+def test_a_killed_receiver_takes_nothing() -> None:
     with serving(saying(number(1))) as server, connect(server) as client:
         waiting = gevent.spawn(client.receive)
         gevent.idle()
@@ -120,7 +120,7 @@ def test_a_receiver_that_was_killed_takes_nothing() -> None:
         assert client.receive(timeout=PATIENCE_S).body == "1"
 
 
-def test_send_and_receive_waits_for_what_comes_afterwards() -> None:
+def test_send_and_receive_ignores_earlier_stanzas() -> None:
     def script(conn: Conn) -> None:
         conn.log_in()
         conn.say(MESSAGE)
@@ -137,7 +137,7 @@ def test_send_and_receive_waits_for_what_comes_afterwards() -> None:
             client.send_and_receive("<presence/>")
 
 
-def test_time_to_delivery_is_taken_when_the_bytes_are_read() -> None:
+def test_time_to_delivery_is_recorded_only_for_valid_stamps_of_this_host() -> None:
     timed = count(meters.message_ttd)
 
     def script(conn: Conn) -> None:
@@ -163,7 +163,7 @@ def test_time_to_delivery_is_taken_when_the_bytes_are_read() -> None:
     assert count(meters.message_ttd) == timed + 1
 
 
-def test_handlers_see_what_is_sent_and_received_until_taken_away() -> None:
+def test_handlers_see_sent_and_received_stanzas_until_removed() -> None:
     seen: list[str] = []
     with serving(saying(number(1), number(2))) as server, connect(server) as client:
         off_sent = client.on_sent(xmpp.is_presence, lambda stanza: seen.append(f"sent {stanza}"))
@@ -180,7 +180,7 @@ def test_handlers_see_what_is_sent_and_received_until_taken_away() -> None:
         client.abort()
 
 
-def test_what_a_handler_raises_ends_the_user_wherever_it_waits() -> None:
+def test_an_exception_in_a_handler_ends_the_user_wherever_it_waits() -> None:
     def broken(_: xmpp.Stanza) -> None:
         raise LookupError("in the handler")
 
@@ -195,7 +195,7 @@ def test_what_a_handler_raises_ends_the_user_wherever_it_waits() -> None:
         client.close()
 
 
-def test_a_handler_must_not_wait_and_is_told_so() -> None:
+def test_waiting_in_a_handler_is_an_error() -> None:
     with serving(saying(number(1))) as server:
         client = connect(server)
         client.on_received(xmpp.is_chat, lambda _: client.receive())

@@ -1,4 +1,4 @@
-"""How requests ended: by name, in all, and each exactly once."""
+"""Metrics of requests: each is counted exactly once, under its name and in the total."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refused(condition: bytes) -> bytes:
 
 
 def recorded() -> dict[str, int]:
-    """Counters and timers of requests, those that counted nothing left out."""
+    """Return the nonzero counters and timers of requests."""
     found = {one.name: getattr(one.value, "count", one.value) for one in metrics.read()}
     return {
         name: int(n)
@@ -30,7 +30,7 @@ def recorded() -> dict[str, int]:
 
 
 class Grown:
-    """By how much the metrics of requests have grown in a block."""
+    """Growth of the request metrics within a block."""
 
     def __enter__(self) -> dict[str, int]:
         self.before = recorded()
@@ -44,26 +44,26 @@ class Grown:
 
 
 def added(by: dict[str, int]) -> dict[str, int]:
-    """`by`, and the connection, which is a request as well."""
+    """Add the connection, which is a request as well, to `by`."""
     connected = {"Aggregated": 1, "Aggregated.count": 1}
     return {name: by.get(name, 0) + connected.get(name, 0) for name in {**connected, **by}}
 
 
 def both(name: str, *, succeeded: int = 0, cause: str = "") -> dict[str, int]:
-    """What one request adds to its step, and to the row of all."""
+    """Return what one request adds to its step and to the total."""
     by = {f"{name}.count": 1, "Aggregated.count": 1}
     if succeeded:
         return {**by, name: 1, "Aggregated": 1}
     return {**by, f"{name}.failures": 1, f"{name}.failures.{cause}": 1, "Aggregated.failures": 1}
 
 
-def test_a_result_is_counted_and_timed_in_all_and_under_its_name() -> None:
+def test_a_result_is_counted_and_timed_under_its_name_and_in_the_total() -> None:
     with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
         client.request(QUERY, PATIENCE_S, name="get_vcard")
     assert by == added(both("get_vcard", succeeded=1))
 
 
-def test_a_request_without_a_name_is_an_iq() -> None:
+def test_a_request_without_a_name_is_counted_as_iq() -> None:
     with Grown() as by, serving(answering(RESULT)) as server, connect(server) as client:
         client.request(QUERY, PATIENCE_S)
     assert by == added(both("iq", succeeded=1))
@@ -80,7 +80,7 @@ def test_an_error_is_counted_by_its_condition_and_not_timed() -> None:
     assert by == added(both("get_vcard", cause="item-not-found"))
 
 
-def test_conditions_that_a_server_invents_are_one() -> None:
+def test_unknown_conditions_share_one_cause() -> None:
     with (
         Grown() as by,
         serving(answering(refused(b"because-of-17"))) as server,
@@ -91,7 +91,7 @@ def test_conditions_that_a_server_invents_are_one() -> None:
     assert by == added(both("iq", cause="undefined-condition"))
 
 
-def test_a_request_without_an_answer_in_time_is_a_timeout() -> None:
+def test_a_request_without_a_timely_response_is_a_timeout() -> None:
     with (
         Grown() as by,
         serving(session(idle)) as server,
@@ -102,7 +102,7 @@ def test_a_request_without_an_answer_in_time_is_a_timeout() -> None:
     assert by == added(both("get_vcard", cause="timeout"))
 
 
-def test_a_request_whose_stream_ends_first_fails_of_that() -> None:
+def test_a_request_interrupted_by_the_end_of_the_stream_has_that_cause() -> None:
     def hang_up(conn: Conn) -> None:
         conn.expect(rb"<iq [^>]*type='get'")
         conn.reset()
@@ -117,7 +117,7 @@ def test_a_request_whose_stream_ends_first_fails_of_that() -> None:
     assert by == added(both("get_vcard", cause="stream ended"))
 
 
-def test_a_request_whose_user_is_killed_leaves_no_trace() -> None:
+def test_a_request_of_a_killed_user_is_not_counted() -> None:
     with Grown() as by, serving(session(idle)) as server, connect(server) as client:
         waiting = gevent.spawn(client.request, QUERY)
         gevent.idle()
@@ -125,7 +125,7 @@ def test_a_request_whose_user_is_killed_leaves_no_trace() -> None:
     assert by == added({})
 
 
-def test_a_request_that_cannot_be_sent_is_none() -> None:
+def test_a_request_that_cannot_be_sent_is_not_counted() -> None:
     with Grown() as by, serving(session(idle)) as server, connect(server) as client:
         client.close()
         with pytest.raises(ClosedError):
@@ -137,9 +137,7 @@ def test_a_request_that_cannot_be_sent_is_none() -> None:
     ("name", "rule"),
     [("Aggregated", "must not be called"), ("ä" * 131, "at most 231 bytes"), ("a\n", "1 to")],
 )
-def test_a_name_that_no_metric_can_have_is_refused_before_anything_is_sent(
-    name: str, rule: str
-) -> None:
+def test_an_invalid_metric_name_is_refused_before_anything_is_sent(name: str, rule: str) -> None:
     def say_nothing(conn: Conn) -> None:
         assert conn.expect(rb".*</stream:stream>")[0] == b"</stream:stream>"
         conn.say(b"</stream:stream>")

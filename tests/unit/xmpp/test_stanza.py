@@ -1,4 +1,4 @@
-"""Received stanzas, the predicates over them, and slixmpp's view of them."""
+"""Received stanzas, predicates on them, and their conversion to slixmpp."""
 
 from __future__ import annotations
 
@@ -64,15 +64,17 @@ ALL = [CHAT, PLAIN, HERE, GONE, WISH, ASK, REFUSAL]
     ],
     ids=str,
 )
-def test_a_predicate_accepts_what_it_says(match: xmpp.Match, accepted: list[xmpp.Stanza]) -> None:
+def test_predicates_accept_the_stanzas_they_describe(
+    match: xmpp.Match, accepted: list[xmpp.Stanza]
+) -> None:
     assert [stanza for stanza in ALL if match(stanza)] == accepted
 
 
-def test_a_combination_says_what_it_is() -> None:
+def test_a_combined_predicate_describes_itself() -> None:
     assert repr(xmpp.is_chat & ~xmpp.from_jid(7)) == "(is_chat & ~from_jid(7))"
 
 
-def test_a_stanza_tells_what_everybody_asks_for() -> None:
+def test_a_stanza_has_its_common_attributes() -> None:
     assert (CHAT.name, CHAT.type, CHAT.id, CHAT.to) == ("message", "chat", "m1", "a@b")
     assert (CHAT.sender, CHAT.body) == ("user_2@localhost/amoc", "hi & bye")
     assert (PLAIN.type, HERE.type, PLAIN.body, PLAIN.sender) == ("normal", "available", None, "")
@@ -82,7 +84,7 @@ def test_a_stanza_tells_what_everybody_asks_for() -> None:
     assert repr(CHAT) == "<message chat from user_2@localhost/amoc>"
 
 
-def test_slixmpp_reads_it_and_it_goes_out_again_as_it_came() -> None:
+def test_a_stanza_survives_the_round_trip_through_slixmpp() -> None:
     from slixmpp import Message
 
     assert isinstance(CHAT.stanza, Message)
@@ -92,12 +94,12 @@ def test_slixmpp_reads_it_and_it_goes_out_again_as_it_came() -> None:
     assert str(xmpp.Stanza.of(encode.outgoing(CHAT.stanza)[0])) == str(CHAT)
 
 
-def test_what_slixmpp_has_no_class_for_is_refused() -> None:
+def test_an_element_without_a_slixmpp_class_is_refused() -> None:
     with pytest.raises(ScenarioError, match="classes for message, presence and iq only"):
         _ = xmpp.Stanza.of("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").stanza
 
 
-def test_slixmpps_stanzas_are_written() -> None:
+def test_slixmpp_stanzas_are_encoded() -> None:
     from slixmpp import Iq, Message
 
     message = Message()
@@ -112,7 +114,7 @@ def test_slixmpps_stanzas_are_written() -> None:
     assert element.get("id") == "q7"
 
 
-def test_a_payload_becomes_an_iq() -> None:
+def test_a_payload_is_wrapped_in_an_iq() -> None:
     element = encode.iq("<query xmlns='urn:q'/>", 7, "set", "q1")
     assert element.attrib == {"type": "set", "to": "user_7@localhost", "id": "q1"}
     whole = encode.iq("<iq type='get' id='mine'><q xmlns='urn:q'/></iq>", None, "set", "q1")
@@ -121,7 +123,7 @@ def test_a_payload_becomes_an_iq() -> None:
         encode.iq("<query", None, "get", "q1")
 
 
-def test_a_roster_is_read() -> None:
+def test_rosters_are_parsed_and_written() -> None:
     answer = xmpp.Stanza.of(
         "<iq type='result'><query xmlns='jabber:iq:roster'>"
         "<item jid='a@b' name='A' subscription='to' ask='subscribe'><group>G</group></item>"
@@ -139,7 +141,7 @@ def test_a_roster_is_read() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("patched", [True, False])
-def test_importing_brings_no_hub_no_thread_and_no_socket_to_life(patched: bool) -> None:
+def test_importing_starts_no_hub_no_thread_and_opens_no_descriptor(patched: bool) -> None:
     code = f"""
         import os
         if {patched}:

@@ -1,4 +1,4 @@
-"""Users that come back after each loss of their connection, paced, and until they are to stop."""
+"""Users that reconnect after each loss of their connection, with pauses, until they are stopped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("resumable", [True, False])
 @pytest.mark.parametrize("reset", [True, False])
-def test_there_is_a_client_after_each_loss_until_a_block_comes_to_its_end(
+def test_each_loss_yields_a_new_client_until_a_block_completes(
     resumable: bool, reset: bool
 ) -> None:
     outages, resumed = count(meters.outage), count(meters.sessions_resumed)
@@ -40,7 +40,7 @@ def test_there_is_a_client_after_each_loss_until_a_block_comes_to_its_end(
                     client.cut(reset)
                     client.send_presence()  # raises, as after any other loss
         assert not client.is_open
-        assert server.statistics().bound in (0, 4)  # silent ones are still there
+        assert server.statistics().bound in (0, 4)  # silently cut sessions are still bound
     assert lives == [False, *[resumable] * 3]
     assert count(meters.outage) == outages + 3
     assert count(meters.sessions_resumed) == resumed + 3 * resumable
@@ -96,7 +96,7 @@ def test_handlers_last_for_one_block() -> None:
     assert heard == [1]
 
 
-def test_it_tries_until_the_server_is_back_and_times_the_whole_outage() -> None:
+def test_retries_continue_until_the_server_is_back_and_the_outage_is_timed() -> None:
     outages, failures = count(meters.outage), count(meters.connection_failures)
     given_up = count(meters.connections_given_up)
     lives = 0
@@ -126,7 +126,7 @@ def test_it_tries_until_the_server_is_back_and_times_the_whole_outage() -> None:
     assert count(meters.connections_given_up) == given_up
 
 
-def test_it_ends_when_the_user_is_asked_to_stop() -> None:
+def test_stopping_the_user_ends_the_retries() -> None:
     with Server() as server:
         address = server.address
 
@@ -146,9 +146,7 @@ def test_it_ends_when_the_user_is_asked_to_stop() -> None:
     assert count(meters.connections_cancelled) == cancelled + 1
 
 
-def test_each_attempt_passes_the_throttle_that_the_setting_names(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_each_attempt_passes_the_configured_throttle(monkeypatch: pytest.MonkeyPatch) -> None:
     passed: list[str] = []
     pacing.provide(passed.append)
     monkeypatch.setattr(options.xmpp_reconnect_throttle, "default", "logins")

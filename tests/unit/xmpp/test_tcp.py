@@ -1,4 +1,4 @@
-"""What is sent over TCP in one turn of the event loop, and when."""
+"""When data written over TCP in one turn of the event loop is sent."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from amoc.xmpp.transports.tcp import FEW_BYTES, MAX_HELD_BYTES, Socket, TcpTrans
 
 @pytest.fixture
 def ends() -> Iterator[tuple[TcpTransport, socket.socket]]:
-    """A transport, and the other end, which reads each call of send() by itself."""
-    # gevent may have patched the module: this takes the plain sockets of either.
+    """A transport and the other end, which receives each send() separately."""
+    # gevent may have patched the module; this uses plain sockets in either case.
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     plain = Socket(fileno=ours.detach())
     plain.setblocking(False)
@@ -27,7 +27,7 @@ def ends() -> Iterator[tuple[TcpTransport, socket.socket]]:
 
 
 def read(theirs: socket.socket) -> list[bytes]:
-    """What has arrived, by the calls that sent it."""
+    """Return the received data, one item per send()."""
     pieces = []
     while True:
         try:
@@ -39,7 +39,7 @@ def read(theirs: socket.socket) -> list[bytes]:
         pieces.append(data)
 
 
-def test_the_first_of_a_turn_is_sent_at_once_and_the_others_together_at_its_end(
+def test_the_first_write_of_a_turn_is_sent_at_once_and_the_rest_at_its_end(
     ends: tuple[TcpTransport, socket.socket],
 ) -> None:
     transport, theirs = ends
@@ -53,7 +53,7 @@ def test_the_first_of_a_turn_is_sent_at_once_and_the_others_together_at_its_end(
     assert transport.unsent == 0
 
 
-def test_what_is_held_back_is_bounded_and_counts_as_unsent(
+def test_held_back_data_is_bounded_and_counts_as_unsent(
     ends: tuple[TcpTransport, socket.socket],
 ) -> None:
     transport, theirs = ends
@@ -66,9 +66,7 @@ def test_what_is_held_back_is_bounded_and_counts_as_unsent(
     assert read(theirs) == [b"2" * MAX_HELD_BYTES + b"3"]
 
 
-def test_what_is_held_back_is_sent_when_the_connection_is_closed(
-    ends: tuple[TcpTransport, socket.socket],
-) -> None:
+def test_held_back_data_is_sent_on_close(ends: tuple[TcpTransport, socket.socket]) -> None:
     transport, theirs = ends
     transport.write(b"1")
     transport.write(b"2")
@@ -89,7 +87,7 @@ def test_a_turn_that_ends_after_the_close_sends_nothing(
     assert transport.unsent == 0
 
 
-def test_what_is_longer_than_usual_is_read_in_one_piece_and_its_end_is_seen() -> None:
+def test_long_input_is_read_in_one_piece_and_its_end_is_detected() -> None:
     ours, theirs = socket.socketpair()
     plain = Socket(fileno=ours.detach())
     plain.setblocking(False)

@@ -1,4 +1,4 @@
-"""Servers that break TLS itself: each ends its user with a clear error; nothing hangs."""
+"""Servers that violate TLS itself: each ends its user with a clear error, and nothing hangs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.certificates import Authority
 from tests.unit.xmpp.fake import PATIENCE_S, Conn, FakeServer, TlsConn, connect, serving
 
 pytestmark = pytest.mark.usefixtures("authority")
-# A fixture of a function is the same for all examples, which is what is meant.
+# A function-scoped fixture is shared by all examples, which is intended here.
 EXAMPLES = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
@@ -34,7 +34,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def beneath(conn: Any, data: bytes) -> None:
-    """Say bytes beneath the server's TLS."""
+    """Send bytes to the client without the server's TLS."""
     with socket.socket(fileno=socket.dup(conn.sock.fileno())) as raw:
         raw.sendall(data)
 
@@ -71,7 +71,7 @@ def test_random_bytes_beneath_tls_end_the_session(noise: bytes, like_tls: bool) 
         assert not client.is_open
 
 
-def test_a_handshake_without_end_is_given_up() -> None:
+def test_an_endless_handshake_is_an_error() -> None:
     def script(conn: Conn) -> None:
         conn.hear()
         for _ in range(100_000):
@@ -82,7 +82,7 @@ def test_a_handshake_without_end_is_given_up() -> None:
 
 
 @pytest.mark.usefixtures("over_tls")
-def test_a_cut_does_not_end_tls() -> None:
+def test_a_cut_sends_no_tls_alert() -> None:
     heard: list[bytes] = []
 
     def script(conn: TlsConn) -> None:
@@ -99,11 +99,11 @@ def test_a_cut_does_not_end_tls() -> None:
         assert not client.is_open
         while not heard:
             gevent.sleep(0.001)
-    assert heard == [b"reset"]  # and no alert before
+    assert heard == [b"reset"]  # and no alert before it
 
 
 def openssl_server(certificate: str, version: str = "-tls1_2") -> tuple[Any, int]:
-    """An OpenSSL server that prints what it hears, and obeys commands; its port."""
+    """Start an OpenSSL server that prints its input and obeys commands; return it and its port."""
     process = gevent.subprocess.Popen(
         ["openssl", "s_server", "-accept", "127.0.0.1:0", "-cert", certificate, version],
         stdin=subprocess.PIPE,
@@ -118,7 +118,7 @@ def openssl_server(certificate: str, version: str = "-tls1_2") -> tuple[Any, int
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_what_is_written_in_a_renegotiation_arrives(authority: Authority) -> None:
+def test_data_written_during_a_renegotiation_arrives(authority: Authority) -> None:
     process, port = openssl_server(authority.issue("renegotiating.pem"))
     try:
         with gevent.Timeout(PATIENCE_S):
@@ -167,11 +167,11 @@ class Congested(TcpTransport):
 
     @unsent.setter
     def unsent(self, _: int) -> None:
-        """What is really unsent does not matter."""
+        """Ignore what is really unsent."""
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_answers_of_tls_itself_to_a_server_that_does_not_read_are_limited(
+def test_tls_level_responses_to_a_server_that_does_not_read_are_limited(
     authority: Authority,
 ) -> None:
     process, port = openssl_server(authority.issue("key-updates.pem"), "-tls1_3")
@@ -187,7 +187,7 @@ def test_answers_of_tls_itself_to_a_server_that_does_not_read_are_limited(
                 below.congested = congested
                 answers = below.written
                 while not lost and below.written == answers:
-                    # A new key, and a request for ours; it does not obey before it has begun.
+                    # A key update that asks for ours; ignored until the server is ready.
                     process.stdin.write(b"K\n")
                     process.stdin.flush()
                     gevent.sleep(0.02)

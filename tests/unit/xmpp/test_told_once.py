@@ -1,4 +1,4 @@
-"""A lost connection is told once, and to a call that concerns it."""
+"""A lost connection is reported once, and to a call that concerns it."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ def hanging_up(conn: Conn) -> None:
 
 
 def wait_for_the_loss(client: xmpp.Client) -> None:
-    """Wait, in no call of amoc."""
+    """Wait without calling amoc."""
     with gevent.Timeout(10):
         while client.is_open:
             gevent.sleep(0.001)
     gevent.sleep(0.001)
 
 
-def test_what_a_send_has_told_is_not_told_again():
+def test_a_loss_reported_by_a_send_is_not_reported_again():
     with serving(session(hanging_up)) as server:
         client = connect(server, interrupts=True)
         client.send_presence()
@@ -32,7 +32,7 @@ def test_what_a_send_has_told_is_not_told_again():
         sleep(0)
 
 
-def test_a_client_that_was_closed_tells_nothing():
+def test_a_closed_client_reports_nothing():
     with serving(session(hanging_up)) as server:
         client = connect(server, interrupts=True)
         client.send_presence()
@@ -41,7 +41,7 @@ def test_a_client_that_was_closed_tells_nothing():
         sleep(0)
 
 
-def test_a_scenario_that_connects_again_hears_of_each_loss_once():
+def test_a_scenario_that_reconnects_sees_each_loss_once():
     lost = 0
     with serving(session(hanging_up)) as server:
         for _ in range(2):
@@ -56,7 +56,7 @@ def test_a_scenario_that_connects_again_hears_of_each_loss_once():
     assert lost == 2
 
 
-def test_a_loss_in_a_pause_in_which_a_receive_ran_out_is_told_once():
+def test_a_loss_during_a_pause_after_receive_timed_out_is_reported_once():
     def lose_in_the_pause() -> None:
         pause.pause()
         with gevent.Timeout(10):

@@ -1,4 +1,4 @@
-"""Uploads (XEP-0363) to HTTP servers that say what a test wants."""
+"""Uploads (XEP-0363) to scripted HTTP servers."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def say(status: str) -> Callable[[socket, bytes], object]:
     return lambda sock, _: sock.sendall(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
 
 
-def test_a_file_is_put_where_the_slot_says_with_the_headers_it_may_ask_for() -> None:
+def test_a_file_is_uploaded_to_the_slot_with_only_the_permitted_headers() -> None:
     asked: list[bytes] = []
 
     def serve(sock: socket, heard: bytes) -> None:
@@ -103,7 +103,7 @@ def test_a_refused_upload_is_an_error_with_its_status(status: str) -> None:
     ],
     ids=["closes", "is no HTTP", "has endless headers"],
 )
-def test_a_server_that_is_none_is_an_error(serve: Callable[[socket, bytes], object]) -> None:
+def test_a_broken_http_server_is_an_error(serve: Callable[[socket, bytes], object]) -> None:
     with (
         web_server(serve) as port,
         serving(answering(slot(f"http://127.0.0.1:{port}/"))) as server,
@@ -113,7 +113,7 @@ def test_a_server_that_is_none_is_an_error(serve: Callable[[socket, bytes], obje
         client.upload(b"x", timeout=PATIENCE_S)
 
 
-def test_an_upload_that_takes_too_long_is_ended_while_others_run() -> None:
+def test_a_slow_upload_times_out_without_blocking_other_greenlets() -> None:
     uploads = recorder.of("upload")
     late = count(uploads.failures)
     ticks = []
@@ -137,7 +137,7 @@ def test_an_upload_that_takes_too_long_is_ended_while_others_run() -> None:
 
 
 @pytest.mark.parametrize("url", ["ftp://127.0.0.1/", "nonsense", "http://", "http://h:99999/"])
-def test_a_slot_without_an_address_for_http_is_refused(url: str) -> None:
+def test_a_slot_with_an_invalid_http_url_is_refused(url: str) -> None:
     with (
         serving(answering(slot(url))) as server,
         connect(server) as client,
@@ -146,7 +146,7 @@ def test_a_slot_without_an_address_for_http_is_refused(url: str) -> None:
         client.upload(b"x", timeout=PATIENCE_S)
 
 
-def test_an_answer_without_a_slot_is_an_error() -> None:
+def test_a_response_without_a_slot_is_an_error() -> None:
     with (
         serving(answering(b"<iq type='result' id='ID' from='upload.localhost'/>")) as server,
         connect(server) as client,

@@ -1,4 +1,4 @@
-"""Waiting for one thing: whoever comes first wins, and nobody is woken twice."""
+"""Waiting for one thing: the first result wins, and nobody is woken twice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.waiting import Waiter
 
 
-def test_what_is_there_already_is_not_waited_for() -> None:
+def test_a_value_already_set_is_returned_at_once() -> None:
     waiter: Waiter[str] = Waiter()
     waiter.set("x")
     assert waiter.wait(0)
@@ -20,15 +20,15 @@ def test_what_is_there_already_is_not_waited_for() -> None:
     assert waiter.value == "x"
 
 
-def test_time_runs_out() -> None:
+def test_a_wait_times_out() -> None:
     waiter: Waiter[str] = Waiter()
     assert not waiter.wait(0.001)
     waiter.set("late")
-    waiter.wake()  # nobody
+    waiter.wake()  # nobody is waiting
     assert waiter.wait(0)
 
 
-def test_an_error_is_raised_where_it_is_waited_for() -> None:
+def test_an_error_is_raised_in_the_waiter() -> None:
     waiter: Waiter[str] = Waiter()
 
     def break_it() -> None:

@@ -1,6 +1,6 @@
-"""A server without sockets: sessions that are fed bytes, and whose answers are kept.
+"""A server without sockets: sessions that are fed bytes, and whose output is recorded.
 
-Everything but the transport is the real thing, so what a client would get can be compared byte by
+Everything but the transport is real, so that what a client would receive can be compared byte by
 byte, and a property can be checked over thousands of inputs a second.
 """
 
@@ -22,18 +22,18 @@ SASL = "urn:ietf:params:xml:ns:xmpp-sasl"
 
 
 def sasl_auth(mechanism: str, data: bytes | None) -> bytes:
-    """An <auth/> element; None leaves the initial response out."""
+    """Return an <auth/> element; None omits the initial response."""
     text = "" if data is None else base64.b64encode(data).decode() or "="
     return f"<auth xmlns='{SASL}' mechanism='{mechanism}'>{text}</auth>".encode()
 
 
 def plain_auth(user: str, password: str) -> bytes:
-    """Login with PLAIN."""
+    """Return a login with PLAIN."""
     return sasl_auth("PLAIN", f"\0{user}\0{password}".encode())
 
 
 def bind(resource: str | None) -> bytes:
-    """The request for a resource."""
+    """Return a request to bind a resource."""
     wanted = "" if resource is None else f"<resource>{resource}</resource>"
     return (
         "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
@@ -43,7 +43,7 @@ def bind(resource: str | None) -> bytes:
 
 @dataclass
 class Outlet:
-    """What a transport is to a session."""
+    """The transport as a session sees it."""
 
     said: bytearray = field(default_factory=bytearray)
     finished: bool = False
@@ -62,50 +62,50 @@ class Outlet:
 
 
 class Client:
-    """One client of a domain that lives in this process."""
+    """One client of a domain in this process."""
 
     def __init__(self, domain: Domain) -> None:
         self.outlet = Outlet()
         self.session = Session(domain, self.outlet)
 
     def say(self, *chunks: bytes) -> bytes:
-        """Sends the chunks one after the other; returns what was answered."""
+        """Send the chunks one by one; return the response."""
         self.send(*chunks)
         return self.heard()
 
     def send(self, *chunks: bytes) -> None:
-        """Sends the chunks one after the other."""
+        """Send the chunks one by one."""
         for chunk in chunks:
-            # As the transport does: a client that was said good-bye to is not listened to.
+            # As in the real transport: input after the end of the stream is ignored.
             if not self.outlet.finished:
                 self.session.received(chunk)
 
     def heard(self) -> bytes:
-        """What it was sent since the last time."""
+        """Return everything received since the last call."""
         said = bytes(self.outlet.said)
         self.outlet.said.clear()
         return said
 
     def stanzas(self) -> list[ET.Element]:
-        """The same as trees."""
+        """Return the stanzas received since the last call."""
         return list(in_stream(self.heard()))
 
 
 def in_stream(data: bytes) -> ET.Element:
-    """`data`, which a server said inside a stream that is open, as the children of one element."""
+    """Parse `data`, sent by a server inside an open stream, as the children of one element."""
     head = b"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"
     return ET.fromstring(head + data.removesuffix(b"</stream:stream>") + b"</stream:stream>")
 
 
 def new_domain(**limits: float) -> Domain:
-    """A domain named localhost, with some limits changed; messages are not archived, or marked."""
+    """Return a domain named localhost with some limits changed; archiving is off by default."""
     return Domain("localhost", Limits(**{"archived": 0, **limits}))  # type: ignore[arg-type]
 
 
 def logged_in(
     domain: Domain, number: int, resource: str = "r", *, header: bytes = HEADER, there: bool = True
 ) -> Client:
-    """A client that is bound and, if `there`, has sent presence; it has read all."""
+    """Return a client that is bound, has sent presence if `there`, and has nothing unread."""
     client = Client(domain)
     client.say(header, plain_auth(f"user_{number}", f"password_{number}"), header, bind(resource))
     if there:
@@ -116,7 +116,7 @@ def logged_in(
 
 
 def stream_error(data: bytes) -> str:
-    """The condition of the stream error in what a server said; empty without one."""
+    """Return the condition of the stream error in a server's output; empty if there is none."""
     start = data.find(b"<stream:error>")
     if start < 0:
         return ""
@@ -125,7 +125,7 @@ def stream_error(data: bytes) -> str:
 
 
 def stanza_error(stanza: ET.Element) -> str:
-    """The condition of an error stanza."""
+    """Return the condition of an error stanza."""
     assert stanza.get("type") == "error"
     error = stanza.find("{jabber:client}error")
     assert error is not None

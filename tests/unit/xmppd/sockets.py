@@ -1,4 +1,4 @@
-"""Real connections: a raw client on a gevent socket, and the server as a process of its own."""
+"""Real connections: a raw client on a gevent socket, and the server as a separate process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.unit.xmppd.lab import HEADER, bind, in_stream, plain_auth
 
 PROJECT = Path(__file__).resolve().parents[3]
 PATIENCE_S = 60.0
-"""How long a test waits for what must happen; long enough for a machine that is busy otherwise."""
+"""How long a test waits for an expected event; long enough for a busy machine."""
 
 
 class Peer:
@@ -48,7 +48,7 @@ class Peer:
         self.sock.sendall(data)
 
     def until(self, text: bytes) -> bytes:
-        """All that was heard up to and including `text`."""
+        """Return everything received up to and including `text`."""
         while text not in self.heard:
             chunk = self.sock.recv(65536)
             assert chunk, f"the server closed before {text!r}; it said {self.heard[-500:]!r}"
@@ -58,14 +58,14 @@ class Peer:
         return found
 
     def until_closed(self) -> bytes:
-        """All that was heard until the server closed the connection."""
+        """Return everything received until the server closed the connection."""
         while chunk := self.sock.recv(65536):
             self.heard += chunk
         heard, self.heard = self.heard, b""
         return heard
 
     def log_in(self, number: int, resource: str = "r") -> None:
-        """Logs in and announces itself."""
+        """Log in and send presence."""
         self.say(HEADER)
         self.until(b"</stream:features>")
         self.say(plain_auth(f"user_{number}", f"password_{number}"))
@@ -80,16 +80,16 @@ class Peer:
         self.until(b"/>")
 
     def message(self) -> ET.Element:
-        """The next message."""
+        """Return the next message."""
         return in_stream(self.until(b"</message>"))[-1]
 
 
 class Daemon:
-    """The server in a process of its own.
+    """The server in a separate process.
 
     Args:
         arguments: Keyword arguments of `serve()`, as Python source.
-        wrapper: A command that is to run the server's command.
+        wrapper: A command that runs the server's command.
     """
 
     def __init__(self, arguments: str = "port=0", wrapper: tuple[str, ...] = ()) -> None:
@@ -122,13 +122,13 @@ class Daemon:
             stream.close()
 
     def error_line(self) -> str:
-        """The next line it writes to standard error."""
+        """Return the next line of standard error."""
         assert self.process.stderr is not None
         return read_line(self.process.stderr.fileno())
 
 
 def read_line(fd: int) -> str:
-    """The next line from a pipe; what there is when it ends or nothing more comes in time."""
+    """Return the next line from a pipe, or a part of it at the end of the pipe or on a timeout."""
     line = b""
     deadline = time.monotonic() + PATIENCE_S
     with selectors.DefaultSelector() as selector:

@@ -12,7 +12,7 @@ def condition(action: object, *arguments: str) -> str:
     return raised.value.condition
 
 
-def test_a_password_that_follows_from_the_name_needs_no_account() -> None:
+def test_a_password_derived_from_the_name_needs_no_account() -> None:
     accounts = Accounts(limit=10)
     assert accounts.check("user_17", "password_17")
     assert not accounts.check("user_17", "password_18")
@@ -24,7 +24,7 @@ def test_a_password_that_follows_from_the_name_needs_no_account() -> None:
     assert "somebody" not in accounts
 
 
-def test_a_registered_password_replaces_the_rule() -> None:
+def test_a_registered_password_overrides_the_derived_one() -> None:
     accounts = Accounts(limit=10)
     accounts.register("user_1", "secret")
     assert accounts.check("user_1", "secret")
@@ -33,7 +33,7 @@ def test_a_registered_password_replaces_the_rule() -> None:
     assert accounts.check("user_1", "password_1")
 
 
-def test_a_name_is_registered_once() -> None:
+def test_a_name_can_be_registered_only_once() -> None:
     accounts = Accounts(limit=10)
     accounts.register("bob", "one")
     assert condition(accounts.register, "bob", "two") == "conflict"
@@ -41,7 +41,7 @@ def test_a_name_is_registered_once() -> None:
     assert len(accounts) == 1
 
 
-def test_accounts_have_a_limit_and_need_a_password() -> None:
+def test_accounts_are_limited_and_need_a_password() -> None:
     accounts = Accounts(limit=1)
     assert condition(accounts.register, "bob", "") == "not-acceptable"
     accounts.register("bob", "one")
@@ -52,7 +52,7 @@ def test_accounts_have_a_limit_and_need_a_password() -> None:
     assert accounts.check("bob", "two")
 
 
-def test_a_secret_gets_more_rounds_than_a_password_everybody_knows() -> None:
+def test_a_secret_password_gets_more_iterations_than_a_derived_one() -> None:
     accounts = Accounts(limit=10)
     accounts.register("bob", "secret")
     registered = accounts.scram_keys("bob", "sha256")
@@ -63,7 +63,7 @@ def test_a_secret_gets_more_rounds_than_a_password_everybody_knows() -> None:
     assert accounts.scram_keys("nobody", "sha256") is None
 
 
-def test_no_password_shows_in_a_repr() -> None:
+def test_no_password_appears_in_a_repr() -> None:
     accounts = Accounts(limit=10)
     accounts.register("bob", "secret")
     assert "secret" not in repr(accounts)

@@ -1,4 +1,4 @@
-"""Archives stay within their bounds, whatever is put into them."""
+"""Archives stay within their limits, whatever is added."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def entry(moment: int, size: int) -> Entry:
     st.integers(1, 10),
     st.integers(10, 100),
 )
-def test_no_bound_is_exceeded_and_the_newest_message_is_kept_if_it_fits(
+def test_no_limit_is_exceeded_and_the_newest_message_is_kept_if_it_fits(
     added: list[tuple[str, int]], per_archive: int, total: int, most_bytes: int
 ) -> None:
     archives = Archives(per_archive, total, most_bytes)
@@ -32,7 +32,7 @@ def test_no_bound_is_exceeded_and_the_newest_message_is_kept_if_it_fits(
             assert kept[owner][-1].moment == number
 
 
-def test_the_archive_that_was_begun_first_makes_room() -> None:
+def test_the_oldest_archive_makes_room() -> None:
     archives = Archives(10, 3, 1000)
     for number, owner in enumerate("abcb"):
         archives.add(owner, entry(number, 1))

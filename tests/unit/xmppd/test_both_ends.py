@@ -1,6 +1,6 @@
-"""Client and server with each other: each reads what the other writes.
+"""Client and server together: each reads what the other writes.
 
-Nothing here has a socket: what one end serialises is fed to the other.
+Most of it works without sockets: what one end serialises is fed to the other.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PIECES = st.integers(1, 50)
 
 
 def at_the_client(data: bytes, size: int = 10**6) -> list[Stanza]:
-    """What a client makes of what a server said inside a stream."""
+    """Return the stanzas that a client reads in a server's output inside a stream."""
     stream = Recorder(PARSERS)
     stream.feed(stream_header(" from='localhost'"))
     stream.feed(*(data[at : at + size] for at in range(0, len(data), size)))
@@ -77,7 +77,7 @@ def test_a_roster_is_read_as_it_was_written(name: str, groups: list[str], size: 
 
 
 @given(st.sampled_from(["message", "presence", "iq"]), TEXT, TEXT, TEXT)
-def test_an_error_of_the_server_is_one_at_the_client(
+def test_a_stanza_error_arrives_as_it_was_written(
     kind: str, to: str, from_: str, stanza_id: str
 ) -> None:
     data = elements.stanza_error(kind, "item-not-found", to=to, from_=from_, id_=stanza_id)
@@ -87,9 +87,7 @@ def test_an_error_of_the_server_is_one_at_the_client(
 
 
 @given(TEXT, PIECES)
-def test_either_end_reads_the_headers_and_errors_that_the_other_writes(
-    domain: str, size: int
-) -> None:
+def test_each_end_reads_headers_and_stream_errors_of_the_other(domain: str, size: int) -> None:
     data = (
         stream_header(attributes(to=domain))
         + elements.stream_error("undefined-condition", domain)
@@ -126,7 +124,7 @@ HEADER = stream_header(" to='localhost' id='a'")
     ],
     ids=range(15),
 )
-def test_what_is_hostile_is_refused_by_both_ends_alike(hostile: bytes, condition: str) -> None:
+def test_both_ends_refuse_hostile_input_alike(hostile: bytes, condition: str) -> None:
     assert stream_error(Client(new_domain()).say(hostile)) == condition
 
     def script(conn: Conn) -> None:

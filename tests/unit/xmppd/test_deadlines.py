@@ -4,7 +4,7 @@ from amoc.base.clock import S_NS
 from amoc.xmppd.deadlines import Deadlines
 
 
-def test_what_is_not_let_off_in_time_is_overdue_once() -> None:
+def test_an_entry_not_discarded_in_time_is_overdue_once() -> None:
     deadlines: Deadlines[str] = Deadlines(2.0)
     assert deadlines.tick(0) == []
     deadlines.restart("a")
@@ -18,7 +18,7 @@ def test_what_is_not_let_off_in_time_is_overdue_once() -> None:
     assert len(deadlines) == 0
 
 
-def test_a_restart_gives_the_full_time_again() -> None:
+def test_a_restart_grants_the_full_time_again() -> None:
     deadlines: Deadlines[str] = Deadlines(2.0)
     deadlines.tick(0)
     deadlines.restart("a")
@@ -29,5 +29,5 @@ def test_a_restart_gives_the_full_time_again() -> None:
     assert deadlines.tick(3 * S_NS) == ["a"]
 
 
-def test_what_is_not_there_may_be_let_off() -> None:
+def test_an_unknown_entry_may_be_discarded() -> None:
     Deadlines[str](1.0).discard("nobody")

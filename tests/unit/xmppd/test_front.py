@@ -1,4 +1,4 @@
-"""The server with several processes: clients notice nothing, and nothing is left behind."""
+"""The server with several processes: invisible to clients, and nothing is left behind."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def descriptors(pid: int) -> int:
     return len(os.listdir(f"/proc/{pid}/fd"))  # noqa: PTH208 - a count
 
 
-def test_clients_of_different_processes_talk(daemon: Daemon) -> None:
+def test_clients_of_different_processes_exchange_messages(daemon: Daemon) -> None:
     before = {pid: descriptors(pid) for pid in children(daemon.process.pid)}
     assert len(before) == 2
     peers = [Peer(daemon.port) for _ in range(40)]
@@ -46,7 +46,7 @@ def test_clients_of_different_processes_talk(daemon: Daemon) -> None:
         peer.log_in(number)
     held = [descriptors(pid) - count for pid, count in before.items()]
     assert sum(held) == 40
-    # Whichever of the processes hold them, a ring of messages goes through all pairs of them.
+    # Whichever process holds which client, a ring of messages passes between all of them.
     for number, peer in enumerate(peers, 1):
         to = number % len(peers) + 1
         peer.say(f"<message to='user_{to}@localhost/r' id='{number}'/>".encode())
@@ -60,7 +60,7 @@ def test_clients_of_different_processes_talk(daemon: Daemon) -> None:
     eventually(lambda: {pid: descriptors(pid) for pid in before} == before, "no descriptor is left")
 
 
-def test_much_arrives_complete_and_in_order(daemon: Daemon) -> None:
+def test_many_messages_arrive_complete_and_in_order(daemon: Daemon) -> None:
     with Peer(daemon.port) as one, Peer(daemon.port) as two:
         one.log_in(1)
         two.log_in(2)
@@ -78,14 +78,14 @@ def test_much_arrives_complete_and_in_order(daemon: Daemon) -> None:
         sending.get(timeout=PATIENCE_S)
 
 
-def test_a_client_that_ends_its_stream_hears_the_end(daemon: Daemon) -> None:
+def test_a_client_that_ends_its_stream_gets_a_stream_end(daemon: Daemon) -> None:
     with Peer(daemon.port) as one:
         one.log_in(1)
         one.say(b"</stream:stream>")
         assert one.until_closed().endswith(b"</stream:stream>")
 
 
-def test_a_reader_that_is_too_slow_is_cut_off(daemon: Daemon) -> None:
+def test_a_slow_reader_is_cut_off(daemon: Daemon) -> None:
     with Peer(daemon.port, receive_buffer=4096) as slow, Peer(daemon.port) as sender:
         slow.log_in(1)
         sender.log_in(2)
@@ -99,7 +99,7 @@ def test_a_reader_that_is_too_slow_is_cut_off(daemon: Daemon) -> None:
             pass
 
 
-def test_all_end_together(daemon: Daemon) -> None:
+def test_all_processes_end_together(daemon: Daemon) -> None:
     tree = {daemon.process.pid, *children(daemon.process.pid)}
     with Peer(daemon.port) as one:
         one.log_in(1)
@@ -109,7 +109,7 @@ def test_all_end_together(daemon: Daemon) -> None:
     eventually(lambda: not alive(tree), "nothing is left")
 
 
-def test_the_processes_leave_when_the_server_is_killed(daemon: Daemon) -> None:
+def test_the_child_processes_end_when_the_server_is_killed(daemon: Daemon) -> None:
     tree = set(children(daemon.process.pid))
     with Peer(daemon.port) as one:
         one.log_in(1)
@@ -118,7 +118,7 @@ def test_the_processes_leave_when_the_server_is_killed(daemon: Daemon) -> None:
     eventually(lambda: not alive(tree), "nothing is left")
 
 
-def test_when_a_process_is_gone_so_are_its_clients_and_no_others(daemon: Daemon) -> None:
+def test_a_killed_child_process_takes_only_its_own_clients_with_it(daemon: Daemon) -> None:
     peers = [Peer(daemon.port) for _ in range(20)]
     for number, peer in enumerate(peers, 1):
         peer.log_in(number)

@@ -1,4 +1,4 @@
-"""Whatever a client sends to a service is answered or ends its stream; it is no defect."""
+"""Anything sent to a service is answered or ends the stream, without an internal error."""
 
 from __future__ import annotations
 
@@ -214,7 +214,7 @@ NODE = (
 
 @settings(max_examples=200)
 @given(st.lists(STANZAS, min_size=1, max_size=12))
-def test_no_stanza_is_a_defect(stanzas: list[bytes]) -> None:
+def test_no_stanza_causes_an_internal_error(stanzas: list[bytes]) -> None:
     domain = new_domain(archived=5)
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     for setup in (JOIN, LIGHT, NODE):
@@ -223,7 +223,7 @@ def test_no_stanza_is_a_defect(stanzas: list[bytes]) -> None:
         (one, two)[number % 2].send(data)
     assert domain.counts.internal_errors == 0
     for client in (one, two):
-        client.stanzas()  # what it was sent is well-formed
+        client.stanzas()  # raises unless everything sent is well-formed
         client.session.lost()
     assert not domain.sessions
     assert domain.budget.used >= 0

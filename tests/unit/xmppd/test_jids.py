@@ -20,7 +20,7 @@ from amoc.xmppd.jids import Jid, JidError, parse
         ("a@127.0.0.1/x y", Jid("a", "127.0.0.1", "x y")),
     ],
 )
-def test_an_address_has_one_spelling(text: str, jid: Jid) -> None:
+def test_addresses_are_normalised(text: str, jid: Jid) -> None:
     assert parse(text) == jid
     assert parse(jid.full) == jid
 
@@ -47,13 +47,13 @@ def test_an_address_has_one_spelling(text: str, jid: Jid) -> None:
         "a@<b>",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_an_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(JidError):
         parse(text)
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_an_address_that_stays_itself_or_is_refused(text: str) -> None:
+def test_any_text_is_an_address_with_a_stable_spelling_or_refused(text: str) -> None:
     try:
         jid = parse(text)
     except JidError:

@@ -1,4 +1,4 @@
-"""Light rooms, by the bytes that clients send and get."""
+"""MUC Light rooms, tested through the bytes that clients send and receive."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def affiliate(client: Client, **changes: str) -> ET.Element:
 
 
 def told(client: Client) -> list[dict[str, str]]:
-    """The affiliations that a client was told of, by user, for each message."""
+    """Return the affiliations in each notification that a client received, by user."""
     return [
         {(it.text or "").partition("@")[0]: it.get("affiliation", "") for it in x.iter(USER)}
         for message in client.stanzas()
@@ -58,7 +58,7 @@ def members(domain: Domain) -> list[Client]:
     return clients
 
 
-def test_members_are_told_that_the_room_was_made(domain: Domain) -> None:
+def test_members_are_notified_of_a_new_room(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     assert create(one, 2).get("from") == ROOM
     assert told(two) == [{"user_1": "owner", "user_2": "member"}]
@@ -72,7 +72,7 @@ def test_a_room_without_a_name_is_given_one(domain: Domain) -> None:
     assert all(name.endswith(f"@{SERVICE}") for name in names)
 
 
-def test_a_message_goes_to_all_members_and_waits_for_those_who_are_away(
+def test_a_message_reaches_all_members_and_is_stored_for_absent_ones(
     domain: Domain, members: list[Client]
 ) -> None:
     one, two, three = members
@@ -90,7 +90,7 @@ def test_a_message_goes_to_all_members_and_waits_for_those_who_are_away(
     assert late.get("from") == f"{ROOM}/user_1@localhost"
 
 
-def test_strangers_find_no_room(domain: Domain, members: list[Client]) -> None:
+def test_a_room_is_invisible_to_strangers(domain: Domain, members: list[Client]) -> None:
     stranger = logged_in(domain, 4)
     stranger.send(f"<message to='{ROOM}' type='groupchat'><body>hi</body></message>".encode())
     assert stanza_error(stranger.stanzas()[0]) == "item-not-found"
@@ -118,7 +118,7 @@ def test_the_owner_changes_members_and_members_may_leave(
     assert not domain.services[SERVICE].rooms  # type: ignore[attr-defined]
 
 
-def test_a_room_is_passed_on_to_another_owner(members: list[Client]) -> None:
+def test_a_room_can_be_handed_over_to_another_owner(members: list[Client]) -> None:
     owner, second, third = members
     assert affiliate(owner, user_2="owner").get("type") == "result"
     assert told(third) == [{"user_2": "owner", "user_1": "member"}]
@@ -127,7 +127,9 @@ def test_a_room_is_passed_on_to_another_owner(members: list[Client]) -> None:
     assert affiliate(second, user_3="none").get("type") == "result"
 
 
-def test_settings_are_changed_and_read(members: list[Client]) -> None:
+def test_the_configuration_is_changed_by_the_owner_and_read_by_members(
+    members: list[Client],
+) -> None:
     one, two, _ = members
     configure = f"<query xmlns='{NS}#configuration'><roomname>{{}}</roomname></query>"
     assert stanza_error(answer(two, "set", configure.format("x"), ROOM)) == "not-allowed"
@@ -154,14 +156,14 @@ def test_a_room_is_destroyed_by_its_owner(domain: Domain, members: list[Client])
     assert len(answer(two, "get", items, SERVICE)[0]) == 0
 
 
-def test_disco_lists_ones_own_rooms(domain: Domain, members: list[Client]) -> None:
+def test_disco_lists_only_ones_own_rooms(domain: Domain, members: list[Client]) -> None:
     items = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
     (item,) = answer(members[1], "get", items, SERVICE)[0]
     assert (item.get("jid"), item.get("name")) == (ROOM, "Plans")
     assert not list(answer(logged_in(domain, 4), "get", items, SERVICE)[0])
 
 
-def test_members_read_the_archive(domain: Domain, members: list[Client]) -> None:
+def test_members_can_read_the_archive(domain: Domain, members: list[Client]) -> None:
     one, two, _ = members
     one.send(f"<message to='{ROOM}' type='groupchat'><body>hi</body></message>".encode())
     two.heard()
@@ -173,7 +175,7 @@ def test_members_read_the_archive(domain: Domain, members: list[Client]) -> None
     assert stanza_error(refused) == "item-not-found"
 
 
-def test_rooms_and_members_are_bounded() -> None:
+def test_rooms_and_members_are_limited() -> None:
     domain = new_domain(rooms=1, occupants=2)
     one = logged_in(domain, 1)
     assert stanza_error(create(one, 2, 3)) == "resource-constraint"

@@ -1,4 +1,4 @@
-"""The server as a process of its own: how it starts, how it ends, and many clients at once."""
+"""The server as a separate process: start, shutdown, and many clients at once."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.xmppd.sockets import PATIENCE_S, PROJECT, Daemon, Peer, read_lin
 pytestmark = pytest.mark.slow
 
 
-def test_it_says_one_line_when_it_is_ready() -> None:
+def test_the_server_prints_one_line_when_it_is_ready() -> None:
     with Daemon() as daemon:
         assert daemon.port, daemon.ready
         title = Path(f"/proc/{daemon.process.pid}/cmdline").read_bytes()
@@ -28,7 +28,7 @@ def test_it_says_one_line_when_it_is_ready() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_cleanly_and_clients_are_told(number: signal.Signals) -> None:
+def test_a_signal_ends_the_server_cleanly_and_notifies_clients(number: signal.Signals) -> None:
     with Daemon("port=0, stats=True") as daemon, Peer(daemon.port) as peer:
         peer.log_in(1)
         daemon.process.send_signal(number)
@@ -39,7 +39,7 @@ def test_a_signal_ends_it_cleanly_and_clients_are_told(number: signal.Signals) -
         assert daemon.error_line() == "", "no traceback"
 
 
-def test_it_says_how_it_is_when_asked() -> None:
+def test_sigusr1_prints_statistics() -> None:
     with Daemon() as daemon, Peer(daemon.port) as peer:
         peer.log_in(1)
         daemon.process.send_signal(signal.SIGUSR1)
@@ -50,7 +50,7 @@ def test_it_says_how_it_is_when_asked() -> None:
         assert daemon.process.poll() is None
 
 
-def test_it_ends_with_its_standard_input_if_that_is_its_lifeline() -> None:
+def test_closing_standard_input_ends_a_server_with_a_lifeline() -> None:
     with Daemon("port=0, lifeline=True") as daemon:
         assert daemon.process.stdin is not None
         daemon.process.stdin.write(b"not the end yet\n")
@@ -61,8 +61,8 @@ def test_it_ends_with_its_standard_input_if_that_is_its_lifeline() -> None:
         assert daemon.process.wait(PATIENCE_S) == 0
 
 
-def test_it_does_not_outlive_a_parent_that_is_killed() -> None:
-    # Its standard input is a pipe that this test keeps open: only the death signal is left.
+def test_the_server_does_not_outlive_a_killed_parent() -> None:
+    # Its standard input is a pipe that this test keeps open, so only the death signal can end it.
     read_end, write_end = os.pipe()
     code = "from amoc.xmppd import serve; serve(port=0, lifeline=True)"
     parent_code = (
@@ -96,7 +96,7 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
-def test_a_port_in_use_is_an_error_without_ready_line() -> None:
+def test_a_port_in_use_is_an_error_without_a_ready_line() -> None:
     with plain_socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with Daemon(f"port={port}") as daemon:
@@ -111,10 +111,10 @@ def test_a_port_in_use_is_an_error_without_ready_line() -> None:
 
 
 @pytest.mark.once
-def test_two_thousand_clients_at_once_log_in_and_hear_each_other() -> None:
+def test_two_thousand_clients_log_in_and_exchange_messages() -> None:
     count = 2000
     with Daemon("port=0, connections=2000, stats=True") as daemon:
-        # All connect before any of them says a word.
+        # All connect before any of them sends a byte.
         pool = Pool(count)
         peers = pool.map(lambda _: Peer(daemon.port), range(count))
         pool.map(lambda number: peers[number].log_in(number + 1), range(count))
@@ -134,7 +134,7 @@ def test_two_thousand_clients_at_once_log_in_and_hear_each_other() -> None:
 
 
 @pytest.mark.once
-def test_a_crowd_that_disconnects_and_comes_back_leaves_nothing_behind() -> None:
+def test_repeated_mass_disconnects_leave_nothing_behind() -> None:
     with Daemon("port=0, connections=300, stats=True") as daemon:
         pool = Pool(100)
         for _ in range(5):

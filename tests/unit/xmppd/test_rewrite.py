@@ -72,7 +72,7 @@ def test_inserting_and_rewriting_give_the_same_stanza(inside: str) -> None:
         b'<message from="me>\'"/>',
     ],
 )
-def test_the_address_is_put_in_whatever_the_stanza_looks_like(raw: bytes) -> None:
+def test_the_address_is_inserted_into_stanzas_of_any_form(raw: bytes) -> None:
     attrs = {"from": "me"} if b"from" in raw else {}
     changes = {"from": "a@b/c", LANG: "de"}
     result = stamped("message", attrs, raw, root=None, stamp=stamp(changes), changes=changes)
@@ -84,7 +84,7 @@ def test_the_address_is_put_in_whatever_the_stanza_looks_like(raw: bytes) -> Non
 
 
 @given(TEXTS)
-def test_escaped_text_ends_no_attribute_and_opens_no_tag(text: str) -> None:
+def test_escaped_text_cannot_end_an_attribute_or_open_a_tag(text: str) -> None:
     for quote in "'\"":
         tree = ET.fromstring(f"<a b={quote}{escape(text)}{quote}>{escape(text)}</a>")
         assert tree.get("b") == text

@@ -17,7 +17,7 @@ STATES = {
     "from+out": Contact("x", from_=True, asking=True),
     "both": Contact("x", to=True, from_=True),
 }
-# state -> (routed or delivered, state afterwards), as the RFC prints them
+# state -> (routed or delivered, state afterwards), as printed in the RFC
 OUTBOUND = {
     "subscribe": {
         "none": (True, "none+out"), "none+out": (True, "none+out"),
@@ -76,14 +76,14 @@ def state_of(contact: Contact) -> str:
 
 @pytest.mark.parametrize("kind", OUTBOUND)
 @pytest.mark.parametrize("state", STATES)
-def test_what_a_user_sends_does_what_appendix_a2_says(kind: str, state: str) -> None:
+def test_outbound_presence_follows_appendix_a2(kind: str, state: str) -> None:
     outcome = outbound(STATES[state], kind)
     assert (outcome.passed, state_of(outcome.contact)) == OUTBOUND[kind][state]
 
 
 @pytest.mark.parametrize("kind", INBOUND)
 @pytest.mark.parametrize("state", STATES)
-def test_what_a_contact_sends_does_what_appendix_a3_says(kind: str, state: str) -> None:
+def test_inbound_presence_follows_appendix_a3(kind: str, state: str) -> None:
     outcome = inbound(STATES[state], kind)
     assert (outcome.passed, state_of(outcome.contact)) == INBOUND[kind][state]
 

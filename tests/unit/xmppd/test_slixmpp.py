@@ -1,4 +1,4 @@
-"""The server as seen by a client that others wrote: slixmpp's, unchanged, on asyncio."""
+"""The server as seen by an independent client: unchanged slixmpp on asyncio."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from tests.unit.xmppd.sockets import PATIENCE_S, Daemon
 
 pytestmark = [
     pytest.mark.slow,
-    # slixmpp's own, on newer interpreters; not ours to mend.
+    # Raised by slixmpp itself on newer interpreters; not ours to fix.
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
 ]
 
 UNENCRYPTED = ("unencrypted_plain", "unencrypted_scram")
 CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""One for all clients: each would else load the certificates of the system for itself."""
+"""Shared by all clients: each would otherwise load the system's certificates again."""
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def port() -> Iterator[int]:
 
 
 class Stock:
-    """A stock client that keeps what happened to it."""
+    """A stock client that records its events."""
 
     def __init__(self, port: int, user: str, password: str, mechanism: str, *plugins: str) -> None:
         from slixmpp import ClientXMPP
@@ -60,7 +60,7 @@ class Stock:
             self.watch(event)
 
     def watch(self, event: str) -> None:
-        """Keep what happens under that name from now on."""
+        """Record events of that name from now on."""
         queue: asyncio.Queue[Any] = asyncio.Queue()
         self.events[event] = queue
         self.xmpp.add_event_handler(event, queue.put_nowait)
@@ -80,13 +80,13 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
     async def bounded() -> None:
         await asyncio.wait_for(test(), 3 * PATIENCE_S)
 
-    # In a thread: in this one asyncio may be running already, in a greenlet of another test's.
+    # In a thread: asyncio may already be running in this one, in a greenlet of another test.
     with ThreadPoolExecutor(1) as thread:
         thread.submit(lambda: asyncio.run(bounded())).result()
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-1", "SCRAM-SHA-256"])
-def test_it_logs_in_with_each_mechanism(port: int, mechanism: str) -> None:
+def test_slixmpp_logs_in_with_each_mechanism(port: int, mechanism: str) -> None:
     async def test() -> None:
         async with Stock(port, "user_1@localhost", "password_1", mechanism) as client:
             await client.next("session_start")
@@ -96,7 +96,7 @@ def test_it_logs_in_with_each_mechanism(port: int, mechanism: str) -> None:
     run(test)
 
 
-def test_it_logs_in_anonymously(port: int) -> None:
+def test_slixmpp_logs_in_anonymously(port: int) -> None:
     async def test() -> None:
         async with Stock(port, "localhost", "", "ANONYMOUS") as client:
             await client.next("session_start")
@@ -106,7 +106,7 @@ def test_it_logs_in_anonymously(port: int) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256"])
-def test_it_is_refused_with_a_wrong_password(port: int, mechanism: str) -> None:
+def test_slixmpp_is_refused_with_a_wrong_password(port: int, mechanism: str) -> None:
     async def test() -> None:
         async with Stock(port, "user_1@localhost", "wrong", mechanism) as client:
             failure = await client.next("failed_auth")
@@ -115,7 +115,7 @@ def test_it_is_refused_with_a_wrong_password(port: int, mechanism: str) -> None:
     run(test)
 
 
-def test_its_clients_chat_and_see_each_other(port: int) -> None:
+def test_slixmpp_clients_chat_and_see_each_other(port: int) -> None:
     async def test() -> None:
         body = "hi <&>'\" \u00e9\U0001f600\n]]>"
         async with (
@@ -132,7 +132,7 @@ def test_its_clients_chat_and_see_each_other(port: int) -> None:
                 message = await two.next("message")
                 assert message["body"] == body
                 assert message["from"] == "user_11@localhost/a"
-            # slixmpp grants and returns subscriptions by itself.
+            # slixmpp grants and returns subscriptions automatically.
             one.xmpp.send_presence_subscription(pto="user_12@localhost")
             presence = await one.next("changed_status")
             assert presence["from"] == "user_12@localhost/b"
@@ -141,7 +141,7 @@ def test_its_clients_chat_and_see_each_other(port: int) -> None:
     run(test)
 
 
-def test_its_errors_and_features_are_understood(port: int) -> None:
+def test_slixmpp_understands_errors_and_features(port: int) -> None:
     async def test() -> None:
         from slixmpp.exceptions import IqError
 
@@ -160,7 +160,7 @@ def test_its_errors_and_features_are_understood(port: int) -> None:
     run(test)
 
 
-def test_it_registers_an_account_and_uses_it(port: int) -> None:
+def test_slixmpp_registers_an_account_and_uses_it(port: int) -> None:
     async def test() -> None:
         client = Stock(port, "alice@localhost", "wonderland", "SCRAM-SHA-256")
         registered: asyncio.Queue[Any] = asyncio.Queue()
@@ -189,7 +189,7 @@ async def session(client: Stock) -> None:
     await client.next("changed_status")
 
 
-def test_its_rooms_work(port: int) -> None:
+def test_slixmpp_rooms_work(port: int) -> None:
     async def test() -> None:
         room = "slix@conference.localhost"
         async with (
@@ -224,7 +224,7 @@ def test_its_rooms_work(port: int) -> None:
     run(test)
 
 
-def test_its_archive_copies_and_blocking_work(port: int) -> None:
+def test_slixmpp_archive_carbons_and_blocking_work(port: int) -> None:
     async def test() -> None:
         plugins = ("xep_0313", "xep_0280", "xep_0191")
         async with Stock(port, "user_41@localhost", "password_41", "PLAIN", *plugins) as one:
@@ -246,7 +246,7 @@ def test_its_archive_copies_and_blocking_work(port: int) -> None:
     run(test)
 
 
-def test_its_publishing_and_personal_events_work(port: int) -> None:
+def test_slixmpp_publishing_and_personal_events_work(port: int) -> None:
     async def test() -> None:
         from xml.etree import ElementTree as ET
 
@@ -268,7 +268,7 @@ def test_its_publishing_and_personal_events_work(port: int) -> None:
             assert event["pubsub_event"]["items"]["item"]["payload"].text == "news"
             items = await nodes.get_items("pubsub.localhost", "stock")
             assert [item["id"] for item in items["pubsub"]["items"]] == ["i"]
-            # slixmpp grants and returns subscriptions by itself.
+            # slixmpp grants and returns subscriptions automatically.
             two.xmpp.send_presence_subscription(pto="user_51@localhost")
             await two.next("changed_status")
             await one.xmpp.plugin["xep_0118"].publish_tune(title="Yesterday")

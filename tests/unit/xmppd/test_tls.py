@@ -21,7 +21,7 @@ MODES = ("starttls", "direct", "auto")
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Lets the loop run until the condition holds."""
+    """Run the event loop until the condition holds."""
     with gevent.Timeout(PATIENCE_S):
         while not condition():
             gevent.sleep(0.005)
@@ -29,7 +29,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 @pytest.fixture(scope="module")
 def made() -> tuple[ssl.SSLContext, str]:
-    """A context of the server, and the certificate that its clients trust."""
+    """A server context, and the certificate that its clients trust."""
     return certificate.created_for(["localhost", "127.0.0.1"])
 
 
@@ -45,7 +45,7 @@ def server(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_messages_of_any_size_go_over_tls(server: Server, mode: str) -> None:
+def test_messages_of_any_size_pass_over_tls(server: Server, mode: str) -> None:
     with (
         xmpp.connect(1, server=server.address, tls=mode, attempts=1) as alice,
         xmpp.connect(2, server=server.address, tls=mode, attempts=1) as bob,
@@ -60,7 +60,7 @@ def test_messages_of_any_size_go_over_tls(server: Server, mode: str) -> None:
     assert server.statistics().internal_errors == 0
 
 
-def test_a_server_with_tls_takes_plain_clients_unless_it_demands_tls(
+def test_a_server_with_tls_accepts_plain_clients_unless_tls_is_required(
     server: Server, made: tuple[ssl.SSLContext, str]
 ) -> None:
     with xmpp.connect(1, server=server.address, tls="off") as client:
@@ -72,7 +72,7 @@ def test_a_server_with_tls_takes_plain_clients_unless_it_demands_tls(
         xmpp.connect(1, server=strict.address, tls="off", attempts=1)
 
 
-def test_a_login_without_tls_is_refused_where_it_is_demanded(
+def test_a_login_without_tls_is_refused_where_tls_is_required(
     made: tuple[ssl.SSLContext, str],
 ) -> None:
     with Server(tls=made[0], tls_required=True) as strict, Peer(strict.port) as client:
@@ -91,7 +91,7 @@ def test_a_server_without_a_certificate_offers_no_tls() -> None:
             xmpp.connect(1, server=plain.address, tls="direct", attempts=1)
 
 
-def test_a_client_that_does_not_trust_the_server_ends_its_connection_only(
+def test_a_client_that_distrusts_the_server_affects_only_its_own_connection(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with xmpp.connect(1, server=server.address) as other:
@@ -111,6 +111,6 @@ def test_sessions_are_resumed(server: Server, monkeypatch: pytest.MonkeyPatch) -
     assert server.statistics().tls_resumed == 2
 
 
-def test_a_certificate_that_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
+def test_an_unreadable_certificate_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nothing\.pem"):
         certificate.context(str(tmp_path / "nothing.pem"))

@@ -1,4 +1,4 @@
-"""The embedded server over WebSocket: on its usual port, for clients good and bad."""
+"""The embedded server over WebSocket on its usual port, with valid and invalid clients."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def server() -> Iterator[Server]:
 
 
 class Browser(Peer):
-    """A client that speaks WebSocket, and hears messages."""
+    """A client that speaks WebSocket and receives messages."""
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server.port, **options)
@@ -69,7 +69,7 @@ class Browser(Peer):
         self.hear(b"<iq ")
 
     def hear(self, *starts: bytes) -> bytes:
-        """The next messages, which begin so; the last one."""
+        """Read one message for each of `starts`, which it must begin with; return the last."""
         message = b""
         for start in starts:
             opcode, message = self.next()
@@ -88,7 +88,7 @@ def test_a_handshake_is_accepted_whatever_its_path_and_origin(server: Server) ->
 
 
 @pytest.mark.parametrize("chunk", [1, 7, len(REQUEST)])
-def test_a_handshake_may_come_in_pieces_and_with_what_follows_it(
+def test_a_handshake_may_arrive_in_pieces_and_along_with_the_next_frame(
     server: Server, chunk: int
 ) -> None:
     data = REQUEST + websocket.masked_frame(websocket.TEXT, OPEN)
@@ -112,7 +112,7 @@ def test_a_handshake_may_come_in_pieces_and_with_what_follows_it(
         (b"GET /" + b"x" * 20_000, b"431"),
     ],
 )
-def test_a_request_that_is_none_for_xmpp_is_refused_in_http(
+def test_an_unsuitable_http_request_is_refused_in_http(
     server: Server, request_: bytes, status: bytes
 ) -> None:
     with Peer(server.port) as client:
@@ -121,7 +121,7 @@ def test_a_request_that_is_none_for_xmpp_is_refused_in_http(
     assert server.statistics().internal_errors == 0
 
 
-def test_clients_of_both_transports_write_to_each_other(server: Server) -> None:
+def test_clients_of_both_transports_exchange_messages(server: Server) -> None:
     with Browser(server) as web, Peer(server.port) as plain:
         web.enter(1)
         plain.log_in(2)
@@ -144,7 +144,7 @@ def test_clients_of_both_transports_write_to_each_other(server: Server) -> None:
         assert web.until_closed() == b""
 
 
-def test_a_ping_is_answered_and_a_close_too(server: Server) -> None:
+def test_pings_and_close_frames_are_answered(server: Server) -> None:
     with Browser(server) as web:
         web.enter(1)
         web.say(websocket.masked_frame(websocket.PING, b"there?"))
@@ -171,7 +171,7 @@ def test_a_ping_is_answered_and_a_close_too(server: Server) -> None:
     ],
     ids=itertools.count(),
 )
-def test_a_client_that_breaks_the_rules_is_told_and_closed(
+def test_a_client_that_violates_the_protocol_gets_an_error_and_is_closed(
     server: Server, frames: bytes, condition: bytes
 ) -> None:
     with Browser(server) as web:
@@ -185,7 +185,7 @@ def test_a_client_that_breaks_the_rules_is_told_and_closed(
     assert server.statistics().bound == 0
 
 
-def test_the_limits_of_stanzas_are_those_of_messages() -> None:
+def test_stanza_limits_apply_to_websocket_messages() -> None:
     with Server(limits=Limits(login_stanza_bytes=2000, stanza_bytes=5000)) as server:
         with Browser(server) as web:
             web.shake_hands()
@@ -204,7 +204,7 @@ def test_the_limits_of_stanzas_are_those_of_messages() -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b"GET /", REQUEST, REQUEST + b"\x81\x85key"])
-def test_a_client_that_says_too_little_is_given_up(said: bytes) -> None:
+def test_an_incomplete_handshake_or_login_times_out(said: bytes) -> None:
     with Server(limits=Limits(login_s=0.3, linger_s=0.1)) as server, Peer(server.port) as client:
         client.say(said)
         heard = client.until_closed()
@@ -213,14 +213,14 @@ def test_a_client_that_says_too_little_is_given_up(said: bytes) -> None:
         eventually_empty(server)
 
 
-def test_a_message_that_is_not_finished_in_time_ends_its_client() -> None:
+def test_an_unfinished_message_times_out() -> None:
     with Server(limits=Limits(stanza_s=0.3)) as server, Browser(server) as web:
         web.enter(1)
         web.say(websocket.masked_frame(websocket.TEXT, b"<a/>" * 10)[:-1])
         assert b"connection-timeout" in web.hear(b"<stream:error ")
 
 
-def test_a_server_that_stops_says_goodbye() -> None:
+def test_stopping_the_server_closes_the_websocket_properly() -> None:
     server = Server()
     server.start()
     with Browser(server) as web:

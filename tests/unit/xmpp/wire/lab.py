@@ -1,4 +1,4 @@
-"""Streams that note what they are told, with parsers of all kinds."""
+"""Streams that record what they read, with parsers of all kinds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def parsers(kind: str) -> Parsers[Any]:
 
 
 class Recorder:
-    """The reader of a stream, and what it was told."""
+    """The reader of a stream, which records everything it is given."""
 
     def __init__(self, lend: Parsers[Any], max_bytes: int = 1 << 20) -> None:
         self.framer: Framer[Any] = Framer(lend, max_bytes)
@@ -74,7 +74,7 @@ class Recorder:
 
     @property
     def texts(self) -> list[Any]:
-        """What it was given, in a form that compares."""
+        """What it was given, in a form that can be compared."""
         return [serialise(e, inherit=False) if isinstance(e, Element) else e for e in self.elements]
 
     @property
@@ -98,7 +98,7 @@ def in_pieces(data: bytes, size: int) -> list[bytes]:
 
 
 def same(a: Element, b: Element) -> bool:
-    """Whether two trees say the same."""
+    """Return whether two trees are equivalent."""
     return (
         a.tag == b.tag
         and a.attrib == b.attrib

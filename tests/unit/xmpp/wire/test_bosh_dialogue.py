@@ -1,4 +1,4 @@
-"""A session over BOSH, without HTTP: which requests may be made, and what the server agrees to."""
+"""The BOSH session logic without HTTP: which requests may be made, and negotiated limits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.xmpp.wire.xml_text import serialise
 
 
 class Reader:
-    """Hears nothing of interest."""
+    """Ignores everything read."""
 
     def on_header(self, attrs: dict[str, str]) -> None:
         pass
@@ -31,7 +31,7 @@ class Reader:
 
 
 def begun(*, wait: int = 60, hold: int = 1, requests: int = 2) -> Dialogue:
-    """A session whose first request was made."""
+    """Return a session that has made its first request."""
     dialogue = Dialogue(Parsers(TreeParser, 10), Polling(wait, hold, requests))
     assert not dialogue.wants_request(0)
     dialogue.header(" to='localhost'")
@@ -41,13 +41,13 @@ def begun(*, wait: int = 60, hold: int = 1, requests: int = 2) -> Dialogue:
 
 
 def created(attributes: str = "") -> Dialogue:
-    """A session to which the server agreed."""
+    """Return a session that the server has accepted."""
     dialogue = begun(requests=5)
     dialogue.feed(f"<body xmlns='{ns.BOSH}' sid='s'{attributes}/>".encode(), Reader())
     return dialogue
 
 
-def test_the_first_request_is_answered_before_the_second_is_made() -> None:
+def test_the_second_request_waits_for_the_first_response() -> None:
     dialogue = begun()
     dialogue.add(b"<presence/>")
     assert not dialogue.wants_request(1)
@@ -68,11 +68,11 @@ def test_the_first_request_is_answered_before_the_second_is_made() -> None:
         (" hold='999'", Polling(60, MAX_REQUESTS, 5)),
     ],
 )
-def test_what_the_server_agrees_to_has_bounds(attributes: str, agreed: Polling) -> None:
+def test_negotiated_values_are_bounded(attributes: str, agreed: Polling) -> None:
     assert created(attributes).polling == agreed
 
 
-def test_a_request_says_all_there_is_to_say_in_its_namespaces() -> None:
+def test_a_request_contains_all_queued_stanzas_in_their_namespaces() -> None:
     dialogue = created()
     rid, empty = dialogue.request()
     assert f" rid='{rid}' sid='s'/>".encode() in empty
@@ -92,7 +92,7 @@ def test_a_request_says_all_there_is_to_say_in_its_namespaces() -> None:
     assert not dialogue.wants_poll(1)
 
 
-def test_the_end_may_be_said_in_one_request_more_than_usual_and_once() -> None:
+def test_termination_may_exceed_the_request_limit_by_one_and_is_sent_once() -> None:
     dialogue = created(" requests='2'")
     dialogue.ending()
     assert dialogue.wants_request(2)
@@ -113,7 +113,7 @@ def test_the_end_may_be_said_in_one_request_more_than_usual_and_once() -> None:
         (b"", False),
     ],
 )
-def test_the_end_of_a_session_is_seen_in_the_tag_of_its_body(body: bytes, ends: bool) -> None:
+def test_the_end_of_a_session_is_recognised_in_the_body_tag(body: bytes, ends: bool) -> None:
     assert ends_session(body) is ends
 
 
@@ -127,7 +127,7 @@ END = b"</body>"
 
 
 class Heard(Reader):
-    """Hears what is read, and how."""
+    """Records what is read, and how."""
 
     def __init__(self) -> None:
         self.stanzas: list[tuple[str, ...]] = []
@@ -141,7 +141,7 @@ class Heard(Reader):
 
 
 def heard(alike: PatternReader | None, *answers: bytes) -> tuple[Heard, str]:
-    """What is read of these answers, and which rule was broken."""
+    """Read these responses; return what was read, and the condition of the violation if any."""
     read_whole = None if alike is None else alike.read
     dialogue = Dialogue(Parsers(TreeParser, 10), Polling(60, 1, 2), read_whole)
     reader = Heard()
@@ -157,10 +157,10 @@ def fresh() -> PatternReader:
     return PatternReader(read_in_body)
 
 
-def test_messages_in_answers_like_those_before_are_read_by_the_pattern_of_one_of_them() -> None:
+def test_messages_in_similar_responses_are_read_by_a_learned_pattern() -> None:
     answers = [HEAD + FEATURES + END, HEAD + END, *[HEAD + CHAT + END] * 2, HEAD + 3 * CHAT + END]
     by_pattern, plain = heard(fresh(), *answers), heard(None, *answers)
-    assert by_pattern[0].by_pattern == 4  # the first is what the pattern is made of
+    assert by_pattern[0].by_pattern == 4  # the pattern is learned from the first
     assert by_pattern[0].stanzas == plain[0].stanzas
     assert by_pattern[1] == plain[1] == ""
 
@@ -179,7 +179,7 @@ OWN_NAME = b" xmlns='jabber:client'"
     st.lists(st.tuples(st.sampled_from((CHAT, 2 * CHAT, b"")), EDITS), max_size=3),
     st.sampled_from((HEAD, HEAD.replace(b" sid", b" a='>' sid"), HEAD.replace(b"'", b'"'))),
 )
-def test_whatever_answers_hold_it_is_read_as_by_a_parser(
+def test_any_response_is_read_as_by_a_parser(
     answers: list[tuple[bytes, tuple[int, int, bytes]]], head: bytes
 ) -> None:
     said = [head + FEATURES + END, *[head + CHAT + END] * 3]
@@ -191,7 +191,7 @@ def test_whatever_answers_hold_it_is_read_as_by_a_parser(
     assert by_pattern[1] == plain[1]
 
 
-def test_a_message_in_the_namespace_of_bosh_is_refused_whatever_came_before() -> None:
+def test_a_message_in_the_bosh_namespace_is_always_refused() -> None:
     answers = [HEAD + FEATURES + END, *[HEAD + CHAT + END] * 3]
     answers.append(HEAD + CHAT.replace(OWN_NAME, b"") + END)
     assert heard(fresh(), *answers)[1] == heard(None, *answers)[1] == "invalid-namespace"

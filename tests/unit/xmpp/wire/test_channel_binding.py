@@ -1,4 +1,4 @@
-"""Channel binding: what is bound to, and what a client says when it cannot or need not."""
+"""Channel binding: the bound data, and the flag of a client that cannot or need not bind."""
 
 from __future__ import annotations
 
@@ -31,14 +31,12 @@ def features(mechanisms: tuple[str, ...], bindings: tuple[str, ...] = ()) -> Fea
     return Features(mechanisms, bindings, False, False, True, False, False, management=False)
 
 
-def test_the_end_point_is_the_certificates_hash_by_its_signatures_algorithm(
-    certificate: bytes,
-) -> None:
+def test_tls_server_end_point_hashes_the_certificate(certificate: bytes) -> None:
     assert server_end_point(certificate) == hashlib.sha256(certificate).digest()
 
 
 @given(st.binary(max_size=60))
-def test_what_is_no_certificate_has_no_end_point(data: bytes) -> None:
+def test_invalid_certificates_have_no_end_point(data: bytes) -> None:
     assert server_end_point(data) is None
 
 
@@ -47,7 +45,7 @@ def test_up_to_tls_1_2_a_login_is_bound_to_its_handshake(certificate: bytes) -> 
     assert (name, binding) == ("SCRAM-SHA-1-PLUS", ("p=tls-unique,,", b"u"))
 
 
-def test_in_tls_1_3_it_is_bound_to_the_certificate_if_the_server_says_so(
+def test_in_tls_1_3_a_login_is_bound_to_the_certificate_if_the_server_offers_it(
     certificate: bytes,
 ) -> None:
     channel = Channel(None, certificate)
@@ -59,13 +57,13 @@ def test_in_tls_1_3_it_is_bound_to_the_certificate_if_the_server_says_so(
         assert choose_login(PASSWORD_MECHANISMS, unknown, channel) == ("SCRAM-SHA-1", NO_BINDING)
 
 
-def test_a_client_that_is_offered_no_binding_says_that_it_could(certificate: bytes) -> None:
+def test_a_client_not_offered_binding_announces_its_support(certificate: bytes) -> None:
     for channel in (Channel(b"u", certificate), Channel(None, certificate)):
         chosen = choose_login(PASSWORD_MECHANISMS, features(PLAIN), channel)
         assert chosen == ("SCRAM-SHA-1", NOT_OFFERED)
 
 
-def test_without_tls_or_without_the_wish_there_is_no_binding(certificate: bytes) -> None:
+def test_there_is_no_binding_without_tls_or_unless_wanted(certificate: bytes) -> None:
     assert choose_login(PASSWORD_MECHANISMS, features(PLUS), None) == ("SCRAM-SHA-1", NO_BINDING)
     channel = Channel(b"u", certificate)
     assert choose_login(PLAIN, features(PLUS), channel) == ("SCRAM-SHA-1", NO_BINDING)
@@ -73,7 +71,7 @@ def test_without_tls_or_without_the_wish_there_is_no_binding(certificate: bytes)
         choose_login(("SCRAM-SHA-1-PLUS",), features(PLUS), None)
 
 
-def test_both_messages_carry_what_was_bound() -> None:
+def test_both_messages_carry_the_binding() -> None:
     channel = Channel(b"\0unique", None)
     name, binding = choose_login(PASSWORD_MECHANISMS, features(PLUS), channel)
     scram = client(name, "user", "pencil", nonce=lambda: "abc", binding=binding)

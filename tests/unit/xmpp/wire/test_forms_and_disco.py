@@ -14,7 +14,7 @@ from amoc.xmpp.wire import disco, forms
 FORM = "{jabber:x:data}"
 
 
-def test_a_filled_form_has_each_value_in_its_place() -> None:
+def test_a_submitted_form_contains_every_value() -> None:
     fields: dict[str, forms.Value] = {
         "members": True,
         "open": False,
@@ -39,12 +39,12 @@ def test_a_filled_form_has_each_value_in_its_place() -> None:
     assert hidden.get("type") == "hidden"
 
 
-def test_a_value_that_xml_cannot_carry_is_refused() -> None:
+def test_a_value_not_allowed_in_xml_is_refused() -> None:
     with pytest.raises(ScenarioError, match=r"U\+0000"):
         forms.submit("t", {"a": "\0"})
 
 
-def test_what_an_entity_says_of_itself_is_read_however_odd() -> None:
+def test_incomplete_disco_info_is_parsed() -> None:
     query = ET.fromstring(
         "<query xmlns='http://jabber.org/protocol/disco#info'><identity/><identity category='c'"
         " type='t' name='n'/><feature/><feature var='f'/><feature var='f'/><other/>"
@@ -56,7 +56,7 @@ def test_what_an_entity_says_of_itself_is_read_however_odd() -> None:
     assert found.forms == ({"": [], "v": [""]},)
 
 
-def test_caps_are_the_digest_of_what_is_answered() -> None:
+def test_caps_are_the_digest_of_the_disco_answer() -> None:
     features = ("urn:b", "urn:a", "urn:b")
     answer = ET.fromstring(disco.answer(features, "node&"))
     assert answer.get("node") == "node&"

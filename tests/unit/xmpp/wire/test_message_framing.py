@@ -1,4 +1,4 @@
-"""RFC 7395: each message is one whole element."""
+"""Framing by messages (RFC 7395): each message is one whole element."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_a_stream_may_be_closed_before_it_is_opened() -> None:
         ((b"<?xml version='1.0'?>" + OPEN,), "not-well-formed"),
     ],
 )
-def test_what_is_not_one_whole_element_is_refused(
+def test_a_message_that_is_not_one_whole_element_is_refused(
     messages: tuple[bytes, ...], condition: str
 ) -> None:
     with pytest.raises(Violation) as raised:
@@ -76,7 +76,7 @@ def test_what_is_not_one_whole_element_is_refused(
     assert raised.value.condition == condition
 
 
-def test_messages_are_read_in_the_way_that_is_given_and_nothing_else_is() -> None:
+def test_the_given_reader_is_tried_for_message_stanzas_only() -> None:
     asked = []
 
     def read_whole(data: bytes, max_bytes: int) -> list[ET.Element] | None:
@@ -117,12 +117,12 @@ def test_a_restarted_stream_is_opened_again() -> None:
         (b"no element", b"no element"),
     ],
 )
-def test_an_element_says_its_namespace_when_it_stands_alone(before: bytes, after: bytes) -> None:
+def test_a_standalone_element_declares_its_namespace(before: bytes, after: bytes) -> None:
     assert standalone(before) == after
 
 
 @given(st.text(max_size=20).filter(str.isprintable), st.booleans())
-def test_an_element_that_stands_alone_is_the_one_of_the_stream(value: str, prefixed: bool) -> None:
+def test_a_standalone_element_equals_the_one_in_the_stream(value: str, prefixed: bool) -> None:
     name = "stream:error" if prefixed else "message"
     data = f"<{name}{attributes(to=value)}><a/></{name}>".encode()
     found = ET.fromstring(standalone(data))

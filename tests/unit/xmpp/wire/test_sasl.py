@@ -1,4 +1,4 @@
-"""Both ends of SASL with each other, and the elements that they say it in."""
+"""SASL client and server together, and the elements that carry their messages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.xmpp.wire.sasl import Challenge, Refused, Success
 
 @dataclass
 class OneAccount:
-    """All that a server's end needs to know of accounts."""
+    """The only account known to the server end."""
 
     local: str
     password: str
@@ -46,7 +46,7 @@ def text_of(element: bytes) -> str:
 
 
 def log_in(mechanism: str, account: OneAccount, username: str, password: str) -> Success:
-    """A whole login, each message through the element that carries it."""
+    """Perform a whole login, with each message inside its element."""
     ours = client(mechanism, username, password)
     theirs = server(mechanism, account, "localhost")
     answer = theirs.step(sasl.decode(text_of(sasl.auth(mechanism, ours.first()))))
@@ -77,7 +77,7 @@ def test_both_ends_agree_for_any_name_and_password(
 
 @pytest.mark.parametrize("mechanism", [name for name in SERVER_MECHANISMS if name != "ANONYMOUS"])
 @given(right=NAMES, wrong=NAMES)
-def test_both_ends_agree_on_no_wrong_password(mechanism: str, right: str, wrong: str) -> None:
+def test_both_ends_refuse_any_wrong_password(mechanism: str, right: str, wrong: str) -> None:
     try:
         same = scram_keys.saslprep(right) == scram_keys.saslprep(wrong)
     except ValueError:
@@ -96,7 +96,7 @@ def test_data_survives_its_element(data: bytes) -> None:
     assert (sasl.decode(text_of(sasl.element("challenge", data))) or b"") == data
 
 
-def test_no_initial_response_is_not_an_empty_one() -> None:
+def test_a_missing_initial_response_differs_from_an_empty_one() -> None:
     assert text_of(sasl.auth("PLAIN", None)) == ""
     assert text_of(sasl.auth("PLAIN", b"")) == "="
     assert sasl.decode("") is None
@@ -107,7 +107,7 @@ def test_no_initial_response_is_not_an_empty_one() -> None:
 
 
 @given(st.sampled_from(SERVER_MECHANISMS), st.lists(st.binary(max_size=60), max_size=4))
-def test_random_messages_are_never_more_than_refused_by_either_end(
+def test_random_messages_are_refused_by_either_end_at_worst(
     mechanism: str, messages: list[bytes]
 ) -> None:
     ours = client(mechanism, "user", "pencil", max_iterations=10)

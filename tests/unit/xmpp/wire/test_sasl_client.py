@@ -1,4 +1,4 @@
-"""SASL as pure exchanges: the RFCs' examples, and servers that cannot be believed."""
+"""The SASL client as pure exchanges: examples from the RFCs, and untrustworthy servers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def scram_sha1() -> sasl.Client:
     return client("SCRAM-SHA-1", "user", "pencil", nonce=lambda: NONCE)
 
 
-def test_scram_speaks_as_the_rfc_says() -> None:
+def test_scram_matches_the_example_of_the_rfc() -> None:
     mechanism = scram_sha1()
     assert mechanism.first() == b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL"
     assert mechanism.answer(FIRST) == (
@@ -31,14 +31,14 @@ def test_scram_speaks_as_the_rfc_says() -> None:
     mechanism.check(FINAL)
 
 
-def test_the_servers_proof_may_come_as_a_challenge() -> None:
+def test_the_server_signature_may_arrive_as_a_challenge() -> None:
     mechanism = scram_sha1()
     mechanism.answer(FIRST)
     assert mechanism.answer(FINAL) == b""
     mechanism.check(None)
 
 
-def test_a_name_with_special_characters_is_escaped() -> None:
+def test_special_characters_in_a_name_are_escaped() -> None:
     mechanism = client("SCRAM-SHA-256", "a=b,c", "x", nonce=lambda: "N")
     assert mechanism.first() == b"n,,n=a=3Db=2Cc,r=N"
 
@@ -47,7 +47,7 @@ def test_a_name_with_special_characters_is_escaped() -> None:
     "data",
     [None, b"", b"v=rmF9pqV8S7suAoZWja4dJRkFsAQ=", b"v=", b"v=!!", b"x=1", b"hello", b"\xff"],
 )
-def test_a_server_that_does_not_prove_itself_is_not_believed(data: bytes | None) -> None:
+def test_a_server_without_a_valid_signature_is_rejected(data: bytes | None) -> None:
     mechanism = scram_sha1()
     mechanism.answer(FIRST)
     with pytest.raises(Refused) as raised:
@@ -55,12 +55,12 @@ def test_a_server_that_does_not_prove_itself_is_not_believed(data: bytes | None)
     assert raised.value.condition in ("bad-server-signature", "bad-challenge")
 
 
-def test_success_without_any_challenge_is_not_believed() -> None:
+def test_success_without_a_challenge_is_rejected() -> None:
     with pytest.raises(Refused, match="bad-server-signature"):
         scram_sha1().check(FINAL)
 
 
-def test_an_error_of_the_server_is_passed_on() -> None:
+def test_an_error_from_the_server_is_passed_on() -> None:
     mechanism = scram_sha1()
     mechanism.answer(FIRST)
     with pytest.raises(Refused, match="invalid-proof"):
@@ -75,7 +75,7 @@ def test_an_error_of_the_server_is_passed_on() -> None:
         b"garbage",
         b"\xff\xfe",
         b"r=other,s=QSXCR+Q6sek8bf92,i=4096",
-        b"r=" + NONCE.encode() + b",s=QSXCR+Q6sek8bf92,i=4096",  # nothing of the server's
+        b"r=" + NONCE.encode() + b",s=QSXCR+Q6sek8bf92,i=4096",  # nothing added by the server
         b"r=" + NONCE.encode() + b"x" * 2000 + b",s=QSXCR+Q6sek8bf92,i=4096",
         b"r=" + NONCE.encode() + b"x,s=,i=4096",
         b"r=" + NONCE.encode() + b"x,s=!!,i=4096",
@@ -88,13 +88,13 @@ def test_an_error_of_the_server_is_passed_on() -> None:
         b"s=QSXCR+Q6sek8bf92,r=" + NONCE.encode() + b"x,i=4096",
     ],
 )
-def test_nonsense_is_refused_and_not_computed(challenge: bytes) -> None:
+def test_an_invalid_challenge_is_refused_without_computing_keys(challenge: bytes) -> None:
     with pytest.raises(Refused):
         scram_sha1().answer(challenge)
 
 
 @given(st.lists(st.binary(max_size=200), max_size=4), st.none() | st.binary(max_size=100))
-def test_random_challenges_are_never_more_than_refused(
+def test_random_challenges_are_refused_at_worst(
     challenges: list[bytes], success: bytes | None
 ) -> None:
     for name in ("SCRAM-SHA-1", "SCRAM-SHA-256", "PLAIN", "ANONYMOUS"):
@@ -137,7 +137,7 @@ def test_client_and_server_agree_for_any_name_and_password(
     mechanism.check(b"v=" + base64.b64encode(server))
 
 
-def test_plain_is_name_and_password() -> None:
+def test_plain_sends_name_and_password() -> None:
     mechanism = client("PLAIN", "user", "pencil")
     assert mechanism.first() == b"\0user\0pencil"
     with pytest.raises(Refused, match="challenge"):
@@ -145,7 +145,7 @@ def test_plain_is_name_and_password() -> None:
     mechanism.check(None)
 
 
-def test_anonymous_says_nothing() -> None:
+def test_anonymous_sends_nothing() -> None:
     mechanism = client("ANONYMOUS", "", "")
     assert mechanism.first() is None
     assert mechanism.answer(b"") == b""
@@ -153,14 +153,14 @@ def test_anonymous_says_nothing() -> None:
         mechanism.answer(b"who are you")
 
 
-def test_a_password_that_cannot_be_sent_is_refused_without_showing_it() -> None:
+def test_an_invalid_password_is_refused_without_showing_it() -> None:
     for name in ("PLAIN", "SCRAM-SHA-1"):
         with pytest.raises(Refused) as raised:
             client(name, "user", "secret\u0007")
         assert "secret" not in str(raised.value)
 
 
-def test_the_first_wanted_mechanism_that_is_offered_is_chosen() -> None:
+def test_the_first_wanted_mechanism_on_offer_is_chosen() -> None:
     assert choose(("SCRAM-SHA-256", "PLAIN"), ["PLAIN", "SCRAM-SHA-256"]) == "SCRAM-SHA-256"
     assert choose(("SCRAM-SHA-256", "PLAIN"), ["DIGEST-MD5", "PLAIN"]) == "PLAIN"
     with pytest.raises(Refused, match=r"one of PLAIN .*got DIGEST-MD5"):

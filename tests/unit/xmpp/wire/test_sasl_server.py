@@ -27,7 +27,7 @@ def condition(mechanism: str, *steps: bytes | None) -> str:
 
 
 class ScramClient:
-    """A client's side, written from RFC 5802 with the standard library alone."""
+    """The client side, written from RFC 5802 with only the standard library."""
 
     def __init__(self, mechanism: str, user: str, password: str, gs2: str = "n,,") -> None:
         self.hash = "sha1" if mechanism == "SCRAM-SHA-1" else "sha256"
@@ -76,12 +76,12 @@ def test_scram_logs_in_and_proves_that_the_server_knows_the_password(mechanism: 
 
 
 @pytest.mark.parametrize("gs2", ["y,,", "n,a=user_5,", "n,a=user_5@localhost,"])
-def test_scram_accepts_each_form_of_header_that_asks_for_nothing_special(gs2: str) -> None:
+def test_scram_accepts_every_header_without_channel_binding(gs2: str) -> None:
     assert scram("SCRAM-SHA-1", ScramClient("SCRAM-SHA-1", "user_5", "password_5", gs2))
 
 
 @pytest.mark.parametrize("mechanism", SCRAM)
-def test_scram_knows_registered_names_with_quoted_characters(mechanism: str) -> None:
+def test_scram_accepts_registered_names_with_escaped_characters(mechanism: str) -> None:
     accounts = Accounts(limit=10)
     accounts.register("a=b,c", "\u00fcnic\u00f6de")
     client = ScramClient(mechanism, "a=3Db=2Cc", "\u00fcnic\u00f6de")
@@ -99,7 +99,7 @@ def test_scram_refuses_a_wrong_name_and_a_wrong_password_alike(
 
 
 @pytest.mark.parametrize("position", range(3))
-def test_scram_refuses_a_final_message_that_was_tampered_with(position: int) -> None:
+def test_scram_refuses_a_tampered_final_message(position: int) -> None:
     client = ScramClient("SCRAM-SHA-256", "user_5", "password_5")
     machine = server("SCRAM-SHA-256", Accounts(limit=10), "localhost")
     challenge = machine.step(client.first())
@@ -126,7 +126,7 @@ def test_scram_refuses_a_final_message_that_was_tampered_with(position: int) -> 
         (b"\xff", "malformed-request"),
     ],
 )
-def test_scram_refuses_a_first_message_that_makes_no_sense(first: bytes, expected: str) -> None:
+def test_scram_refuses_an_invalid_first_message(first: bytes, expected: str) -> None:
     assert condition("SCRAM-SHA-1", first) == expected
 
 
@@ -136,7 +136,7 @@ def test_plain_logs_in(authzid: bytes) -> None:
     assert machine.step(authzid + b"\0user_5\0password_5") == Success("user_5", None)
 
 
-def test_plain_asks_for_what_was_left_out() -> None:
+def test_plain_requests_a_missing_initial_response() -> None:
     machine = server("PLAIN", Accounts(limit=10), "localhost")
     assert machine.step(None) == Challenge(b"")
     assert machine.step(b"\0user_5\0password_5") == Success("user_5", None)
@@ -155,7 +155,7 @@ def test_plain_asks_for_what_was_left_out() -> None:
         (b"user_6\0user_5\0password_5", "invalid-authzid"),
     ],
 )
-def test_plain_refuses(data: bytes, expected: str) -> None:
+def test_plain_refuses_invalid_credentials(data: bytes, expected: str) -> None:
     assert condition("PLAIN", data) == expected
 
 
@@ -175,19 +175,19 @@ def test_other_mechanisms_are_invalid(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["a", "AAA", "A A=", "\u00e4", "====", "AA=="[:3]])
-def test_what_is_not_base64_is_an_incorrect_encoding(text: str) -> None:
+def test_invalid_base64_is_an_incorrect_encoding(text: str) -> None:
     with pytest.raises(Refused, match="incorrect-encoding"):
         decode(text)
 
 
-def test_an_equals_sign_is_an_empty_value_and_nothing_is_none() -> None:
+def test_an_equals_sign_decodes_to_an_empty_value_and_no_text_to_none() -> None:
     assert decode("=") == b""
     assert decode("") is None
     assert decode(None) is None
 
 
 @given(st.sampled_from(SERVER_MECHANISMS), st.lists(st.binary(max_size=60), max_size=4))
-def test_random_responses_end_in_a_sasl_failure_or_ask_for_more(
+def test_random_responses_end_in_a_sasl_failure_or_another_challenge(
     mechanism: str, steps: list[bytes]
 ) -> None:
     machine = server(mechanism, Accounts(limit=10), "localhost")

@@ -1,4 +1,4 @@
-"""SCRAM's arithmetic and SASLprep against the RFCs' own examples."""
+"""SCRAM computations and SASLprep, checked with the examples of the RFCs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ EXAMPLES = {
 
 
 @pytest.mark.parametrize("hash_name", EXAMPLES)
-def test_proof_and_server_signature_are_those_of_the_rfc(hash_name: str) -> None:
+def test_proof_and_server_signature_match_the_rfc_examples(hash_name: str) -> None:
     salt, message, proof, verifier = EXAMPLES[hash_name]
     salted = scram.salted_password(hash_name, "pencil", base64.b64decode(salt), 4096)
     key = scram.client_key(hash_name, salted)
@@ -58,26 +58,26 @@ def test_proof_and_server_signature_are_those_of_the_rfc(hash_name: str) -> None
         ("", ""),
     ],
 )
-def test_saslprep_prepares_as_the_rfc_says(text: str, prepared: str) -> None:
+def test_saslprep_matches_the_rfc_examples(text: str, prepared: str) -> None:
     assert scram.saslprep(text) == prepared
 
 
 @pytest.mark.parametrize(
     "text", ["\u0007", "\u0627\u0031", "a\u0627", "\ud800", "\ue000", "\u0221"]
 )
-def test_saslprep_refuses_without_showing_what(text: str) -> None:
+def test_saslprep_refuses_text_without_showing_it(text: str) -> None:
     with pytest.raises(ValueError, match="must") as raised:
         scram.saslprep(text)
     assert text not in str(raised.value)
 
 
 @given(st.text(alphabet=st.characters(min_codepoint=32, max_codepoint=126)))
-def test_printable_ascii_stays_as_it_is(text: str) -> None:
+def test_saslprep_leaves_printable_ascii_unchanged(text: str) -> None:
     assert scram.saslprep(text) == text
 
 
 @given(st.binary(max_size=40), st.binary(max_size=40))
-def test_xor_undoes_itself_and_wants_one_length(a: bytes, b: bytes) -> None:
+def test_xor_is_its_own_inverse_and_requires_equal_lengths(a: bytes, b: bytes) -> None:
     if len(a) != len(b):
         with pytest.raises(ValueError, match="equal length"):
             scram.xor(a, b)
@@ -85,7 +85,7 @@ def test_xor_undoes_itself_and_wants_one_length(a: bytes, b: bytes) -> None:
         assert scram.xor(scram.xor(a, b), b) == a
 
 
-def test_a_password_is_salted_once() -> None:
+def test_salted_passwords_are_cached() -> None:
     arguments = ("sha1", "a password of this test", b"its salt", 3)
     before = scram.salted_password.cache_info()
     first = scram.salted_password(*arguments)

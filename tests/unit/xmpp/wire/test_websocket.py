@@ -1,4 +1,4 @@
-"""Frames of WebSocket: whatever way they are cut up, and whatever they should not be."""
+"""WebSocket frames: split anywhere, and invalid in every way."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def read(data: bytes, *, masked: bool = False, limit: int = LIMIT) -> list[Messa
     return out
 
 
-def test_the_answer_to_a_key_is_that_of_the_rfc() -> None:
+def test_the_accept_key_matches_the_example_of_the_rfc() -> None:
     assert websocket.accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
 
 
-def test_the_frames_of_the_rfc_are_read() -> None:
+def test_the_example_frames_of_the_rfc_are_read() -> None:
     assert read(bytes.fromhex("810548656c6c6f")) == [(websocket.TEXT, b"Hello")]
     assert read(bytes.fromhex("818537fa213d7f9f4d5158"), masked=True) == [
         (websocket.TEXT, b"Hello")
@@ -34,7 +34,7 @@ def test_the_frames_of_the_rfc_are_read() -> None:
 
 
 @given(st.lists(lengths, max_size=3), st.integers(1, 50_000), st.booleans())
-def test_messages_of_any_length_in_any_pieces_are_what_was_sent(
+def test_messages_of_any_length_survive_any_split(
     sizes: list[int], chunk: int, from_client: bool
 ) -> None:
     sent = [bytes(at % 251 for at in range(size)) for size in sizes]
@@ -49,7 +49,7 @@ def test_messages_of_any_length_in_any_pieces_are_what_was_sent(
 
 
 @given(st.binary(max_size=8), lengths, st.binary(max_size=3), st.booleans())
-def test_one_whole_text_is_read_at_once_and_as_by_the_usual_way(
+def test_the_fast_path_for_one_whole_text_agrees_with_the_usual_one(
     head: bytes, size: int, tail: bytes, is_damaged: bool
 ) -> None:
     data = (head if is_damaged else b"") + frame(websocket.TEXT, b"x" * size) + tail
@@ -60,20 +60,20 @@ def test_one_whole_text_is_read_at_once_and_as_by_the_usual_way(
         assert is_damaged or tail or size > 65_535
 
 
-def test_what_is_no_whole_text_is_not_read_at_once() -> None:
+def test_the_fast_path_rejects_all_but_one_whole_text() -> None:
     reader = FrameReader(10, masked=False)
     for data in (b"", b"\x81", b"\x81\x81keysa", b"\x89\x01a", b"\x01\x01a", b"\x81\x7e\x00"):
         assert reader.whole(data) is None
-    assert reader.whole(frame(websocket.TEXT, b"x" * 11)) is None  # longer than it may be
+    assert reader.whole(frame(websocket.TEXT, b"x" * 11)) is None  # longer than the limit
     assert FrameReader(10, masked=True).whole(frame(websocket.TEXT, b"x")) is None
     reader.feed(b"\x01\x01a", [])
-    assert reader.whole(frame(websocket.TEXT, b"x")) is None  # in the midst of another one
+    assert reader.whole(frame(websocket.TEXT, b"x")) is None  # between fragments of another message
     reader = FrameReader(10, masked=False)
     reader.feed(b"\x81", [])
     assert reader.whole(frame(websocket.TEXT, b"x")) is None  # inside a frame
 
 
-def test_a_frame_in_single_bytes_is_whole_only_at_its_last_one() -> None:
+def test_a_frame_sent_byte_by_byte_is_complete_only_at_the_last_byte() -> None:
     data = masked_frame(websocket.TEXT, b"x" * 300)
     reader = FrameReader(LIMIT, masked=True)
     out: list[Message] = []
@@ -110,7 +110,7 @@ def test_a_control_frame_may_come_between_two_fragments() -> None:
         (b"\x01\x00" + b"\x00\x00" * websocket.MAX_FRAGMENTS, websocket.TOO_BIG, "fragments"),
     ],
 )
-def test_what_breaks_a_rule_is_refused_by_its_head(
+def test_a_violation_is_detected_from_the_frame_header(
     data: bytes, code: int | None, text: str | None
 ) -> None:
     if code is None:
@@ -121,14 +121,14 @@ def test_what_breaks_a_rule_is_refused_by_its_head(
     assert raised.value.code == code
 
 
-def test_what_was_whole_before_a_violation_is_not_lost() -> None:
+def test_messages_before_a_violation_are_delivered() -> None:
     out: list[Message] = []
     with pytest.raises(FrameViolation):
         FrameReader(LIMIT, masked=False).feed(frame(websocket.TEXT, b"good") + b"\xff\xff", out)
     assert out == [(websocket.TEXT, b"good")]
 
 
-def test_a_client_that_does_not_mask_is_refused() -> None:
+def test_an_unmasked_client_is_refused() -> None:
     with pytest.raises(FrameViolation, match="must be masked"):
         read(frame(websocket.TEXT, b"a"), masked=True)
 
@@ -141,7 +141,7 @@ def test_random_bytes_are_messages_or_a_violation(data: bytes, from_client: bool
 
 
 @given(st.integers(0, 5000), st.text(max_size=60))
-def test_a_close_frame_says_what_was_put_in(code: int, reason: str) -> None:
+def test_a_close_frame_round_trips_its_code_and_reason(code: int, reason: str) -> None:
     data = websocket.close_frame_data(code, reason)
     assert len(data) <= websocket.MAX_CONTROL_BYTES
     found, said = websocket.close_code(data)
@@ -149,5 +149,5 @@ def test_a_close_frame_says_what_was_put_in(code: int, reason: str) -> None:
     assert reason.startswith(said.rstrip("\ufffd"))
 
 
-def test_a_close_frame_without_a_code_has_none() -> None:
+def test_an_empty_close_frame_has_no_code() -> None:
     assert websocket.close_code(b"") == (websocket.NO_CODE, "")

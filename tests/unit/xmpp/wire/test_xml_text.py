@@ -1,4 +1,4 @@
-"""XML that a client writes: what goes in comes out at the other end, or is refused."""
+"""XML written by a client: it is read back unchanged at the other end, or refused."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def elements(draw: st.DrawFn, depth: int = 3) -> Element:
 
 @pytest.mark.slow
 @given(elements())
-def test_what_is_written_is_read_again(element: Element) -> None:
+def test_serialised_elements_parse_to_the_same(element: Element) -> None:
     assert same(parse(serialise(element)), element)
 
 
@@ -72,7 +72,7 @@ def test_any_text_is_escaped_or_refused(text: str) -> None:
 @pytest.mark.parametrize(
     "code", [0x0, 0x8, 0xB, 0x1F, 0xD800, 0xDFFF, 0xFFFE, 0xFFFF], ids=lambda code: f"U+{code:04X}"
 )
-def test_what_xml_cannot_carry_is_refused_and_named(code: int) -> None:
+def test_a_character_not_allowed_in_xml_is_refused_and_named(code: int) -> None:
     char = chr(code)
     with pytest.raises(ScenarioError, match=rf"U\+{code:04X} at 2"):
         escape("ab" + char)
@@ -90,7 +90,7 @@ def test_raw_xml_that_is_not_one_element_is_refused(text: str) -> None:
         parse(text)
 
 
-def test_a_tag_without_namespace_means_the_streams() -> None:
+def test_a_tag_without_a_namespace_belongs_to_the_stream() -> None:
     assert serialise(Element("presence")) == "<presence/>"
     assert serialise(Element("{jabber:client}presence")) == "<presence/>"
     assert serialise(Element("{urn:x}presence")) == "<presence xmlns='urn:x'/>"
