@@ -1,4 +1,4 @@
-"""What a browser records becomes a scenario that does the same, against the same server."""
+"""A browser's recording becomes a scenario that sends the same requests to the same server."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ REQUESTS = {
     "GET /orders/[id]": 1,
     "DELETE /orders/[id]": 1,
 }
-"""What is to be repeated; the redirect behind the form is followed."""
+"""The requests to repeat; the redirect after the form is followed."""
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def har(
     page.fill("[name=password]", PASSWORD)
     page.click("text=Log in")
     page.wait_for_url("**/catalog")
-    page.wait_for_timeout(1_200)  # somebody reads: the recording has to have a pause in it
+    page.wait_for_timeout(1_200)  # think time: the recording must contain a pause
     page.click("text=Order")
     page.wait_for_selector("text=done")
     context.close()
@@ -84,7 +84,7 @@ def amoc(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_a_recording_runs_against_the_server_that_it_was_made_of(
+def test_a_recording_runs_against_the_recorded_server(
     har: Path, shop: Application, tracker: Application, tmp_path: Path
 ) -> None:
     written = amoc("new", "visit", "--har", str(har), cwd=tmp_path)
@@ -115,7 +115,7 @@ def test_a_recording_runs_against_the_server_that_it_was_made_of(
 
 
 class SlowFiles(Daemon):
-    """nginx with a page whose script asks for three files at once, which take a second."""
+    """nginx with a page whose script requests three files at once, each taking a second."""
 
     def __init__(self, directory: Path) -> None:
         if not shutil.which("nginx"):
@@ -144,12 +144,12 @@ class SlowFiles(Daemon):
         self.url = f"http://127.0.0.1:{port}"
 
     def answered(self) -> list[tuple[str, float, float]]:
-        """Each request's path, when it came and when it was answered."""
+        """Return each request's path, time of arrival and time of its answer."""
         found = (line.split() for line in self.access.read_text().splitlines())
         return [(path, float(end) - float(took), float(end)) for end, took, path in found]
 
 
-def test_what_a_browser_asked_for_side_by_side_is_asked_for_so(
+def test_parallel_requests_of_a_browser_are_repeated_in_parallel(
     browser: Browser, tmp_path: Path
 ) -> None:
     with SlowFiles(tmp_path) as server:

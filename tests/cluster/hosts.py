@@ -1,9 +1,9 @@
-"""Hosts in small: namespaces of this kernel for network, processes and mounts, on one bridge.
+"""Small hosts: kernel namespaces for network, processes and mounts, connected by one bridge.
 
-Each host has an address of IPv4 and one of IPv6, processes of its own that end with it, and sshd.
+Each host has an IPv4 and an IPv6 address, separate processes that end with it, and sshd.
 `Network.cut` pulls its cable and `Network.heal` plugs it in again; `Network.worsen` delays, loses
 and reorders frames. No namespace has a name: they end with the process that holds each of them, and
-that ends when its standard input does. So nothing stays behind, also where the tests are killed.
+that ends when its standard input does. So nothing is left behind, even if the tests are killed.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from tests.servers.daemon import required
 
 PROGRAMS = ("ip", "unshare", "nsenter", "ssh", "ssh-keygen")
 SSHD = "/usr/sbin/sshd"
-# Children that their parents have left behind become the shell's, and must not be kept as zombies.
+# Orphaned children become the shell's, and must not stay zombies.
 _INIT = 'trap "" CHLD; exec cat'
 _NAMESPACES = ["--net", "--pid", "--mount"]
 ROOT = Path(__file__).parents[2]
 
 
 def available() -> None:
-    """Skip the test where there can be no hosts, or fail it where there have to be."""
+    """Skip the test if hosts cannot be made, or fail it if they are required."""
     missing = [one for one in PROGRAMS if shutil.which(one) is None]
     if missing or not Path(SSHD).exists():
         required(f"there is no {', '.join(missing) or 'sshd'}")
@@ -46,21 +46,21 @@ def available() -> None:
 
 
 def checked(command: Sequence[str], data: str = "") -> str:
-    """The output of a command that has to succeed."""
+    """Run a command that must succeed; return its output."""
     done = subprocess.run(command, input=data, capture_output=True, text=True, timeout=LONGEST_S)
     assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
     return done.stdout
 
 
 class Namespace:
-    """Network, processes and mounts of their own, until it is closed.
+    """Separate namespaces for network, processes and mounts, until it is closed.
 
     Attributes:
-        pid: Its first process, as it is seen from here.
+        pid: Its first process, as seen from here.
     """
 
     def __init__(self, ahead_s: int = 0) -> None:
-        """Make them; the monotonic clock is `ahead_s` ahead of ours."""
+        """Create them; their monotonic clock is `ahead_s` ahead of ours."""
         self._kinds = [*_NAMESPACES, "--time"] if ahead_s else _NAMESPACES
         command = ["unshare", *self._kinds, "--mount-proc", "--fork", "--kill-child"]
         if ahead_s:
@@ -75,35 +75,35 @@ class Namespace:
         give_up = time.monotonic() + DEADLINE_S
         while time.monotonic() < give_up and self._holder.poll() is None:
             for pid in children.read_text().split():
-                # Once it is cat, its namespaces are complete and it minds no children.
+                # Once it is cat, its namespaces are complete and it ignores SIGCHLD.
                 if Path(f"/proc/{pid}/comm").read_text().strip() == "cat":
                     return int(pid)
             time.sleep(0.005)
         raise AssertionError("no namespaces within the deadline")
 
     def inside(self, command: Sequence[str], env: dict[str, str] | None = None) -> list[str]:
-        """What runs `command` inside."""
+        """Return the command line that runs `command` inside."""
         variables = [f"{name}={value}" for name, value in (env or {}).items()]
         entered = ["nsenter", "-t", str(self.pid), *self._kinds]
         return [*entered, "--", "env", *variables, *command]
 
     def run(self, *command: str, data: str = "") -> str:
-        """The output of a command inside that has to succeed."""
+        """Run a command inside that must succeed; return its output."""
         return checked(self.inside(command), data)
 
     def processes(self) -> list[str]:
-        """The command lines of all processes inside but the first one."""
+        """Return the command lines of all processes inside except the first."""
         return [line for pid, line in self._command_lines() if pid != self.pid]
 
     def pid_of(self, pattern: str) -> int:
-        """The process inside whose command line begins as `pattern` says, as seen from here."""
+        """Return the pid, as seen from here, of the process inside whose command line matches."""
         for pid, line in self._command_lines():
             if re.match(pattern, line):
                 return pid
         raise AssertionError(f"there is no {pattern} on this host")
 
     def _command_lines(self) -> Iterator[tuple[int, str]]:
-        """Each process inside, as it is seen from here, and its command line."""
+        """Yield the pid, as seen from here, and the command line of each process inside."""
         namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
@@ -112,13 +112,13 @@ class Namespace:
                     yield int(entry.name), line
 
     def close(self) -> None:
-        """End all that is inside."""
+        """End all processes inside."""
         assert self._holder.stdin is not None
         self._holder.stdin.close()
         try:
             self._holder.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
-            self._holder.send_signal(signal.SIGKILL)  # the kernel ends what is inside
+            self._holder.send_signal(signal.SIGKILL)  # the kernel ends the processes inside
             self._holder.wait(DEADLINE_S)
 
 
@@ -127,10 +127,10 @@ class Host(Namespace):
 
     Attributes:
         number: From 1.
-        name: What ssh calls it.
-        address: Its address of IPv4.
-        address6: Its address of IPv6.
-        home: A directory of its own.
+        name: Its name for ssh.
+        address: Its IPv4 address.
+        address6: Its IPv6 address.
+        home: Its home directory.
     """
 
     def __init__(self, number: int, home: Path, ahead_s: int = 0) -> None:
@@ -142,7 +142,7 @@ class Host(Namespace):
         home.mkdir()
 
     def serve_ssh(self, keys: Path) -> None:
-        """Start sshd, which takes the key in `keys`."""
+        """Start sshd, which accepts the key in `keys`."""
         config = self.home / "sshd_config"
         own = f"HOME={self.home} XDG_CACHE_HOME={self.home / 'cache'} TMPDIR={self.home}"
         config.write_text(
@@ -156,14 +156,14 @@ class Host(Namespace):
 
 
 class Network:
-    """Hosts on a bridge, and what happens to their cables.
+    """Hosts on a bridge, and their cables.
 
     Attributes:
         hosts: All of them.
     """
 
     def __init__(self, count: int, directory: Path, ahead_s: int = 0) -> None:
-        """Make `count` hosts; what they write goes below `directory`.
+        """Create `count` hosts, whose files go below `directory`.
 
         The clock of the last one is `ahead_s` ahead of the others.
         """
@@ -186,7 +186,7 @@ class Network:
             raise
 
     def _keys(self, directory: Path, count: int) -> Path:
-        """A directory with the keys of ssh, and what its client has to know."""
+        """Write the ssh keys and the client's configuration; return their directory."""
         keys = directory / "keys"
         client = keys / "client"
         client.mkdir(parents=True)
@@ -205,7 +205,7 @@ class Network:
     def _plug_in(self, host: Host) -> None:
         port = f"port{host.number}"
         far = ["peer", "name", "eth0", "netns", str(host.pid)]
-        # In the namespaces of its processes the host would not be found by its number.
+        # Inside the switch's PID namespace, the host would not be found by its pid.
         inside = ["nsenter", "-t", str(self._switch.pid), "--net", "--"]
         checked([*inside, "ip", "link", "add", port, "type", "veth", *far])
         self._switch.run("ip", "link", "set", port, "master", "bridge0", "up")
@@ -231,7 +231,7 @@ class Network:
     def worsen(
         self, host: Host, *, delay_ms: float = 0, jitter_ms: float = 0, loss: float = 0
     ) -> Callable[[], dict[str, int]]:
-        """Give `host` a worse cable (`bad_cable`), once; what has become of its frames so far."""
+        """Give `host` a worse cable (`bad_cable`), once; return a function that counts frames."""
         port, tap = f"port{host.number}", f"cable{host.number}"
         how = map(str, (delay_ms, jitter_ms, loss))
         cable = subprocess.Popen(

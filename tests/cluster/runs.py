@@ -1,4 +1,4 @@
-"""Runs on small hosts: what their users did where, and what is left of them."""
+"""Runs on small hosts: where their users ran, and what is left of them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cluster.patience import DEADLINE_S, eventually
 
 _OURS = re.compile(r"^amoc: |^ray::AmocNode|-m amoc |amoc\.runtime")
 """Command lines of a run's processes."""
-# Each line: which user, on which host, when, on the one clock of this machine.
+# Each line: user, host, and time on this machine's shared clock.
 SCENARIO = """
     import os, time
     import helper
@@ -61,7 +61,7 @@ class Run:
         sources.mkdir()
         (sources / "trial.py").write_text(text)
         (sources / "helper.py").write_text(f"TURNS = {turns}\n")
-        # More than one part of what is sent.
+        # Larger than one chunk of what is sent.
         (sources / "names.csv").write_text("name\n" + 600_000 * "ann\n")
         command = [python, "-m", "amoc", "run", str(sources / "trial.py"), "--limited-ok"]
         once = ["--workers", "1", "--set", "repeat_num=1", "--set", "user_rate=infinity"]
@@ -84,7 +84,7 @@ class Run:
         return json.loads((self.directory / "summary.json").read_text())
 
     def turns(self) -> dict[int, dict[int, list[int]]]:
-        """When each user took its turns, by host."""
+        """Return the times of each user's turns, by host."""
         found: dict[int, dict[int, list[int]]] = defaultdict(lambda: defaultdict(list))
         log = self.directory / "log"
         for line in log.read_text().splitlines() if log.exists() else []:
@@ -93,12 +93,12 @@ class Run:
         return found
 
     def wait_for_users(self, count: int) -> None:
-        """Wait until so many users have begun."""
+        """Wait until `count` users have started."""
         eventually(lambda: len(self.turns()) >= count or self.process.poll() is not None, self.what)
         assert self.process.poll() is None, self.output
 
     def have_users_finish(self) -> None:
-        """Have no user take another turn."""
+        """Let no user take another turn."""
         (self.directory / "enough").touch()
 
     def what(self) -> str:
@@ -109,7 +109,7 @@ class Run:
         return int(self.process.returncode)
 
     def left_on(self, host: Host) -> list[str]:
-        """What is left of the run on a host."""
+        """Return what is left of the run on a host."""
         return [line for line in host.processes() if _OURS.search(line)]
 
     def wait_for_nothing_left(self) -> None:
@@ -123,7 +123,7 @@ class Run:
 
 
 def ran_twice(turns: dict[int, dict[int, list[int]]]) -> list[int]:
-    """The users that ran in two places at the same time."""
+    """Return the users that ran in two places at the same time."""
     found = []
     for user_id, places in turns.items():
         spans = sorted((min(times), max(times)) for times in places.values())
@@ -134,7 +134,7 @@ def ran_twice(turns: dict[int, dict[int, list[int]]]) -> list[int]:
 
 @contextmanager
 def until_ended(run: Run) -> Iterator[Run]:
-    """Have a run until the block ends."""
+    """Keep a run until the block ends."""
     try:
         yield run
     finally:

@@ -1,8 +1,8 @@
-"""How long processes of a trial were ready to run and did not: whether its host was too busy.
+"""How long processes of a trial waited for a core: whether its host was too busy.
 
-Who has waited for a core for as long as a limit leaves may break what that limit promises, with
-nothing wrong in what is tested. The kernel says how long each process has waited; what a host of
-its own takes away (steal) is in none of these, but makes this watcher late, too.
+A process that has waited for a core for too long may miss a timeout, with
+nothing wrong in the code under test. The kernel counts how long each process has waited; time that
+a hypervisor takes away (steal) is not included, but makes this watcher late, too.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.cluster.patience import DEADLINE_S, stalled_s
 
 LOOK_S = 0.25
 FOUND_S = 1.0
-"""New processes are looked for so often."""
+"""Interval of the search for new processes."""
 WINDOW_S = fencing.ORPHANED_NS / S_NS
 LEFT_S = (
     min(
@@ -31,17 +31,17 @@ LEFT_S = (
     )
     / S_NS
 )
-"""What the limits leave to those who are late: between beats, and until the next of them."""
+"""The slack of the timeouts: between heartbeats, and from each timeout to the next."""
 
 
 class Starvation(NamedTuple):
-    """How starved a host was.
+    """How starved of CPU a host was.
 
     Attributes:
         window_s: The longest that the two latest processes together, since a beat takes two, have
             waited for a core within `WINDOW_S`.
-        total_s: The longest that one has waited in all.
-        pressure: For what part of the time some process of this machine has waited.
+        total_s: The longest total wait of one process.
+        pressure: The share of the time in which some process of this machine has waited.
     """
 
     window_s: float
@@ -50,7 +50,7 @@ class Starvation(NamedTuple):
 
     @property
     def excuses(self) -> bool:
-        """Whether what was not as it has to be may be because of that."""
+        """Whether a failure may be due to starvation."""
         return self.window_s >= LEFT_S or self.total_s >= DEADLINE_S / 2
 
     def __str__(self) -> str:
@@ -62,7 +62,7 @@ class Starvation(NamedTuple):
 
 
 class Waits:
-    """The longest waits, of what was read now and then. Pure."""
+    """The longest waits, from periodic readings. Pure."""
 
     def __init__(self) -> None:
         self._last: dict[int, int] = {}
@@ -72,15 +72,15 @@ class Waits:
 
     @property
     def total_s(self) -> float:
-        """The longest of a process in all."""
+        """The longest total wait of one process."""
         return max(self._total_s.values(), default=0.0)
 
     def take(self, now_s: float, waited_ns: dict[int, int]) -> None:
-        """Take how long each process has waited since it began, as it is at `now_s`."""
+        """Record how long each process has waited since its start, read at `now_s`."""
         more = {
             pid: (waited - self._last[pid]) / S_NS
             for pid, waited in waited_ns.items()
-            if waited >= self._last.setdefault(pid, waited)  # the number of one that has ended
+            if waited >= self._last.setdefault(pid, waited)  # smaller: a reused pid
         }
         self._last = waited_ns
         self._recent.append((now_s, more))
@@ -96,10 +96,10 @@ class Waits:
 
 
 class Watch:
-    """Watches processes, and all that they have started, until the block ends."""
+    """Watches processes and their descendants until the block ends."""
 
     def __init__(self, roots: Callable[[], Iterable[int]]) -> None:
-        """Watch the processes `roots`, which may become more."""
+        """Watch the processes `roots`, whose number may grow."""
         self._roots = roots
         self._waits = Waits()
         self._own_ns = 0
@@ -117,7 +117,7 @@ class Watch:
 
     @property
     def found(self) -> Starvation:
-        """How it has been so far."""
+        """The starvation so far."""
         begun_s, before_s = self._begun
         lasted_s = max(time.monotonic() - begun_s, LOOK_S)
         pressure = min(1.0, (stalled_s() - before_s) / lasted_s)
@@ -138,7 +138,7 @@ class Watch:
 
 
 def _below(roots: Iterable[int]) -> Iterator[int]:
-    """These processes, and all that they have started."""
+    """Yield these processes and their descendants."""
     left = list(roots)
     while left:
         pid = left.pop()
@@ -149,7 +149,7 @@ def _below(roots: Iterable[int]) -> Iterator[int]:
 
 
 def _waited_ns(pid: int) -> int | None:
-    """How long a process was ready to run and did not; None if it is no more."""
+    """Return how long a process has waited for a core; None if it has ended."""
     with suppress(OSError, IndexError):
         return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1])
     return None

@@ -1,4 +1,4 @@
-"""Runs on Ray, on small hosts: started from within and from outside, and what happens to them."""
+"""Runs on Ray, on small hosts: started inside and outside the cluster, with failures."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.cluster.runs import Run, ran_twice
 from tests.cluster.walk import USERS, Console, walk_through
 
 ENDLESS = 100_000
-"""Turns of users that are told when to finish."""
+"""Turns for users that finish on request."""
 
 
 def refusals(cluster: RayCluster, directory: Path, *runs: tuple[str, list[str]]) -> list[str]:
-    """What runs have said that cannot begin: all at once, each with a token and options."""
+    """Start failing runs, all at once, each with a token and options; return their output."""
     scenario = str(ROOT / "scenarios/hello.py")
     command = [cluster.python, "-m", "amoc", "run", scenario, "--run-dir"]
     begun = [
@@ -50,7 +50,7 @@ validate_config(prepare_config(yaml.safe_load(sys.stdin)))
 """
 
 
-def test_the_files_that_start_clusters_are_read():
+def test_the_deployment_files_are_valid():
     checked([python(), "-c", CHECK], (ROOT / "deploy/ray/cluster.yaml").read_text())
     pods, job = yaml.safe_load_all((ROOT / "deploy/kubernetes/ray-cluster.yaml").read_text())
     (group,) = pods["spec"]["workerGroupSpecs"]
@@ -61,8 +61,8 @@ def test_the_files_that_start_clusters_are_read():
     assert wanted == Cluster(RAY, group["replicas"], ("ray://amoc-head-svc:10001",))
 
 
-def test_what_becomes_of_runs_on_a_cluster(tmp_path):
-    """One test: processes that share the tests of a file would each start a cluster."""
+def test_runs_on_a_ray_cluster(tmp_path):
+    """A single test, since pytest-xdist workers sharing a file would each start a cluster."""
     parts = [*LONG, *SHORT] if os.environ.get("AMOC_RAY") else SHORT
     with RayCluster(tmp_path / "network") as cluster:
         for number, part in enumerate(parts):
@@ -71,9 +71,7 @@ def test_what_becomes_of_runs_on_a_cluster(tmp_path):
             part(cluster, directory)
 
 
-def a_run_from_outside_is_walked_through_and_leaves_nothing(
-    cluster: RayCluster, tmp_path: Path
-) -> None:
+def a_run_from_outside_is_operated_and_leaves_nothing(cluster: RayCluster, tmp_path: Path) -> None:
     outside = cluster.outside
     with over_ray(cluster, outside, tmp_path, ENDLESS, "--users", str(USERS)) as run:
         run.wait_for_users(1)
@@ -89,13 +87,13 @@ def a_run_from_outside_is_walked_through_and_leaves_nothing(
         *("node0", "supervisor", "worker-0"),
         *("node1", "supervisor-1", "worker-1"),
     }
-    # What ps shows has no secret in it.
+    # ps shows no secret.
     assert sum(line.startswith("ray::AmocNode") for line in shown) == 2
     assert sum(line.startswith("amoc: node keeper") for line in shown) == 2
     assert not any(re.search(r"\b[0-9a-f]{64}\b", line) for line in shown)
 
 
-def a_run_that_cannot_begin_says_why(cluster: RayCluster, tmp_path: Path) -> None:
+def a_run_that_cannot_start_says_why(cluster: RayCluster, tmp_path: Path) -> None:
     too_many, no_amoc = refusals(
         cluster,
         tmp_path,
@@ -108,9 +106,7 @@ def a_run_that_cannot_begin_says_why(cluster: RayCluster, tmp_path: Path) -> Non
     assert re.search(rf"amoc cannot be started on \S+ {why}", no_amoc)
 
 
-def when_rays_driver_is_killed_it_is_said_and_nothing_is_left(
-    cluster: RayCluster, tmp_path: Path
-) -> None:
+def a_killed_ray_driver_is_reported_and_leaves_nothing(cluster: RayCluster, tmp_path: Path) -> None:
     with over_ray(cluster, cluster.head, tmp_path, 1_000, "--users", "4") as run:
         run.wait_for_users(4)
         os.kill(cluster.head.pid_of("amoc: ray driver"), signal.SIGKILL)
@@ -119,15 +115,13 @@ def when_rays_driver_is_killed_it_is_said_and_nothing_is_left(
     assert "ray: the Ray driver process was killed by SIGKILL" in run.output
 
 
-def whoever_does_not_know_the_token_is_refused(cluster: RayCluster, tmp_path: Path) -> None:
+def a_wrong_token_is_refused(cluster: RayCluster, tmp_path: Path) -> None:
     (said,) = refusals(cluster, tmp_path, (TOKEN[::-1], ["--nodes", "2"]))
     assert said.count("InvalidAuthToken") == 1
     assert f"Ray at {cluster.inner.removeprefix('ray:')}: " in said.splitlines()[-1]
 
 
-def users_of_a_killed_actor_start_on_the_other_host_and_nothing_is_left(
-    cluster: RayCluster, tmp_path: Path
-) -> None:
+def users_of_a_killed_actor_restart_on_the_other_host(cluster: RayCluster, tmp_path: Path) -> None:
     _, hurt = cluster.workers
     with over_ray(cluster, cluster.head, tmp_path, ENDLESS, "--users", "4") as run:
         run.wait_for_users(4)
@@ -139,10 +133,13 @@ def users_of_a_killed_actor_start_on_the_other_host_and_nothing_is_left(
     assert {node["host"] for node in nodes} == {worker.address for worker in cluster.workers}
     assert all(re.fullmatch(r"Ray node [0-9a-f]{8} pid \d+", node["id"]) for node in nodes)
     logs = {log.stem for log in (tmp_path / "run/logs").iterdir()}
-    assert logs & {"worker-0", "worker-1"}  # the other one may have been killed before it had one
+    assert logs & {
+        "worker-0",
+        "worker-1",
+    }  # the other one may have been killed before it wrote its log
 
 
-def users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head(
+def users_of_a_host_without_power_restart_even_if_ray_loses_its_head(
     cluster: RayCluster, tmp_path: Path
 ) -> None:
     other, off = cluster.workers
@@ -157,7 +154,7 @@ def users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_hea
 
 
 def start_on_the_other_and_finish(run: Run) -> None:
-    """Two of the four users do that, and then all of them finish."""
+    """Wait until two of the four users have moved, then let all of them finish."""
 
     def moved() -> int:
         return sum(len(places) > 1 for places in run.turns().values())
@@ -171,19 +168,19 @@ def start_on_the_other_and_finish(run: Run) -> None:
 
 
 def gcs_server(cluster: RayCluster) -> str:
-    """The program that is Ray's head."""
+    """Return the program of Ray's head."""
     (line,) = (line for line in cluster.head.processes() if "/gcs_server " in line)
     return line.partition(" ")[0]
 
 
 LONG = (
-    a_run_from_outside_is_walked_through_and_leaves_nothing,
-    a_run_that_cannot_begin_says_why,
-    when_rays_driver_is_killed_it_is_said_and_nothing_is_left,
+    a_run_from_outside_is_operated_and_leaves_nothing,
+    a_run_that_cannot_start_says_why,
+    a_killed_ray_driver_is_reported_and_leaves_nothing,
 )
 SHORT = (
-    whoever_does_not_know_the_token_is_refused,
-    users_of_a_killed_actor_start_on_the_other_host_and_nothing_is_left,
-    users_of_a_host_without_power_start_on_the_other_also_when_ray_loses_its_head,
+    a_wrong_token_is_refused,
+    users_of_a_killed_actor_restart_on_the_other_host,
+    users_of_a_host_without_power_restart_even_if_ray_loses_its_head,
 )
-"""What CI runs, in this order: the last one is the cluster's end."""
+"""What CI runs, in this order: the last one destroys the cluster."""

@@ -1,4 +1,4 @@
-"""The main job from end to end: users log in, chat with their neighbours, and nothing is lost."""
+"""The main use case end to end: users log in and chat with neighbours, and no message is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SCENARIO = "scenarios/xmpp/one_to_one.py"
 
 
 def chat(run: Run, users: int, messages: int) -> dict[str, Any]:
-    """The summary of a run that was stopped when all `users` were in and enough was written."""
+    """Stop a run once all users are connected and have sent enough; return its summary."""
 
     def enough() -> bool:
         seen = re.findall(r"connections (\d+) .*messages_received (\d+)", run.output)
@@ -36,7 +36,7 @@ def chat(run: Run, users: int, messages: int) -> dict[str, Any]:
 
 
 def all_is_well(summary: dict[str, Any], users: int) -> None:
-    """Every user came and went in order, and every message that was sent arrived."""
+    """Assert that every user started and finished, and every message sent was received."""
     counters, timers = summary["counters"], summary["timers"]
     assert summary["crashes"] == []
     assert summary["users"]["started"] == summary["users"]["finished"] == users
@@ -47,14 +47,14 @@ def all_is_well(summary: dict[str, Any], users: int) -> None:
 
 
 def against(server: XmppServer) -> tuple[str, ...]:
-    """What makes a run use `server`."""
+    """Return the options that make a run use `server`."""
     return (
         *("--set", f"xmpp_servers={server.address}"),
         *("--set", f"xmpp_domain={server.domain}"),
     )
 
 
-def test_200_users_on_a_real_server_get_every_message_that_was_sent(
+def test_200_users_on_a_real_server_receive_every_message(
     xmpp_server: XmppServer, tmp_path: Path
 ) -> None:
     options = ("--users", "200", "--set", "interarrival=10", "--stop-timeout", "30s")
@@ -66,7 +66,7 @@ def test_200_users_on_a_real_server_get_every_message_that_was_sent(
 
 @pytest.mark.once
 @pytest.mark.parametrize("mode", ["starttls", "direct"])
-def test_users_on_a_real_server_get_every_message_over_tls(
+def test_users_on_a_real_server_receive_every_message_over_tls(
     tls_server: XmppServer, certificates: ServerCertificates, tmp_path: Path, mode: str
 ) -> None:
     port = tls_server.direct_tls_port if mode == "direct" else tls_server.port
@@ -83,7 +83,7 @@ def test_users_on_a_real_server_get_every_message_over_tls(
 
 @pytest.mark.once
 @pytest.mark.parametrize("transport", ["websocket", "bosh"])
-def test_the_same_scenario_runs_over_another_transport_by_a_setting(
+def test_a_setting_selects_another_transport(
     xmpp_server: XmppServer, transport: str, tmp_path: Path
 ) -> None:
     address = getattr(xmpp_server, transport)
@@ -95,7 +95,7 @@ def test_the_same_scenario_runs_over_another_transport_by_a_setting(
 
 
 @pytest.mark.once
-def test_the_embedded_server_is_spoken_to_over_websocket_by_a_setting(tmp_path: Path) -> None:
+def test_a_setting_selects_websocket_for_the_embedded_server(tmp_path: Path) -> None:
     options = ("--users", "50", "--set", "interarrival=10", "--stop-timeout", "30s")
     setting = ("--set", "xmpp_transport=websocket")
     with running(SCENARIO, *options, *setting, directory=tmp_path) as run:
@@ -104,7 +104,7 @@ def test_the_embedded_server_is_spoken_to_over_websocket_by_a_setting(tmp_path: 
 
 
 @pytest.mark.once
-def test_a_server_address_that_cannot_be_is_refused_before_the_run(tmp_path: Path) -> None:
+def test_an_invalid_server_address_is_refused_before_the_run(tmp_path: Path) -> None:
     bad = ("--set", "xmpp_servers=wss://a/b,wsx://c/d")
     with running(SCENARIO, "--users", "1", *bad, directory=tmp_path) as run:
         assert run.end() == ExitCode.SETTING
@@ -124,7 +124,7 @@ def test_2000_users_stay_logged_in_on_prosody_and_chat(prosody: Prosody, tmp_pat
     all_is_well(summary, 2000)
 
 
-def test_without_a_server_the_embedded_one_is_used_and_said_so(tmp_path: Path) -> None:
+def test_without_a_server_the_embedded_one_is_used_and_reported(tmp_path: Path) -> None:
     with running(
         SCENARIO,
         *("--users", "200", "--set", "interarrival=5", "--stop-timeout", "30s"),
@@ -137,7 +137,7 @@ def test_without_a_server_the_embedded_one_is_used_and_said_so(tmp_path: Path) -
     all_is_well(summary, 200)
 
 
-def test_users_chat_on_after_a_worker_was_killed(tmp_path: Path) -> None:
+def test_users_keep_chatting_after_a_worker_was_killed(tmp_path: Path) -> None:
     with running(
         SCENARIO,
         *("--users", "40", "--workers", "2", "--set", "user_rate=inf", "--set", "interval=0.1"),
@@ -156,7 +156,7 @@ def test_users_chat_on_after_a_worker_was_killed(tmp_path: Path) -> None:
 
 def test_the_run_ends_when_the_embedded_server_dies(tmp_path: Path) -> None:
     with running(SCENARIO, "--users", "10", "--set", "user_rate=inf", directory=tmp_path) as run:
-        run.wait_for_output("using the embedded one")  # or it would be an error of its start
+        run.wait_for_output("using the embedded one")  # or it would be an error at its start
         tree = set(run.tree())
         run.kill(run.wait_for("xmppd")[0])
         assert run.end() == 8
@@ -164,7 +164,7 @@ def test_the_run_ends_when_the_embedded_server_dies(tmp_path: Path) -> None:
         eventually(lambda: not alive(tree), "nothing is left")
 
 
-def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> None:
+def test_the_embedded_server_ends_with_a_killed_controller(tmp_path: Path) -> None:
     with running(SCENARIO, "--users", "10", "--set", "user_rate=inf", directory=tmp_path) as run:
         run.wait_for("worker", 2)
         run.wait_for("xmppd")
@@ -174,7 +174,7 @@ def test_a_killed_controller_takes_the_embedded_server_along(tmp_path: Path) -> 
 
 
 @pytest.mark.once
-def test_a_server_that_is_not_there_crashes_users_but_not_the_run(tmp_path: Path) -> None:
+def test_an_unreachable_server_crashes_users_but_not_the_run(tmp_path: Path) -> None:
     with running(
         SCENARIO,
         *("--users", "5", "--duration", "2s", "--set", "user_rate=inf"),

@@ -1,4 +1,4 @@
-"""The scenarios of `scenarios/protocols/`, and what `amoc new --kind` writes, with servers."""
+"""The scenarios of `scenarios/protocols/` and those by `amoc new --kind`, with real servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ HERE = ROOT / "scenarios" / "protocols"
 def ran(
     name: str, tmp_path: Path, settings: dict[str, object], may_fail: bool = False, **env: str
 ) -> Any:
-    """The summary of a run of some seconds."""
+    """Run a scenario for a few seconds; return its summary."""
     chosen = {"user_rate": "infinity", "pause": 0.1, **settings}
     given = [f"--set={key}={value}" for key, value in chosen.items()]
     arguments = ("--users", str(USERS), "--duration", "2s", *given)
@@ -50,7 +50,7 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Echo]:
 
 @pytest.fixture(scope="module")
 def front(echo: Echo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nginx]:
-    """nginx before the WebSocket server, with TLS as well."""
+    """nginx in front of the WebSocket server, also with TLS."""
     with Nginx(tmp_path_factory.mktemp("nginx"), echo.port) as server:
         yield server
 
@@ -98,7 +98,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
         yield server
 
 
-def test_what_is_written_passes_its_own_test(
+def test_generated_scenarios_pass_their_own_tests(
     site: Application, front: Nginx, broker: Mosquitto, tmp_path: Path
 ) -> None:
     env = {
@@ -124,13 +124,15 @@ def test_what_is_written_passes_its_own_test(
 
     for kind in KINDS:
         run("amoc", "new", f"trial_{kind}", "--kind", kind)
-    # The plugin is named, since pytest finds it by itself only where amoc is installed.
+    # The plugin is given, since pytest finds it automatically only if amoc is installed.
     plugin = ["-p", "amoc.client.pytest_plugin"] if not has_plugin() else []
     said = run("pytest", "-q", *plugin)
     assert f"{len(KINDS)} passed" in said
 
 
-def test_what_is_written_for_an_api_calls_all_of_it(site: Application, tmp_path: Path) -> None:
+def test_a_scenario_generated_from_openapi_calls_every_operation(
+    site: Application, tmp_path: Path
+) -> None:
     pytest.importorskip("yaml")
     document = ROOT / "tests" / "unit" / "recording" / "shop.yaml"
     written = from_openapi.convert(document.read_bytes(), "shop.yaml", "shop")
@@ -147,7 +149,7 @@ def test_what_is_written_for_an_api_calls_all_of_it(site: Application, tmp_path:
     changes = ("POST /token", "PUT /online/{user_id}", "DELETE /online/{user_id}", "POST /pictures")
     for name in changes:
         assert 0 < counts[name] < counts["GET /peer"]
-    # Zeros are no picture.
+    # A body of zeros is not a picture.
     failed = {name for name, row in summary["steps"].items() if row["failures"]}
     assert failed - {"Aggregated"} == {"POST /pictures"}
 

@@ -1,4 +1,4 @@
-"""A daemon as an operator starts it, and a client of it."""
+"""A daemon, started as an operator would, and a client for it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def start(user_id):
 
 
 class Answer(NamedTuple):
-    """What a request was answered with."""
+    """The answer to a request."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -60,8 +60,8 @@ class Daemon:
 
     Attributes:
         pid: The daemon's process id.
-        directory: Where it was started: ``scenarios/stayers.py`` is there.
-        url: Where it listens.
+        directory: Its working directory, which has ``scenarios/stayers.py``.
+        url: The URL on which it listens.
     """
 
     def __init__(self, directory: Path, arguments: tuple[str, ...], env: dict[str, str]) -> None:
@@ -89,16 +89,16 @@ class Daemon:
 
     @property
     def output(self) -> str:
-        """All that was printed so far."""
+        """Everything printed so far."""
         return self._output.read_text()
 
     @property
     def runs(self) -> Path:
-        """Where its runs have their directories."""
+        """The directory of its run directories."""
         return self.directory / "amoc-runs"
 
     def listening(self) -> None:
-        """Wait until it takes requests."""
+        """Wait until it accepts requests."""
 
         def there() -> re.Match[str] | None:
             if self._process.poll() is not None:
@@ -108,7 +108,7 @@ class Daemon:
         self.url = eventually(there, "the daemon listens")[1]
 
     def connection(self) -> http.client.HTTPConnection:
-        """A connection to it."""
+        """Return a new connection to it."""
         where = urlsplit(self.url)
         assert where.hostname is not None
         return http.client.HTTPConnection(where.hostname, where.port, timeout=DEADLINE_S)
@@ -116,7 +116,7 @@ class Daemon:
     def request(
         self, method: str, path: str, body: Any = None, data: bytes | None = None, **headers: str
     ) -> Answer:
-        """Send a request; `body` goes as JSON, `data` as it is; `_` in names of headers is `-`."""
+        """Send a request, `body` as JSON or `data` unchanged; `_` in header names means `-`."""
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             data = json.dumps(body).encode()
@@ -130,19 +130,19 @@ class Daemon:
             line.close()
 
     def get(self, path: str) -> Any:
-        """The JSON at a path, which must be there."""
+        """Return the JSON at a path, which must exist."""
         answer = self.request("GET", path)
         assert answer.status == 200, (path, answer.status, answer.data[:2000])
         return answer.json
 
     def patch(self, path: str, body: Any = None, status: int = 200) -> Any:
-        """What a PATCH answers, which must have that status."""
+        """Send a PATCH, which must return `status`; return its JSON."""
         answer = self.request("PATCH", path, body)
         assert answer.status == status, (path, answer.status, answer.data[:2000], self.output)
         return answer.json
 
     def start(self, scenario: str = "stayers", **body: Any) -> str:
-        """Start a run; its id, once its users run."""
+        """Start a run, and wait until it is running; return its id."""
         run = str(
             self.patch("/execution/start", {"scenario": scenario, "workers": 1, **body})["run"]
         )
@@ -150,25 +150,25 @@ class Daemon:
         return run
 
     def status_of(self, run: str) -> Any:
-        """How a run that runs is; None where it takes no commands."""
+        """Return the status of a run; None if it accepts no commands."""
         return next((one for one in self.get("/status")["runs"] if one["run"] == run), None)
 
     def wait_for_state(self, run: str, state: str) -> None:
-        """Wait until a run takes commands and is in a state."""
+        """Wait until a run accepts commands and is in a state."""
         eventually(
             lambda: (found := self.status_of(run)) is not None and found["state"] == state,
             f"{run} is {state}",
         )
 
     def wait_for_users(self, run: str, count: int) -> None:
-        """Wait until so many users of a run run."""
+        """Wait until `count` users of a run are running."""
         eventually(
             lambda: (found := self.status_of(run)) and found["users"]["running"] == count,
             f"{count} users of {run}",
         )
 
     def wait_for_end(self, run: str) -> Any:
-        """The run as it is listed, once it is over."""
+        """Wait until a run is over; return it as listed."""
 
         def over() -> Any:
             found = self.get(f"/runs/{run}")
@@ -177,7 +177,7 @@ class Daemon:
         return eventually(over, f"{run} is over")
 
     def tree(self) -> set[int]:
-        """The processes below it and itself."""
+        """Return the daemon and its descendants."""
         return below(self.pid)
 
     def kill(self, signum: int = signal.SIGTERM) -> None:
@@ -185,11 +185,11 @@ class Daemon:
         os.kill(self.pid, signum)
 
     def end(self) -> int:
-        """Its exit status, once it has ended."""
+        """Wait for it to end; return its exit status."""
         return self._process.wait(DEADLINE_S)
 
     def clean_up(self) -> None:
-        """End it, and whatever it left."""
+        """End it and any process that it left."""
         tree = self.tree()
         if self._process.poll() is None:
             self._process.terminate()
@@ -205,7 +205,7 @@ class Daemon:
 
 @contextmanager
 def serving(directory: Path, *arguments: str, **env: str) -> Iterator[Daemon]:
-    """``amoc serve`` in `directory` with `arguments`; nothing of it outlives the block."""
+    """Run ``amoc serve`` in `directory` with `arguments`; no process of it outlives the block."""
     daemon = Daemon(directory, arguments, env)
     try:
         daemon.listening()

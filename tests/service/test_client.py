@@ -1,4 +1,4 @@
-"""``amoc.Client`` with a daemon as an operator starts it."""
+"""``amoc.Client`` with a real daemon."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def daemon(tmp_path_factory):
 def client(daemon):
     made = amoc.Client(daemon.url, token_file=daemon.directory / "token")
     yield made
-    for one in made.status().runs:  # of a test that failed
+    for one in made.status().runs:  # left by a failed test
         made.stop(one.run)
         made.wait(one.run, DEADLINE_S)
 
@@ -110,7 +110,7 @@ def test_a_run_from_its_start_to_its_report(client, daemon, tmp_path):
     assert raised.value.status == 404
 
 
-def test_a_run_that_waits_and_two_compared(client):
+def test_a_queued_run_and_a_comparison_of_two(client):
     at = datetime.now(UTC) + timedelta(hours=1)
     waiting = client.start("stayers", users=1, at=at)
     assert waiting.state == "queued"
@@ -132,7 +132,7 @@ def test_a_run_that_waits_and_two_compared(client):
     assert client.compare(*both)
 
 
-def test_a_file_here_is_run_there_and_again(client, tmp_path):
+def test_a_local_file_is_run_and_replayed_by_the_daemon(client, tmp_path):
     shop = tmp_path / "shop.py"
     shop.write_text('"""A shop."""\nfrom amoc import user\nfrom till import take\nstart = take\n')
     (tmp_path / "till.py").write_text(
@@ -162,7 +162,7 @@ def test_a_file_here_is_run_there_and_again(client, tmp_path):
         client.plan(tmp_path / "absent.py")
 
 
-def test_uploads_are_what_they_say_or_are_refused(client, tmp_path):
+def test_uploads_are_accepted_replaced_or_refused(client, tmp_path):
     shop = tmp_path / "shop.py"
     shop.write_text('"""A shop."""\nstart = print\n')
     made = client.upload(shop)
@@ -182,7 +182,7 @@ def test_uploads_are_what_they_say_or_are_refused(client, tmp_path):
         client.upload(tmp_path / "absent.py")
 
 
-def test_a_token_decides_what_may_be_done(daemon):
+def test_a_token_decides_what_is_allowed(daemon):
     with pytest.raises(amoc.ServiceError) as raised:
         amoc.Client(daemon.url).status()
     assert raised.value.status == 401
@@ -210,13 +210,13 @@ def test_a_token_decides_what_may_be_done(daemon):
         ({"url": "https://host", "ca_file": "/absent"}, "ca_file /absent cannot be read"),
     ],
 )
-def test_wrong_arguments_are_refused_without_their_secrets(arguments, message):
+def test_invalid_arguments_are_refused_without_showing_secrets(arguments, message):
     with pytest.raises(UsageError, match=message) as raised:
         amoc.Client(**arguments)
     assert "s3cret" not in str(raised.value)
 
 
-def test_a_daemon_that_is_not_there_is_named():
+def test_an_unreachable_daemon_is_named():
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     why = r"Connection refused; is amoc serve running there\?"
@@ -226,7 +226,7 @@ def test_a_daemon_that_is_not_there_is_named():
 
 @contextmanager
 def cutting(port: int, after: int) -> Iterator[int]:
-    """A proxy that cuts its first connections after so many bytes of what comes back."""
+    """A proxy that cuts its first event streams after `after` bytes of the answer."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -252,7 +252,7 @@ def cutting(port: int, after: int) -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def test_a_stream_that_is_cut_goes_on_without_gap_or_repetition(client, daemon):
+def test_an_interrupted_stream_resumes_without_gap_or_repetition(client, daemon):
     run = client.start("stayers", users=1, workers=1, duration="3s").run
     port = int(daemon.url.rpartition(":")[2])
 
@@ -264,7 +264,7 @@ def test_a_stream_that_is_cut_goes_on_without_gap_or_repetition(client, daemon):
     assert len(seconds) >= 3
 
 
-def test_tls_is_checked_with_the_file_of_an_authority(tmp_path):
+def test_tls_is_verified_with_the_given_ca_file(tmp_path):
     authority = Authority(tmp_path)
     both = authority.issue("both.pem")
     with serving(tmp_path, "--cert", both, "--key", both) as daemon:
@@ -274,7 +274,7 @@ def test_tls_is_checked_with_the_file_of_an_authority(tmp_path):
         assert amoc.Client(url, ca_file=authority.ca).status().state == "idle"
 
 
-def test_what_the_page_shows_works(client, daemon, tmp_path, monkeypatch, capsys):
+def test_the_pages_examples_work(client, daemon, tmp_path, monkeypatch, capsys):
     blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.DOTALL | re.MULTILINE)
     shop, shown = blocks[0], next(one for one in blocks if "amoc.Client(" in one)
     monkeypatch.chdir(tmp_path)
@@ -290,7 +290,7 @@ def test_what_the_page_shows_works(client, daemon, tmp_path, monkeypatch, capsys
     assert Path("report.html").is_file()
 
 
-def test_what_an_uploaded_scenario_depends_on_is_installed(tmp_path):
+def test_dependencies_of_an_uploaded_scenario_are_installed(tmp_path):
     index = tmp_path / "index"
     index.mkdir()
     wheels.wheel(index, "amoctestleaf", "1.0")

@@ -1,4 +1,4 @@
-"""A session over REST with a real daemon, and the original's cases for its API."""
+"""A REST session with a real daemon, and the API cases of the original AMOC."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def users_of(daemon: Daemon, node: str) -> int:
     return int(runs[0]["users"]) if runs else 0
 
 
-def test_users_are_added_and_removed_on_chosen_nodes(daemon: Daemon) -> None:
+def test_users_are_added_and_removed_on_selected_nodes(daemon: Daemon) -> None:
     run = daemon.start(users=2, cluster="local:2")
     eventually(lambda: daemon.get("/nodes")["nodes"] == {"node0": "up", "node1": "up"}, "two nodes")
     daemon.patch("/execution/add_users", {"users": 3, "on_nodes": ["node1"]})
@@ -101,7 +101,7 @@ def test_several_scenarios_run_together_each_with_its_load(daemon: Daemon) -> No
     assert wrong.status == 422
 
 
-def test_of_several_starts_at_once_one_is_carried_out(daemon: Daemon) -> None:
+def test_of_several_simultaneous_starts_only_one_succeeds(daemon: Daemon) -> None:
     body = {"scenario": "stayers", "users": 1, "workers": 1}
     with ThreadPoolExecutor(4) as pool:
         asked = [pool.submit(daemon.request, "PATCH", "/execution/start", body) for _ in range(4)]
@@ -114,7 +114,7 @@ def test_of_several_starts_at_once_one_is_carried_out(daemon: Daemon) -> None:
     daemon.wait_for_end(run)
 
 
-def test_wrong_settings_are_refused_with_all_that_is_wrong(daemon: Daemon) -> None:
+def test_all_invalid_settings_are_reported_at_once(daemon: Daemon) -> None:
     body = {"scenario": "stayers", "settings": {"pause": -1, "mode": "sad", "paws": 1}}
     refused = daemon.patch("/execution/start", body, status=422)
     assert [one["field"] for one in refused["errors"]] == ["settings"] * 3
@@ -152,7 +152,7 @@ def test_scenarios_are_listed_and_described(daemon: Daemon) -> None:
     assert daemon.request("GET", "/scenarios/info/nothing").status == 404
 
 
-def test_what_is_not_there_is_a_problem_document(daemon: Daemon) -> None:
+def test_a_missing_resource_is_a_problem_document(daemon: Daemon) -> None:
     for path in ("/status/node7", "/runs/none", "/scenarios/none", "/nothing/at/all"):
         answer = daemon.request("GET", path)
         assert answer.status == 404

@@ -1,4 +1,4 @@
-"""Commands with ``--server``: against a daemon they do what they do for a run beside them."""
+"""Commands with ``--server``: they act on a daemon as they do on a local run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOKEN = "admin-token-0123456789"
 
 
 def amoc(directory: Path, url: str, *arguments: str, code: int = 0, token: str = "") -> str:
-    """What a command prints that AMOC_SERVER makes one for a daemon."""
+    """Run a command with AMOC_SERVER set to a daemon; return its output."""
     env = {**os.environ, "AMOC_SERVER": url}
     env |= {"AMOC_SERVER_TOKEN_FILE": token} if token else {}
     done = preloaded.amoc(*arguments, cwd=directory, env=env)
@@ -37,7 +37,7 @@ def amoc(directory: Path, url: str, *arguments: str, code: int = 0, token: str =
     return done.stdout + done.stderr
 
 
-def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path) -> None:
+def test_every_command_acts_on_the_server_or_says_why_not(tmp_path: Path) -> None:
     served, here = tmp_path / "served", tmp_path / "here"
     for one in (served, here):
         one.mkdir()
@@ -125,7 +125,7 @@ def test_every_command_acts_on_the_server_or_says_why_it_does_not(tmp_path: Path
         assert {*walked, "attach"} == set(cli.list_commands(click.Context(cli)))
 
 
-def test_who_is_attached_is_told_when_the_daemon_is_lost(tmp_path: Path) -> None:
+def test_attach_reports_the_loss_of_the_daemon(tmp_path: Path) -> None:
     with serving(tmp_path) as daemon:
         daemon.start(users=1)
         with attached(daemon.url) as shell:
@@ -136,7 +136,7 @@ def test_who_is_attached_is_told_when_the_daemon_is_lost(tmp_path: Path) -> None
         assert "Traceback" not in said
 
 
-def test_a_run_is_the_daemons_and_ends_with_its_code(tmp_path: Path) -> None:
+def test_a_run_is_executed_by_the_daemon_and_its_exit_code_returned(tmp_path: Path) -> None:
     served, here = tmp_path / "served", tmp_path / "here"
     served.mkdir()
     here.mkdir()
@@ -193,7 +193,7 @@ def start(user_id):
 
 
 @pytest.mark.once
-def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Path) -> None:
+def test_a_file_is_sent_with_its_modules_data_and_dependencies(tmp_path: Path) -> None:
     served, here, index = tmp_path / "served", tmp_path / "here", tmp_path / "index"
     for one in (served, here / "data", here / "more", here / ".git", index):
         one.mkdir(parents=True)
@@ -236,7 +236,7 @@ def test_a_file_brings_its_modules_its_data_and_what_it_depends_on(tmp_path: Pat
 
 @contextmanager
 def attached(url: str) -> Iterator[subprocess.Popen[str]]:
-    """``amoc attach``, once it shows the run."""
+    """Start ``amoc attach``, and wait until it shows the run."""
     with shell_of("attach", "--server", url) as shell:
         assert shell.stdout is not None
         assert "running" in shell.stdout.readline()
@@ -245,7 +245,7 @@ def attached(url: str) -> Iterator[subprocess.Popen[str]]:
 
 @contextmanager
 def shell_of(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """A command that goes on, and is gone after the block."""
+    """A command that runs during the block and is killed after it."""
     with subprocess.Popen(
         [sys.executable, "-m", "amoc", *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

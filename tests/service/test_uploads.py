@@ -1,4 +1,4 @@
-"""Scenarios that are sent over REST, good ones and each kind of bad one."""
+"""Scenarios uploaded over REST: valid ones and each kind of invalid one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BAD = {
 
 @pytest.fixture
 def shop(daemon: Daemon) -> Iterator[Path]:
-    """Where what is uploaded as ``shop`` will be."""
+    """The directory of uploads, emptied after the test."""
     uploads = daemon.directory / "amoc-scenarios"
     yield uploads
     for path in uploads.iterdir():
@@ -54,7 +54,7 @@ def shop(daemon: Daemon) -> Iterator[Path]:
 
 
 def files(shop: Path) -> list[str]:
-    """The files of the scenario that is there, but for what Python keeps of those that were run."""
+    """Return the files of the uploaded scenario, without Python's caches."""
     assert not [*shop.glob(".upload-*")]
     there = (shop / "shop").iterdir() if (shop / "shop").exists() else ()
     return sorted(path.name for path in there if path.name != "__pycache__")
@@ -70,7 +70,7 @@ def kept(answer: Answer) -> Any:
     return answer.json
 
 
-def test_what_was_uploaded_can_be_run_and_replaced(daemon: Daemon, shop: Path) -> None:
+def test_an_uploaded_scenario_can_be_run_and_replaced(daemon: Daemon, shop: Path) -> None:
     first = kept(put(daemon, GOOD))
     assert (first["name"], first["doc"], first["replaced"]) == ("shop", "A shop.", False)
     assert [one["name"] for one in first["settings"] if one["own"]] == ["size"]
@@ -85,7 +85,7 @@ def test_what_was_uploaded_can_be_run_and_replaced(daemon: Daemon, shop: Path) -
     assert files(shop) == ["shop.py"]
 
 
-def test_older_spellings_work(daemon: Daemon, shop: Path) -> None:
+def test_older_routes_still_work(daemon: Daemon, shop: Path) -> None:
     source = {"scenario": "shop", "module_source": GOOD}
     assert kept(daemon.request("POST", "/scenarios", source))["name"] == "shop"
     assert daemon.get("/scenarios/stayers") == {"name": "stayers", "state": "loaded", "runs": []}
@@ -98,7 +98,7 @@ def test_older_spellings_work(daemon: Daemon, shop: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["zip", "gz"])
-def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: str) -> None:
+def test_an_archive_includes_its_helper_modules(daemon: Daemon, shop: Path, kind: str) -> None:
     sources = {"shop.py": "from basket import size\n" + GOOD, "basket.py": "size = 2\n"}
     sent = io.BytesIO()
     if kind == "zip":
@@ -120,7 +120,7 @@ def test_an_archive_brings_its_helper_modules(daemon: Daemon, shop: Path, kind: 
 
 
 @pytest.mark.parametrize("what", BAD)
-def test_a_bad_source_is_refused_and_what_was_there_stays(
+def test_an_invalid_source_is_refused_and_the_previous_one_kept(
     daemon: Daemon, shop: Path, what: str
 ) -> None:
     if what == "syntax":
@@ -135,7 +135,7 @@ def test_a_bad_source_is_refused_and_what_was_there_stays(
     assert files(shop) == (["shop.py"] if what == "syntax" else [])
 
 
-def test_what_init_refuses_is_the_answer_to_the_start(daemon: Daemon, shop: Path) -> None:
+def test_an_error_in_init_is_the_answer_to_the_start(daemon: Daemon, shop: Path) -> None:
     source = GOOD.replace(
         "def start", 'def init():\n    raise ValueError("no shop")\n\n\ndef start'
     )
@@ -164,9 +164,7 @@ def start(user_id):
 '''
 
 
-def test_a_run_reads_the_files_it_began_with_whatever_is_uploaded_meanwhile(
-    daemon: Daemon, shop: Path
-) -> None:
+def test_a_run_keeps_its_files_whatever_is_uploaded_during_it(daemon: Daemon, shop: Path) -> None:
     def upload(price: str) -> Any:
         archive = packed(("shop.py", LATE.encode()), ("price.txt", price.encode()))
         return kept(put(daemon, archive, kind="application/zip"))
@@ -184,10 +182,10 @@ def test_a_run_reads_the_files_it_began_with_whatever_is_uploaded_meanwhile(
     assert daemon.get("/scenarios")["scenarios"] == ["shop", "stayers"]
     assert paid(first) == {"paid 5": 2}
     assert paid(daemon.start("shop", **once)) == {"paid 7": 2}
-    again = daemon.patch("/execution/replay", {"run": first})["run"]  # its commands, too
+    again = daemon.patch("/execution/replay", {"run": first})["run"]  # repeats its commands, too
     daemon.wait_for_end(again)
     assert daemon.get(f"/runs/{again}/summary")["counters"]["paid 5"] == 2
-    assert upload("7")["replaced"]  # by what was there: nothing is kept twice
+    assert upload("7")["replaced"]  # with an earlier upload: nothing is stored twice
     assert len([*shop.glob("_sent/*")]) == 2
 
 
@@ -202,7 +200,7 @@ def test_names_are_checked(daemon: Daemon) -> None:
 
 
 @pytest.mark.once
-def test_what_was_sent_for_runs_goes_with_them(tmp_path: Path) -> None:
+def test_files_sent_for_runs_are_removed_when_unused(tmp_path: Path) -> None:
     sent = tmp_path / "amoc-scenarios/_sent"
     for name, age_s in (("used", 7200), ("unused", 7200), ("named", 7200), ("fresh", 60)):
         (sent / name).mkdir(parents=True)

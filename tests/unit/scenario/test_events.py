@@ -1,4 +1,4 @@
-"""Events: heard where they happen, free where nobody listens, harmless when a listener fails."""
+"""Events: received where they happen, free without subscribers, harmless if a subscriber fails."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _nobody_listens() -> Iterator[None]:
 
 
 class Listener:
-    """Hears events and keeps them."""
+    """Subscribes to events and keeps them."""
 
     def __init__(self, *patterns: str) -> None:
         self.heard: list[Event] = []
@@ -55,7 +55,7 @@ class Listener:
         return [(one.name, one.user_id, dict(one.data)) for one in self.heard]
 
 
-def test_a_subscriber_hears_what_happened_when_where_and_to_whom() -> None:
+def test_a_subscriber_receives_name_time_process_user_and_data() -> None:
     ear = Listener("user.added")
     before_ns = now_ns()
     events.happen_in("worker-3")
@@ -70,7 +70,7 @@ def test_a_subscriber_hears_what_happened_when_where_and_to_whom() -> None:
 
 
 @given(st.sampled_from(sorted(SIGNALS)))
-def test_a_group_of_events_is_heard_by_its_pattern_and_no_other(name: str) -> None:
+def test_a_group_pattern_matches_exactly_its_events(name: str) -> None:
     group = name.partition(".")[0]
 
     def hear(event: Event) -> None:
@@ -84,20 +84,20 @@ def test_a_group_of_events_is_heard_by_its_pattern_and_no_other(name: str) -> No
     assert not any(hear in signal.subscribers for signal in SIGNALS.values())
 
 
-def test_who_subscribes_by_several_patterns_is_called_once() -> None:
+def test_a_subscriber_with_several_matching_patterns_is_called_once() -> None:
     ear = Listener("user.*", "*", "user.added")
     events.USER_ADDED(1, again=True)
     assert len(ear.heard) == 1
 
 
-def test_subscribing_leaves_the_function_as_it_is() -> None:
+def test_subscribing_returns_the_function_unchanged() -> None:
     def hear(event: Event) -> str:
         return event.name
 
     assert events.on("run.start")(hear) is hear
 
 
-def test_a_method_can_stop_listening() -> None:
+def test_a_method_can_be_unsubscribed() -> None:
     ear = Listener("user.added")
     events.off(ear.hear)
     assert not events.USER_ADDED.subscribers
@@ -118,7 +118,7 @@ def test_an_event_that_does_not_exist_is_refused(patterns: tuple[Any, ...], text
         events.on(*patterns)
 
 
-def test_what_cannot_be_called_is_refused() -> None:
+def test_a_subscriber_must_be_callable() -> None:
     with pytest.raises(ScenarioError, match="must be a function, got 7"):
         events.on("user.added")(7)  # type: ignore[type-var]
 
@@ -134,7 +134,7 @@ class Recorder(logging.Handler):
 
 @pytest.fixture
 def told() -> Iterator[list[logging.LogRecord]]:
-    """What is logged of subscribers."""
+    """Log records about subscribers."""
     recorder, logger = Recorder(), logging.getLogger("amoc.scenario.events")
     logger.addHandler(recorder)
     yield recorder.records
@@ -149,7 +149,7 @@ class Whatever(BaseException):
 @pytest.mark.parametrize(
     "kind", [ValueError, SystemExit, KeyboardInterrupt, gevent.Timeout, Whatever]
 )
-def test_a_subscriber_that_raises_is_told_and_harms_nobody(
+def test_a_subscriber_that_raises_is_logged_and_harms_nobody(
     kind: type[BaseException], in_loop: bool, told: list[logging.LogRecord]
 ) -> None:
     error = kind()
@@ -179,7 +179,9 @@ def test_a_subscriber_that_raises_is_told_and_harms_nobody(
     assert record.exc_info[1] is error
 
 
-def test_what_ends_greenlets_ends_no_event_loop(told: list[logging.LogRecord]) -> None:
+def test_greenletexit_in_a_subscriber_does_not_end_the_event_loop(
+    told: list[logging.LogRecord],
+) -> None:
     def fail(event: Event) -> None:
         raise GreenletExit
 
@@ -196,7 +198,7 @@ def test_what_ends_greenlets_ends_no_event_loop(told: list[logging.LogRecord]) -
     assert len(ear.heard) == len(told) == 1
 
 
-def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord]) -> None:
+def test_a_user_killed_while_its_subscriber_waits_ends(told: list[logging.LogRecord]) -> None:
     reached = gevent.event.Event()
 
     def wait(event: Event) -> None:
@@ -213,7 +215,7 @@ def test_who_is_ended_while_a_subscriber_waits_ends(told: list[logging.LogRecord
     assert not told
 
 
-def test_a_subscriber_cannot_change_what_the_others_get() -> None:
+def test_a_subscriber_cannot_change_the_data_of_others() -> None:
     def change(event: Event) -> None:
         event.data["again"] = "changed"  # type: ignore[index]
 
@@ -223,7 +225,7 @@ def test_a_subscriber_cannot_change_what_the_others_get() -> None:
     assert ear.told == [("user.added", 1, {"again": False})]
 
 
-def test_a_span_says_how_long_it_took_and_what_it_raised() -> None:
+def test_a_span_has_its_duration_and_error() -> None:
     ear = Listener("init.*")
     with events.span(events.INIT_START, events.INIT_STOP):
         pass
@@ -249,10 +251,10 @@ def queue(permits: bool = False) -> WorkerQueue:
 
 
 def let_through(one: WorkerQueue, slots: int, late_ns: int = MS_NS, epoch: int = 1) -> int:
-    """Let `one` have and use so many slots, each `late_ns` after it is due; when they are due.
+    """Give `one` that many slots and use each `late_ns` after it is due; return when they are due.
 
-    However slow the machine is: they are due in a while, and the time at which they are used is
-    given. A slot that is late would be void.
+    Independent of the machine's speed: slots are due in a minute, and the time of use is given. A
+    late slot would be void.
     """
     due_ns = now_ns() + 60 * S_NS
     one.receive_tokens(Tokens("logins", 1, epoch, 0, 1, slots, due_ns, 1.0))
@@ -262,7 +264,7 @@ def let_through(one: WorkerQueue, slots: int, late_ns: int = MS_NS, epoch: int =
 
 
 class Waiting:
-    """A user that waits, as far as a queue can see."""
+    """Looks like a waiting user to a queue."""
 
     def __init__(self, user_id: int) -> None:
         self.id = user_id
@@ -274,7 +276,7 @@ class Waiting:
         self.tokens.append(self.waiter.value)
 
 
-def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> None:
+def test_a_throttle_emits_requests_and_executions_with_lateness() -> None:
     ear = Listener("throttle.*")
     one, user = queue(), Waiting(7)
     one.enter(user.waiter)
@@ -289,7 +291,7 @@ def test_a_throttle_tells_who_came_and_who_was_let_through_and_how_late() -> Non
     assert user.tokens == [due_ns]
 
 
-def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
+def test_a_concurrency_limit_emits_executions_too() -> None:
     ear = Listener("throttle.execute")
     one, user = queue(permits=True), Waiting(7)
     one.enter(user.waiter)
@@ -299,7 +301,7 @@ def test_a_throttle_that_limits_how_many_pass_tells_it_too() -> None:
 
 
 @pytest.mark.parametrize("mode", [Mode.OPEN, Mode.RUN])
-def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
+def test_one_execute_event_is_emitted_per_counted_execution(mode: Mode) -> None:
     ear, one, users = (Listener("throttle.execute"), queue(), [Waiting(n) for n in range(1, 6)])
     executions = optional.throttle("logins").executions.cells
     before = executions[0]
@@ -313,7 +315,7 @@ def test_as_many_executions_are_told_as_are_counted(mode: Mode) -> None:
     assert [event.user_id for event in ear.heard[:3]] == [1, 2, 3]
 
 
-def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
+def test_a_subscriber_that_raises_does_not_hold_up_users() -> None:
     def fail(event: Event) -> None:
         raise ValueError("no")
 
@@ -324,7 +326,7 @@ def test_a_listener_that_raises_lets_users_through_all_the_same() -> None:
     assert user.tokens == [due_ns]
 
 
-def test_the_controller_tells_of_its_throttles() -> None:
+def test_the_controller_emits_events_of_its_throttles() -> None:
     posted: list[ThrottleToWorker] = []
     pacer = Pacer(lambda _, record: posted.append(record), lambda: 5 * S_NS)
     pacer.worker_up(WorkerId("node0", 0, 1))
@@ -342,7 +344,7 @@ def test_the_controller_tells_of_its_throttles() -> None:
     ]
 
 
-def test_every_event_is_in_its_page_with_what_it_says_and_no_other() -> None:
+def test_the_page_lists_exactly_the_events_and_their_data() -> None:
     page = (ROOT / "docs/events.md").read_text()
     rows = re.findall(r"^\| `([a-z]+\.[a-z]+)` \|[^|]*\|([^|]*)\|", page, re.MULTILINE)
     documented = {name: re.findall(r"`(\w+)`", says) for name, says in rows}

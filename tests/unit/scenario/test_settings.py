@@ -1,4 +1,4 @@
-"""Settings: declared with a description, resolved at once, refused with name, value, source."""
+"""Settings: declared with a description, resolved together, refused with name, value, source."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def value(found: settings.Setting[Any], raw: object) -> Any:
 # Declaring
 
 
-def test_a_setting_is_called_as_the_variable_it_is_assigned_to():
+def test_a_setting_takes_the_name_of_its_variable():
     found = declared('rate = setting(600, "Messages a minute")\nmode = setting("chat", "Kind")')
     assert [(each.name, each.module, each.description) for each in found] == [
         ("rate", "chat", "Messages a minute"),
@@ -74,7 +74,7 @@ def test_a_setting_is_called_as_the_variable_it_is_assigned_to():
         ),
     ],
 )
-def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
+def test_the_error_of_an_invalid_declaration_names_its_line(source, message):
     with pytest.raises(ScenarioError, match=message) as caught:
         module(source)
     assert "<string>:2" in str(caught.value)
@@ -89,12 +89,12 @@ def test_a_declaration_that_makes_no_sense_names_its_line(source, message):
         ("parse='json'", "parse= must be a function of the text, got 'json'"),
     ],
 )
-def test_functions_of_a_setting_must_take_what_they_are_given(declaration, message):
+def test_functions_of_a_setting_must_accept_their_arguments(declaration, message):
     with pytest.raises(ScenarioError, match=message):
         module(f'x = setting(1, "what", {declaration})')
 
 
-def test_functions_that_take_more_by_default_or_have_no_signature_are_accepted():
+def test_functions_with_extra_defaults_or_no_signature_are_accepted():
     found = declared(
         'a = setting(1, "a", update=lambda old, new, why="": None, verify=lambda *values: True)\n'
         'b = setting(1, "b", parse=int, update=max)'
@@ -102,7 +102,7 @@ def test_functions_that_take_more_by_default_or_have_no_signature_are_accepted()
     assert [each.name for each in found] == ["a", "b"]
 
 
-def test_while_a_scenario_is_imported_all_wrong_declarations_are_collected():
+def test_all_invalid_declarations_of_an_import_are_collected():
     settings.importing(True)
     chat = module(
         "a = setting(1)\n"
@@ -125,7 +125,7 @@ def test_while_a_scenario_is_imported_all_wrong_declarations_are_collected():
     ]
 
 
-def test_wrong_declarations_of_a_module_that_is_not_imported_any_more_do_not_count():
+def test_invalid_declarations_of_a_module_no_longer_imported_are_ignored():
     settings.importing(True)
     module("a = setting(1)", "gone")
     settings.importing(False)
@@ -138,13 +138,13 @@ def test_a_setting_without_a_variable_is_refused():
     assert "'lost'" in str(caught.value)
 
 
-def test_two_settings_of_the_same_name_name_both_modules():
+def test_the_error_for_two_settings_of_one_name_names_both_modules():
     modules = {name: module('rate = setting(1, "r")', name) for name in ("chat", "helper")}
     with pytest.raises(ScenarioError, match="rate is declared twice: in chat and in helper"):
         settings.declared(modules)
 
 
-def test_a_setting_that_another_module_imports_is_one_setting():
+def test_a_setting_imported_by_another_module_counts_once():
     helper = module('rate = setting(1, "r")', "helper")
     chat = types.ModuleType("chat")
     chat.rate = helper.rate
@@ -164,7 +164,7 @@ def overridden(scenario: str, helper: str = 'rate = setting(600, "Rate", verify=
     return settings.declared(made)
 
 
-def test_an_override_is_the_default_and_every_source_is_stronger():
+def test_an_override_replaces_the_default_but_any_source_wins_over_it():
     found = overridden('override("rate", 1)')
     assert resolve(found, []) == {"rate": Value(1, "override() in <string>:2")}
     given = [Source("amoc.toml", {"rate": 600}, True)]
@@ -182,18 +182,18 @@ def test_an_override_is_checked_like_any_other_value():
     assert str(caught.value).endswith("(from override() in <string>:2)")
 
 
-def test_the_last_override_counts_which_is_that_of_the_module_that_imports():
+def test_the_last_override_wins():
     found = overridden('override("rate", 600)\noverride("rate", 1)')
     assert resolve(found, [])["rate"] == Value(1, "override() in <string>:3")
 
 
-def test_an_override_of_a_module_that_is_not_imported_any_more_does_not_count():
+def test_an_override_of_a_module_no_longer_imported_is_ignored():
     (found,) = overridden('override("rate", 1)')
     settings.declared({"helper": types.SimpleNamespace(rate=found)})
     assert resolve([found], [])["rate"] == Value(600, "default")
 
 
-def test_an_override_of_what_amoc_needs_before_the_scenario_is_refused():
+def test_overriding_a_setting_needed_before_the_import_is_refused():
     with settings.separate(builtin_settings.workers):
         settings.importing(True)
         chat = module('override("workers", 2)')
@@ -211,7 +211,7 @@ def test_an_override_after_the_import_is_refused():
         module('override("a", 1)')
 
 
-def test_outside_a_run_a_setting_has_the_overridden_default():
+def test_outside_a_run_a_setting_has_its_overridden_default():
     (found,) = overridden('override("rate", 1)')
     assert found.get() == 1
 
@@ -219,7 +219,7 @@ def test_outside_a_run_a_setting_has_the_overridden_default():
 # Resolving
 
 
-def test_parse_reads_the_text_of_a_source_and_nothing_else():
+def test_parse_is_called_only_for_text_from_a_source():
     found = one(
         'x = setting((1, 2), "x", parse=lambda text: text.split("-"), type=tuple[int, int])'
     )
@@ -241,7 +241,7 @@ def test_parse_reads_the_text_of_a_source_and_nothing_else():
         ("raise SystemExit(3)", "x fails its check with SystemExit(3)"),
     ],
 )
-def test_what_parse_refuses_is_refused_by_name(body, reason):
+def test_errors_of_parse_name_the_setting(body, reason):
     found = one(f'def read(text):\n    {body}\nx = setting(1, "x", parse=read)')
     assert refusal(found, "5") == f"{reason}, got '5' (from --set)"
 
@@ -262,7 +262,7 @@ def test_undeclared_names_can_be_read_when_no_source_is_strict():
     assert settings.get("colour") == "red"
 
 
-def test_what_is_not_declared_is_refused_with_the_option_that_allows_it():
+def test_an_undeclared_name_is_refused_with_the_option_that_allows_it():
     with pytest.raises(SettingError, match=r"not a setting of.*; --allow-undeclared allows others"):
         resolve([], [Source("--set", {"colour": "red"}, True)])
     settings.apply({})
@@ -285,7 +285,7 @@ def test_the_strongest_source_that_has_a_value_wins(given_by):
     assert resolve([found], sources) == {"rate": expected}
 
 
-def test_all_problems_are_told_at_once_each_in_one_line():
+def test_all_problems_are_reported_at_once_each_in_one_line():
     found = declared(
         'rate = setting(1, "r")\nmode = setting("a", "m", verify=["a", "b"])\n'
         'host = setting(description="The host", type=str)'
@@ -310,12 +310,12 @@ def test_all_problems_are_told_at_once_each_in_one_line():
     assert caught.value.exit_code is ExitCode.SETTING
 
 
-def test_a_strange_name_in_the_environment_is_nobodys_business():
+def test_an_unknown_name_in_the_environment_is_ignored():
     environment = Source("AMOC_{name}", {"whatever": "1"}, False)
     assert resolve([], [Source("--set", {}, True), environment]) == {}
 
 
-def test_nothing_is_in_force_when_something_is_refused():
+def test_no_value_is_applied_if_one_is_refused():
     found = declared('rate = setting(1, "r")\nmode = setting(2, "m")')
     with pytest.raises(SettingError):
         resolve(found, [Source("--set", {"rate": "5", "mode": "x"}, True)])
@@ -373,13 +373,13 @@ def test_a_refusal_names_setting_value_and_source_in_one_line(declaration, raw):
         ("lambda n: 1 / 0", "ZeroDivisionError"),
     ],
 )
-def test_a_check_may_refuse_in_many_ways_and_say_why(check, said):
+def test_a_check_may_refuse_in_several_ways_with_its_reason(check, said):
     by_raising = "def by_raising(n): raise ValueError('must be prime')"
     found = one(f'{by_raising}\nx = setting(1, "x", verify={check})')
     assert said in refusal(found, 4)
 
 
-def test_a_reason_over_several_lines_is_still_one_problem_in_one_line():
+def test_a_reason_of_several_lines_is_shown_in_one():
     found = one('x = setting(1, "x", verify=lambda n: Error("must be odd\\nand small"))')
     assert "\n" not in refusal(found, 2)
 
@@ -389,7 +389,7 @@ def test_a_check_may_accept_or_replace_the_value(check, expected):
     assert value(one(f'x = setting(1, "x", verify=lambda n: {check})'), "3") == expected
 
 
-def test_a_default_is_checked_as_every_other_value():
+def test_a_default_is_checked_like_any_other_value():
     with pytest.raises(SettingError, match=r"x must be one of 2, 3, got 1 \(from default\)"):
         resolve([one('x = setting(1, "x", verify=[2, 3])')], [])
 
@@ -409,7 +409,7 @@ def test_a_default_is_checked_as_every_other_value():
         ("x", "lambda v: {}[v[0]['token']]", '[{"token": "s3cret"}]'),
     ],
 )
-def test_a_refusal_does_not_tell_a_secret(name, check, raw):
+def test_a_refusal_does_not_show_a_secret(name, check, raw):
     kind = "str" if name == "x_password" else "list[dict[str, str]]"
     found = one(f"{name} = setting(description='x', type={kind}, verify={check})")
     problem = refusal(found, raw)
@@ -420,7 +420,7 @@ def test_a_refusal_does_not_tell_a_secret(name, check, raw):
 
 
 @pytest.mark.parametrize("kind", ["SystemExit", "KeyboardInterrupt", "gevent.Timeout"])
-def test_whatever_a_check_raises_refuses_the_value(kind):
+def test_any_exception_in_a_check_refuses_the_value(kind):
     found = one(
         f"import gevent\ndef check(value):\n    raise {kind}(7)\nx = setting(1, 'x', verify=check)"
     )
@@ -430,7 +430,7 @@ def test_whatever_a_check_raises_refuses_the_value(kind):
     assert name in problem
 
 
-def test_a_check_may_raise_the_error_that_it_could_return():
+def test_a_check_may_raise_error_instead_of_returning_it():
     found = one(
         "from amoc import Error\n"
         "def check(value):\n    raise Error('is for Sundays')\n"
@@ -439,13 +439,13 @@ def test_a_check_may_raise_the_error_that_it_could_return():
     assert refusal(found, 2) == "x is for Sundays, got 2 (from --set)"
 
 
-def test_an_unknown_setting_does_not_tell_a_secret():
+def test_the_error_for_an_unknown_setting_does_not_show_a_secret():
     with pytest.raises(SettingError) as caught:
         resolve([], [Source("amoc.toml", {"accounts": [{"password": "s3cret"}]}, True)])
     assert "s3cret" not in str(caught.value)
 
 
-def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
+def test_the_error_of_an_update_function_does_not_show_a_secret(monkeypatch):
     made = module(
         "x_token = setting('', 'x', update=lambda old, new: {}[new])\n"
         "accounts = setting([{}], 'x', update=lambda old, new: {}[new[0]['password']])"
@@ -457,7 +457,7 @@ def test_an_update_function_that_raises_does_not_tell_a_secret(monkeypatch):
         assert "s3cret" not in problem
 
 
-def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
+def test_an_update_is_applied_passed_to_its_function_and_can_be_reverted(monkeypatch):
     told = []
     made = module(
         "rate = setting(1, 'x', update=told)\n"
@@ -480,7 +480,7 @@ def test_an_update_is_applied_told_and_can_be_taken_back(monkeypatch):
     assert (made.rate.get(), made.mode.get(), made.fixed.get()) == (2, "a", 1)
 
 
-def test_the_first_update_function_that_fails_is_the_last_that_is_called(monkeypatch):
+def test_no_update_function_is_called_after_one_that_fails(monkeypatch):
     told = []
     made = module(
         "first = setting(1, 'x', update=lambda old, new: {}[new])\n"
@@ -512,7 +512,7 @@ def test_a_value_is_shown_without_its_secrets(name, resolved, text):
 # Reading
 
 
-def test_a_value_is_known_once_it_is_in_force():
+def test_a_value_can_be_read_once_it_is_applied():
     found = one('rate = setting(1, "r")')
     settings.apply({"rate": Value(5, "--set")})
     assert found.get() == settings.get("rate") == 5
@@ -522,14 +522,14 @@ def test_outside_a_run_a_setting_has_its_checked_default():
     assert one('rate = setting(1, "r", verify=lambda n: n * 2)').get() == 2
 
 
-def test_a_setting_read_while_the_scenario_is_imported_is_an_error_that_says_when_it_is_known():
+def test_reading_a_setting_during_the_import_is_an_error():
     settings.importing(True)
     with pytest.raises(ScenarioError, match=r"'r' is read while .* known from init\(\) on"):
         module('rate = setting(1, "r")\nrate.get()')
     settings.importing(False)
 
 
-def test_a_missing_value_has_the_callers_default_or_is_an_error():
+def test_get_returns_the_given_default_for_a_missing_value_or_raises():
     assert settings.get("nowhere", 7) == 7
     assert settings.get("nowhere", None) is None
     with pytest.raises(SettingError, match="nowhere has no value"):
@@ -571,7 +571,7 @@ for _name, _each in OWN.items():
         ("workers", "4", 4),
     ],
 )
-def test_amocs_own_settings_take_what_they_should(name, raw, expected):
+def test_amocs_own_settings_accept_valid_values(name, raw, expected):
     assert value(OWN[name], raw) == expected
 
 
@@ -601,7 +601,7 @@ def test_amocs_own_settings_take_what_they_should(name, raw, expected):
         ("workers", "1.5"),
     ],
 )
-def test_amocs_own_settings_refuse_what_cannot_be(name, raw):
+def test_amocs_own_settings_refuse_invalid_values(name, raw):
     problem = refusal(OWN[name], raw)
     assert problem.startswith((f"{name} must be ", f"{name} must not be "))
     assert problem.count("got ") == 1

@@ -1,4 +1,4 @@
-"""Mail: what is sent is received once and in order, by whom it is for; what is not is counted."""
+"""Mail is received once and in order by its addressee; undelivered mail is counted."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_S = 60.0
 
 
 class Crowd:
-    """The least that a user belongs to."""
+    """A minimal pool for users."""
 
     seed = 1
     repeat_num = 1.0
@@ -58,7 +58,7 @@ class Crowd:
 
 
 class Town:
-    """Some workers in one process: a post each, and a node that passes envelopes on at once."""
+    """Several workers in one process: a router each, and a node that forwards envelopes at once."""
 
     def __init__(self, workers: int) -> None:
         self.placement = Placement(one_node(workers))
@@ -99,12 +99,12 @@ class Town:
         return self.posts[self.placement.worker_of(user_id)]
 
     def settle(self, *user_ids: int) -> None:
-        """Users that are there, and never run."""
+        """Add users that never run."""
         for user_id in user_ids:
             self.users[user_id] = User(user_id, self.crowd)
 
     def enter(self, user_id: int, script) -> User:
-        """Let a user come in and do `script`."""
+        """Start a user that runs `script`."""
         self.scripts[user_id] = script
         user = self.users[user_id] = User(user_id, self.crowd)
         get_hub().loop.run_callback(user.switch)
@@ -117,7 +117,7 @@ class Town:
         return self.results[user_id]
 
     def box(self, user_id: int) -> list[object]:
-        """What is in a user's box, taken out."""
+        """Empty a user's mailbox, and return its messages."""
         box = self.users[user_id].mailbox
         return [box.take(None, 0) for _ in range(len(box))] if box else []
 
@@ -137,7 +137,7 @@ def until(condition):
 
 
 def counted() -> dict[str, int]:
-    """The mail's counters; they count on from test to test."""
+    """Return the mail counters, which carry over from test to test."""
     found = {metric.name: metric.value for metric in metrics.read()}
     kinds = ("sent", "received", "refused", "undeliverable")
     return {kind: int(found.get(f"mail_{kind}", 0)) for kind in kinds}
@@ -153,7 +153,7 @@ def tally():
 
 
 @pytest.mark.parametrize("to", [1, 2, 3], ids=["itself", "another worker", "the same worker"])
-def test_a_message_reaches_the_user_it_is_for(town, tally, to):
+def test_a_message_reaches_its_addressee(town, tally, to):
     town.settle(1, 2, 3)
     town.posts[0].send(to, ("hello", 7), check=False)
     until(lambda: town.users[to].mailbox)
@@ -169,7 +169,7 @@ def test_messages_stay_in_order(town, to):
     assert town.result(to) == list(range(900))
 
 
-def test_messages_of_one_turn_travel_together(town):
+def test_messages_of_one_loop_turn_share_an_envelope(town):
     town.settle(2)
     for number in range(900):
         town.posts[0].send(2, number, check=False)
@@ -178,7 +178,7 @@ def test_messages_of_one_turn_travel_together(town):
 
 
 @pytest.mark.parametrize(("size", "per_turn"), [(0, 1023), (3072, 256)])
-def test_a_user_that_sends_and_sends_lets_the_loop_turn_once_a_mebibyte(town, size, per_turn):
+def test_a_user_that_keeps_sending_yields_to_the_loop_every_mebibyte(town, size, per_turn):
     sent = 0
 
     def send_on(_):
@@ -214,7 +214,7 @@ plain = st.recursive(
 
 
 @given(plain, st.sampled_from([2, 3]))
-def test_what_can_be_packed_arrives_as_it_was(message, to):
+def test_packable_messages_arrive_unchanged(message, to):
     town = Town(2)
     town.settle(2, 3)
     town.posts[0].send(to, message, check=True)
@@ -222,7 +222,7 @@ def test_what_can_be_packed_arrives_as_it_was(message, to):
 
 
 @pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
-def test_nothing_is_shared_and_lists_arrive_as_tuples(town, to):
+def test_messages_are_copies_and_lists_arrive_as_tuples(town, to):
     town.settle(2, 3)
     message = {"list": [1, [2]], "dict": {"a": [3]}}
     town.posts[0].send(to, message, check=True)
@@ -232,7 +232,7 @@ def test_nothing_is_shared_and_lists_arrive_as_tuples(town, to):
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(1, 6)), max_size=60))
-def test_every_pair_of_users_keeps_its_order_and_nothing_is_lost(letters):
+def test_messages_between_each_pair_stay_in_order_and_none_is_lost(letters):
     town = Town(3)
     town.settle(*range(1, 7))
     for number, (sender, to) in enumerate(letters):
@@ -271,7 +271,7 @@ def too_deep() -> object:
     ],
     ids=["an object", "a set", "within a list", "too big a number", "too deep", "too long"],
 )
-def test_what_cannot_be_packed_is_refused_and_what_follows_is_not(town, tally, message, why):
+def test_an_unpackable_message_is_refused_and_the_next_one_is_delivered(town, tally, message, why):
     town.settle(2)
     with pytest.raises(ScenarioError, match=why):
         town.posts[0].send(2, message, check=False)
@@ -281,7 +281,7 @@ def test_what_cannot_be_packed_is_refused_and_what_follows_is_not(town, tally, m
 
 
 @pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
-def test_what_can_be_packed_only_is_counted_and_spoils_no_other(town, tally, to):
+def test_a_message_that_cannot_be_unpacked_is_counted_and_affects_no_other(town, tally, to):
     town.settle(2, 3)
     town.posts[0].send(to, "before", check=False)
     town.posts[0].send(to, {Unhashable(): 1}, check=False)
@@ -293,7 +293,7 @@ def test_what_can_be_packed_only_is_counted_and_spoils_no_other(town, tally, to)
 
 
 @pytest.mark.parametrize("to", [0, -1, "7", 1.0, None])
-def test_an_addressee_must_be_a_number_of_a_user(town, to):
+def test_an_addressee_must_be_a_user_id(town, to):
     with pytest.raises(ScenarioError, match=r"requires a user id of at least 1, got"):
         town.posts[0].send(to, "hello", check=False)
 
@@ -305,7 +305,7 @@ def test_outside_a_run_there_is_no_mail():
         amoc.receive()
 
 
-def test_a_greenlet_that_is_no_user_may_send_but_not_receive(town):
+def test_a_greenlet_that_is_not_a_user_may_send_but_not_receive(town):
     town.settle(1)
 
     def helper():
@@ -318,7 +318,7 @@ def test_a_greenlet_that_is_no_user_may_send_but_not_receive(town):
     assert town.box(1) == ["from a helper"]
 
 
-def test_a_handler_in_the_event_loop_may_send_and_no_user_runs_within_its_call(town):
+def test_a_handler_in_the_event_loop_may_send_without_switching_to_a_user(town):
     seen = []
     town.enter(1, lambda _: seen.append(amoc.receive()))
     gevent.sleep(0)
@@ -332,18 +332,18 @@ def test_a_handler_in_the_event_loop_may_send_and_no_user_runs_within_its_call(t
     assert seen == ["sent", "from a handler"]
 
 
-# Who is not there
+# Addressees that do not exist
 
 
 @pytest.mark.parametrize("to", [4, 5], ids=["another worker", "the same worker"])
-def test_mail_for_a_user_that_is_not_there_is_counted_and_an_error_only_if_asked(town, tally, to):
+def test_mail_for_a_missing_user_is_counted_and_raises_only_with_check(town, tally, to):
     town.posts[0].send(to, "hello", check=False)
     until(lambda: tally() == {"sent": 1, "undeliverable": 1})
     with pytest.raises(MailError, match=rf"user {to} cannot receive mail"):
         town.posts[0].send(to, "hello", check=True)
 
 
-def test_a_box_is_gone_with_its_user(town, tally):
+def test_a_mailbox_ends_with_its_user(town, tally):
     town.enter(2, lambda _: amoc.receive())
     for number in range(3):
         town.posts[0].send(2, number, check=False)
@@ -355,7 +355,7 @@ def test_a_box_is_gone_with_its_user(town, tally):
     until(lambda: town.results[2] == "for the new one")
 
 
-def test_a_box_survives_repetitions(town):
+def test_a_mailbox_survives_repetitions(town):
     town.crowd.repeat_num = 3
     got = []
     town.enter(2, lambda _: got.append(amoc.receive(timeout=DEADLINE_S)))
@@ -365,7 +365,7 @@ def test_a_box_survives_repetitions(town):
     assert got == [0, 1, 2]
 
 
-def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
+def test_a_full_mailbox_refuses_new_messages_and_logs_it_once(town, tally):
     town.settle(2, 4)
     for number in range(MAX_MESSAGES + 5):
         town.posts[0].send(2, number, check=False)
@@ -381,7 +381,7 @@ def test_a_full_box_refuses_what_is_new_and_says_so_once(town, tally):
     assert town.box(2) == list(range(MAX_MESSAGES))
 
 
-def test_a_box_is_full_by_bytes_too_and_has_room_again_for_what_was_taken_out(town, tally):
+def test_a_mailbox_is_also_limited_by_bytes_and_freed_by_receiving(town, tally):
     town.settle(2, 3)
     message = b"x" * (MAX_BYTES - 5)
     for to in (2, 3):
@@ -399,7 +399,7 @@ def test_a_box_is_full_by_bytes_too_and_has_room_again_for_what_was_taken_out(to
 
 
 @given(st.lists(st.one_of(st.integers(1, 5 << 20), st.just("first"), st.just("third"))))
-def test_a_box_knows_what_it_holds_and_never_holds_more_than_it_may(steps):
+def test_a_mailbox_tracks_its_size_and_never_exceeds_its_limit(steps):
     box, model = Mailbox(), []
     for step in steps:
         if isinstance(step, int):
@@ -415,7 +415,7 @@ def test_a_box_knows_what_it_holds_and_never_holds_more_than_it_may(steps):
         assert (box.size, len(box)) == (sum(model), len(model))
 
 
-def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
+def test_mail_that_cannot_leave_the_worker_is_refused_and_logged_once(town, tally):
     town.settle(2, 3)
     town.crowded = True
     for _ in range(3):
@@ -428,7 +428,7 @@ def test_what_cannot_leave_the_worker_is_refused_and_said_once(town, tally):
     assert "users of worker 0 send more mail than it can pass on" in town.notes[0]
 
 
-def test_a_user_that_sends_and_sends_does_not_stop_the_loop(town):
+def test_a_user_that_keeps_sending_does_not_block_the_loop(town):
     town.settle(2, 3)
 
     def script(_):
@@ -444,7 +444,7 @@ def test_a_user_that_sends_and_sends_does_not_stop_the_loop(town):
     assert not town.crashes
 
 
-def test_a_worker_that_does_not_answer_a_check_is_an_error_at_the_deadline(town, monkeypatch):
+def test_an_unanswered_check_raises_at_the_deadline(town, monkeypatch):
     monkeypatch.setattr(mail, "CHECK_S", 0.01)
     town.settle(2)
     town.cut = True
@@ -453,7 +453,7 @@ def test_a_worker_that_does_not_answer_a_check_is_an_error_at_the_deadline(town,
     assert "0 checks under way" in repr(town.posts[0])
 
 
-def test_a_verdict_for_the_worker_before_is_passed_over(town, monkeypatch):
+def test_an_answer_meant_for_the_previous_worker_is_ignored(town, monkeypatch):
     monkeypatch.setattr(mail, "CHECK_S", 0.05)
     town.settle(2)
     asking = gevent.spawn(town.posts[0].send, 2, "hello", True)
@@ -481,7 +481,7 @@ def test_a_check_in_the_event_loop_itself_is_refused(town):
 
 
 @pytest.mark.parametrize("body", [b"\xc1", b"\x05", b"\x91\x01", b"\xa1x"])
-def test_an_envelope_that_makes_no_sense_is_an_error_that_says_so(town, body):
+def test_an_invalid_envelope_raises_a_clear_error(town, body):
     with pytest.raises(PeerError, match=r"expected (mail|a stream of msgpack), got b"):
         town.posts[0].handle(body)
 
@@ -509,7 +509,7 @@ def test_messages_that_do_not_match_stay_in_order(town):
 
 
 @given(st.lists(st.integers(0, 3), max_size=20), st.lists(st.integers(0, 3), max_size=20))
-def test_a_box_with_matches_is_a_list_from_which_the_first_is_taken(put, wanted):
+def test_receive_with_match_takes_the_first_matching_message(put, wanted):
     box, model = Mailbox(), list(enumerate(put))
     for message in model:
         assert box.put(message, 1)
@@ -525,7 +525,7 @@ def test_a_box_with_matches_is_a_list_from_which_the_first_is_taken(put, wanted)
     assert [box.take(None, 0) for _ in range(len(box))] == model
 
 
-def test_match_looks_at_each_message_once_however_many_come(town):
+def test_match_is_called_once_for_each_message(town):
     looks = []
 
     def match(message):
@@ -541,7 +541,7 @@ def test_match_looks_at_each_message_once_however_many_come(town):
     assert looks == [*range(50), "wanted"]
 
 
-def test_a_match_may_wait_and_more_mail_come_meanwhile(town):
+def test_more_mail_may_arrive_while_a_match_waits(town):
     def match(message):
         gevent.sleep(0.001)
         return message == 9
@@ -553,7 +553,7 @@ def test_a_match_may_wait_and_more_mail_come_meanwhile(town):
     assert town.result(1) == (9, 9)
 
 
-def test_a_match_that_raises_is_the_users_error_and_loses_nothing(town):
+def test_a_match_that_raises_loses_no_message(town):
     def script(_):
         with pytest.raises(ZeroDivisionError):
             amoc.receive(match=lambda message: 1 / 0)
@@ -585,12 +585,12 @@ def test_receive_gives_up_at_its_timeout(town, match, said):
     assert town.result(1) == said
 
 
-def test_a_user_that_only_looks_again_and_again_lets_others_run(town):
+def test_a_user_that_keeps_polling_lets_others_run(town):
     turns = []
 
     def script(_):
         gevent.spawn(turns.append, 1)
-        while not turns:  # for ever, if looking kept the loop from turning
+        while not turns:  # forever, if polling blocked the loop
             with pytest.raises(MailTimeout):
                 amoc.receive(timeout=0)
         return "looked"
@@ -599,7 +599,7 @@ def test_a_user_that_only_looks_again_and_again_lets_others_run(town):
     assert town.result(1) == "looked"
 
 
-def test_receive_that_timed_out_can_be_called_again(town):
+def test_receive_can_be_called_again_after_a_timeout(town):
     def script(_):
         for _ in range(3):
             with pytest.raises(MailTimeout):
@@ -625,7 +625,7 @@ def test_a_timeout_must_not_be_negative(town, timeout):
     assert town.result(1)
 
 
-def test_a_user_that_is_killed_while_it_waits_leaves(town):
+def test_a_user_killed_while_it_waits_leaves(town):
     user = town.enter(1, lambda _: amoc.receive())
     gevent.sleep(0)
     user.kill()
@@ -655,7 +655,7 @@ def test_receive_does_not_return_while_the_run_is_paused(town, pause):
     assert town.result(1) == "hello"
 
 
-def test_a_message_that_is_there_already_waits_for_the_end_of_the_pause_too(town, pause):
+def test_a_message_already_in_the_mailbox_waits_for_the_end_of_the_pause(town, pause):
     pause.pause()
     town.enter(1, lambda _: amoc.receive())
     amoc.send(1, "hello")
@@ -668,9 +668,7 @@ def test_a_message_that_is_there_already_waits_for_the_end_of_the_pause_too(town
 
 @pytest.mark.parametrize("check", [False, True], ids=["unchecked", "checked"])
 @pytest.mark.parametrize("to", [2, 3], ids=["another worker", "the same worker"])
-def test_a_user_that_sends_and_sends_stands_still_while_the_run_is_paused(
-    town, tally, pause, to, check
-):
+def test_a_user_that_keeps_sending_stops_while_the_run_is_paused(town, tally, pause, to, check):
     town.settle(2, 3)
 
     def script(_):
@@ -693,7 +691,7 @@ def test_a_user_that_sends_and_sends_stands_still_while_the_run_is_paused(
     town.result(1)
 
 
-def test_a_user_that_never_waits_stands_still_while_the_run_is_paused(town, pause):
+def test_a_user_that_never_waits_stops_while_the_run_is_paused(town, pause):
     town.settle(3)
 
     def script(_):
@@ -711,7 +709,7 @@ def test_a_user_that_never_waits_stands_still_while_the_run_is_paused(town, paus
     town.result(1)
 
 
-def test_who_is_no_user_may_send_while_the_run_is_paused(town, pause):
+def test_other_greenlets_may_send_while_the_run_is_paused(town, pause):
     town.settle(2, 3)
     pause.pause()
     gevent.spawn(amoc.send, 2, "hello", True).get(timeout=DEADLINE_S)

@@ -1,4 +1,4 @@
-"""What a user does next and when: pick, think, pace, stop; and the numbers of iterations."""
+"""What a user does next and when: pick, think, pace, stop; and iteration numbers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.unit.users.test_user import Crowd, begin, wait_gone, wait_until
 
 
 def in_a_user(code, **settings) -> Crowd:
-    """The pool of a user that has run `code` and is gone."""
+    """Run `code` in a user until it has left; return its pool."""
     crowd = Crowd(lambda _: code(), **settings)
     begin(crowd)
     wait_gone(crowd)
@@ -35,7 +35,7 @@ def in_a_user(code, **settings) -> Crowd:
 
 
 def outcome(code, **settings):
-    """What `code` returns in a user, or raises."""
+    """Return what `code` returns in a user, or raise what it raises."""
     found = []
     crowd = in_a_user(lambda: found.append(code()), **settings)
     if crowd.crashes:
@@ -46,7 +46,7 @@ def outcome(code, **settings):
 # pick
 
 
-def test_choices_are_picked_by_their_weight_and_by_the_user_s_seed():
+def test_choices_are_picked_by_weight_and_reproducibly_by_seed():
     def draw():
         return [user_module.pick({"browse": 9, "buy": 1, "never": 0}) for _ in range(5_000)]
 
@@ -58,7 +58,7 @@ def test_choices_are_picked_by_their_weight_and_by_the_user_s_seed():
 
 
 @given(st.dictionaries(st.integers(), st.floats(0, 1e300) | st.integers(0, 10**9), min_size=1))
-def test_what_is_picked_has_a_weight(weights):
+def test_a_picked_choice_has_a_weight_above_zero(weights):
     if sum(weights.values()) > 0:
         assert weights[outcome(lambda: user_module.pick(weights))] > 0
     else:
@@ -76,12 +76,12 @@ def test_what_is_picked_has_a_weight(weights):
         ({"a": "9"}, "got '9'"),
     ],
 )
-def test_what_cannot_be_picked_from_is_refused(choices, message):
+def test_invalid_choices_are_refused(choices, message):
     with pytest.raises(ScenarioError, match=message):
         outcome(lambda: user_module.pick(choices))
 
 
-def test_nobody_but_a_user_picks():
+def test_only_a_user_can_pick():
     with pytest.raises(ClosedError, match="only to a user"):
         user_module.pick({"browse": 9, "buy": 1})
 
@@ -91,7 +91,7 @@ def test_nobody_but_a_user_picks():
 
 @pytest.fixture
 def waits(monkeypatch):
-    """How many seconds users wanted to wait; nobody waits."""
+    """Record the seconds that users want to wait, without waiting."""
     seconds: list[float] = []
     monkeypatch.setattr(
         "amoc.users.pacing.wait", lambda _, timeout: seconds.append(timeout) or False
@@ -99,7 +99,7 @@ def waits(monkeypatch):
     return seconds
 
 
-def test_think_time_is_drawn_between_two_and_is_that_of_the_seed(waits):
+def test_think_time_is_drawn_between_bounds_and_reproducible_by_seed(waits):
     def think():
         for _ in range(100):
             user_module.think(1, 3)
@@ -115,12 +115,12 @@ def test_think_time_is_drawn_between_two_and_is_that_of_the_seed(waits):
 
 
 @pytest.mark.parametrize("times", [(-1,), (3, 1), (1, float("inf")), (float("nan"),), ("1s",)])
-def test_a_think_time_that_is_none_is_refused(times):
+def test_an_invalid_think_time_is_refused(times):
     with pytest.raises(ScenarioError, match="takes a minimum and a maximum of 0 s or more"):
         outcome(lambda: user_module.think(*times))
 
 
-def test_a_user_that_thinks_is_running_and_ends_when_it_is_asked_to_stop():
+def test_a_thinking_user_is_running_and_ends_when_asked_to_stop():
     crowd = Crowd(lambda _: user_module.think(3_600), repeat_num=5)
     user = begin(crowd)
     wait_until(lambda: user.waiting_for is not None)
@@ -134,7 +134,7 @@ def test_a_user_that_thinks_is_running_and_ends_when_it_is_asked_to_stop():
 
 
 class Clock:
-    """The run's time, in which only `wait` and `work` take any."""
+    """The run's clock, advanced only by `wait` and `work`."""
 
     def __init__(self, monkeypatch) -> None:
         self.ns = 10**12
@@ -151,7 +151,7 @@ class Clock:
 
 
 def turns_of(clock: Clock, works_ms, overslept_ms=0.0) -> list[float]:
-    """When turns of 100 ms begin that take so long, in ms since the first."""
+    """Return the starts of 100 ms turns whose work takes `works_ms`, in ms since the first."""
     begun = []
 
     def start():
@@ -165,7 +165,7 @@ def turns_of(clock: Clock, works_ms, overslept_ms=0.0) -> list[float]:
     return [round((one - begun[0]) / MS_NS, 2) for one in begun]
 
 
-def test_turns_begin_at_a_constant_pace_however_long_they_take(monkeypatch):
+def test_turns_start_at_a_constant_pace_however_long_they_take(monkeypatch):
     assert turns_of(Clock(monkeypatch), [0, 30, 99, 1, 50]) == [0, 100, 200, 300, 400]
 
 
@@ -176,19 +176,19 @@ def test_a_late_turn_is_counted_and_not_made_up_for(monkeypatch):
         assert metrics.built_in(metrics.Counter, reserved.LATE_TURNS).value == 1
 
 
-def test_a_small_delay_of_the_loop_does_not_add_up_and_a_great_one_is_no_burst(monkeypatch):
+def test_small_loop_delays_do_not_add_up_and_long_ones_cause_no_burst(monkeypatch):
     assert turns_of(Clock(monkeypatch), [10] * 4, overslept_ms=5) == [0, 105, 205, 305]
     assert turns_of(Clock(monkeypatch), [10] * 4, overslept_ms=40) == [0, 140, 280, 420]
 
 
 @given(st.lists(st.floats(0, 1_000), min_size=1, max_size=30), st.floats(0, 300))
-def test_no_turn_is_shorter_than_its_pace_but_for_what_it_began_late(works_ms, overslept_ms):
+def test_no_turn_is_shorter_than_its_pace_minus_its_late_start(works_ms, overslept_ms):
     with pytest.MonkeyPatch.context() as patch:
         begun = turns_of(Clock(patch), works_ms, overslept_ms)
     assert all(after - before >= 100 - 10.01 for before, after in pairwise(begun))
 
 
-def test_a_new_iteration_is_a_new_turn(monkeypatch):
+def test_a_new_iteration_starts_a_new_turn(monkeypatch):
     clock, begun = Clock(monkeypatch), []
 
     def start():
@@ -217,7 +217,7 @@ def test_a_pause_of_the_run_delays_a_paced_user():
     user = begin(crowd)
     wait_until(lambda: user.waiting_for is not None)
     pause.pause()
-    gevent.sleep(0.2)  # longer than the turn; that nothing happens can only be waited for
+    gevent.sleep(0.2)  # longer than the turn; that nothing happens can only be checked by waiting
     assert not turned
     pause.resume()
     wait_gone(crowd)
@@ -226,7 +226,7 @@ def test_a_pause_of_the_run_delays_a_paced_user():
 
 
 @pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf"), "10s", None])
-def test_a_pace_that_is_none_is_refused(seconds):
+def test_an_invalid_pace_is_refused(seconds):
     with pytest.raises(ScenarioError, match=r"pace\(\) takes seconds above 0, got"):
         outcome(lambda: user_module.pace(seconds))
 
@@ -241,7 +241,7 @@ def test_a_user_that_stops_leaves_for_good_and_counts_as_finished():
         try:
             user_module.stop()
         finally:
-            user_module.sleep(0)  # a user that leaves may still wait for what it says at the end
+            user_module.sleep(0)  # a leaving user may still wait in its clean-up
             said.append("goodbye")
 
     with Registry().activated():
@@ -283,8 +283,8 @@ def test_the_end_of_the_run_does_not_interrupt_a_user_that_is_leaving():
 
 
 @given(st.lists(st.integers(0, 3), max_size=60))
-def test_iterations_have_numbers_of_their_own_whatever_workers_are_replaced(turns):
-    """Each turn is of the worker with that index; the cell of worker 0 outlives it."""
+def test_iteration_numbers_are_unique_even_if_workers_are_replaced(turns):
+    """Each turn belongs to the worker with that index; worker 0 is replaced after each turn."""
     cells = [memoryview(bytearray(8)).cast("Q") for _ in range(4)]
     numbers = [IterationNumbers(cells[at], at, 4) for at in range(4)]
     taken = []
@@ -296,7 +296,7 @@ def test_iterations_have_numbers_of_their_own_whatever_workers_are_replaced(turn
     assert all(number >= 1 for number in taken)
 
 
-def test_an_iteration_keeps_its_number_and_the_next_has_another():
+def test_an_iteration_keeps_its_number_and_the_next_gets_a_new_one():
     seen = []
     numbers = IterationNumbers(memoryview(bytearray(8)).cast("Q"), 1, 2)
     context = WorkerContext()
@@ -306,7 +306,7 @@ def test_an_iteration_keeps_its_number_and_the_next_has_another():
     assert seen == [2, 2, 4, 4, 6, 6]
 
 
-def test_the_end_of_a_run_is_asked_for_with_a_reason():
+def test_stop_run_requires_a_reason():
     asked = []
 
     class Noted(rpc.Handler):

@@ -1,4 +1,4 @@
-"""The user greenlet: runs start() as often as it should, leaves when asked, dies when killed."""
+"""The user greenlet: repeats start() as configured, leaves when asked, ends when killed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DEADLINE_S = 60.0
 
 
 class Crowd:
-    """The least that a user belongs to; remembers what it is told."""
+    """A minimal pool for users; records its calls."""
 
     wait_turn = None
 
@@ -73,7 +73,7 @@ def wait_gone(crowd: Crowd, count: int = 1) -> None:
 
 
 def wait_until(condition) -> None:
-    """Let the loop turn until `condition` holds."""
+    """Run the event loop until `condition` holds."""
     with gevent.Timeout(DEADLINE_S):
         while not condition():
             gevent.sleep(0)
@@ -87,7 +87,7 @@ def wait_state(crowd: Crowd, state: UserState, user_id: int = 1) -> None:
 
 
 @pytest.mark.parametrize("times", [1, 2, 5])
-def test_start_runs_as_often_as_the_setting_says(times):
+def test_start_runs_repeat_num_times(times):
     seen = []
     crowd = Crowd(
         lambda user_id: seen.append((user_id, user_module.iteration)), repeat_num=float(times)
@@ -99,7 +99,7 @@ def test_start_runs_as_often_as_the_setting_says(times):
     assert crowd.gone == [1]
 
 
-def test_the_byte_says_running_inside_start_and_between_in_the_pause():
+def test_the_state_is_running_inside_start_and_between_in_the_pause():
     states = []
     crowd = Crowd(lambda user_id: states.append(crowd.state()), repeat_num=2, repeat_interval_s=inf)
     user = begin(crowd)
@@ -129,7 +129,7 @@ def crash(user_id):
 
 
 @pytest.mark.parametrize("interval", [0.0, 60.0])
-def test_pauses_after_crashes_grow_whatever_the_interval(monkeypatch, interval):
+def test_pauses_after_crashes_grow_regardless_of_the_interval(monkeypatch, interval):
     pauses = pauses_of(
         monkeypatch, crash, repeat_num=8, repeat_interval_s=interval, crash_pause_s=1.0
     )
@@ -138,7 +138,7 @@ def test_pauses_after_crashes_grow_whatever_the_interval(monkeypatch, interval):
     assert len({pause / mean for mean, pause in zip(means, pauses, strict=True)}) > 1
 
 
-def test_after_an_iteration_that_returned_the_next_crash_is_the_first_in_a_row(monkeypatch):
+def test_a_successful_iteration_resets_the_crash_backoff(monkeypatch):
     calls = iter([crash, crash, int, crash])
 
     def start(user_id):
@@ -148,7 +148,7 @@ def test_after_an_iteration_that_returned_the_next_crash_is_the_first_in_a_row(m
     assert [0.5 <= pauses[0] <= 1.5, 1 <= pauses[1] <= 3, pauses[2]] == [True, True, 5.0]
 
 
-def test_a_user_that_returns_pauses_as_long_as_the_setting_says(monkeypatch):
+def test_a_user_that_returns_pauses_for_repeat_interval(monkeypatch):
     found = pauses_of(monkeypatch, lambda user_id: None, repeat_num=3, repeat_interval_s=0.25)
     assert found == [0.25, 0.25]
 
@@ -156,7 +156,7 @@ def test_a_user_that_returns_pauses_as_long_as_the_setting_says(monkeypatch):
 def test_a_user_that_returns_at_once_lets_others_run():
     crowd = Crowd(lambda user_id: None, repeat_num=inf, repeat_interval_s=0.0)
     user = begin(crowd)
-    wait_until(lambda: user.iteration > 20)  # this greenlet gets its turns
+    wait_until(lambda: user.iteration > 20)  # this greenlet still runs
     user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
 
@@ -168,7 +168,7 @@ def test_a_user_that_returns_at_once_lets_others_run():
     "error",
     [ValueError("x"), SystemExit(3), KeyboardInterrupt(), BaseException("y"), gevent.Timeout()],
 )
-def test_whatever_start_raises_is_a_crash_of_this_user_alone(error):
+def test_any_exception_in_start_crashes_only_this_user(error):
     def start(user_id):
         raise error
 
@@ -179,7 +179,7 @@ def test_whatever_start_raises_is_a_crash_of_this_user_alone(error):
     assert crowd.state() is UserState.CRASHED
 
 
-def test_a_crash_is_repeated_like_a_return_and_only_the_last_one_counts_for_the_end():
+def test_crashed_iterations_repeat_and_only_the_last_decides_the_final_state():
     def start(user_id):
         if user_module.iteration == 1:
             crash(user_id)
@@ -221,7 +221,7 @@ def test_a_user_is_gone_even_when_its_crash_cannot_be_counted():
         (crash, StopReason.REMOVED, UserState.REMOVED),
     ],
 )
-def test_a_user_between_two_iterations_leaves_at_once_when_asked(start, why, state):
+def test_a_user_between_iterations_leaves_at_once_when_asked(start, why, state):
     crowd = Crowd(start, repeat_num=inf, repeat_interval_s=inf)
     user = begin(crowd)
     wait_state(crowd, UserState.BETWEEN)
@@ -234,7 +234,7 @@ def test_a_user_between_two_iterations_leaves_at_once_when_asked(start, why, sta
     ("why", "state"),
     [(StopReason.RUN_ENDS, UserState.FINISHED), (StopReason.REMOVED, UserState.REMOVED)],
 )
-def test_a_user_inside_start_finishes_its_iteration_and_begins_no_other(why, state):
+def test_a_user_inside_start_finishes_its_iteration_and_starts_no_other(why, state):
     gate, ends = Event(), []
 
     def start(user_id):
@@ -253,7 +253,7 @@ def test_a_user_inside_start_finishes_its_iteration_and_begins_no_other(why, sta
     assert crowd.state() is state
 
 
-def test_the_stronger_reason_to_leave_stays():
+def test_the_stronger_reason_to_leave_is_kept():
     crowd = Crowd(lambda user_id: None, repeat_interval_s=inf, repeat_num=2)
     user = begin(crowd)
     wait_state(crowd, UserState.BETWEEN)
@@ -273,7 +273,7 @@ def test_a_user_may_wait_until_it_is_asked_to_leave():
     assert answers == [True]
 
 
-def test_a_wait_for_leaving_ends_after_its_time_out():
+def test_wait_stopping_returns_false_at_its_timeout():
     answers = []
 
     def start(user_id):
@@ -285,7 +285,7 @@ def test_a_wait_for_leaving_ends_after_its_time_out():
     assert answers == [False, False]
 
 
-def test_a_user_that_was_asked_already_does_not_wait():
+def test_wait_stopping_returns_at_once_if_already_asked():
     gate, answers = Event(), []
 
     def start(user_id):
@@ -304,12 +304,12 @@ def test_a_user_that_was_asked_already_does_not_wait():
     st.lists(st.sampled_from(["ask", "ask again", "turn", "timer"]), max_size=6),
     st.sampled_from([0.0, 1e-6, 1e-3, inf]),
 )
-def test_no_user_is_woken_twice_by_one_wait(story, seconds):
+def test_a_wait_wakes_its_user_only_once(story, seconds):
     gate, woken = SimpleNamespace(parked=False), []
 
     def start(user_id):
         answer = user_module.wait_stopping(seconds)
-        # Whatever wakes it now, but for the token below, is a wake-up meant for the wait.
+        # Anything that wakes it now, except the token below, is a second wake-up of the wait.
         gate.parked = True
         woken.append((answer, get_hub().switch()))
 
@@ -355,7 +355,7 @@ def wait_for_leaving(user_id):
 @pytest.mark.parametrize(
     "start", [wait_in_semaphore, wait_in_user_sleep, wait_in_gevent_sleep, wait_for_leaving]
 )
-def test_a_killed_user_is_gone_and_counts_as_timed_out_wherever_it_waits(start):
+def test_a_killed_user_counts_as_timed_out_wherever_it_waits(start):
     user = begin(crowd := Crowd(start, repeat_num=inf))
     wait_state(crowd, UserState.RUNNING)
     user.kill()
@@ -364,7 +364,7 @@ def test_a_killed_user_is_gone_and_counts_as_timed_out_wherever_it_waits(start):
     assert crowd.crashes == []
 
 
-def test_a_user_killed_between_two_iterations_counts_as_timed_out():
+def test_a_user_killed_between_iterations_counts_as_timed_out():
     user = begin(crowd := Crowd(lambda user_id: None, repeat_num=2, repeat_interval_s=inf))
     wait_state(crowd, UserState.BETWEEN)
     user.kill()
@@ -372,7 +372,7 @@ def test_a_user_killed_between_two_iterations_counts_as_timed_out():
     assert crowd.state() is UserState.TIMED_OUT
 
 
-def test_a_user_killed_before_its_first_switch_is_gone_too():
+def test_a_user_killed_before_its_first_switch_leaves_too():
     crowd = Crowd(wait_in_semaphore)
     user = begin(crowd)
     user.kill()
@@ -413,7 +413,7 @@ def test_a_killed_user_may_wait_in_its_finally_block():
     assert crowd.state() is UserState.TIMED_OUT
 
 
-def test_killing_a_user_that_is_gone_does_nothing():
+def test_killing_a_user_that_has_left_does_nothing():
     user = begin(crowd := Crowd(lambda user_id: None))
     wait_gone(crowd)
     user.kill()
@@ -424,7 +424,7 @@ def test_killing_a_user_that_is_gone_does_nothing():
     assert crowd.state() is UserState.FINISHED
 
 
-def test_a_user_that_swallows_its_kill_still_does_not_begin_again_once_asked_to_leave():
+def test_a_user_that_swallows_its_kill_is_not_repeated_once_asked_to_leave():
     def start(user_id):
         with contextlib.suppress(GreenletExit):
             gevent.sleep(1000)
@@ -437,7 +437,7 @@ def test_a_user_that_swallows_its_kill_still_does_not_begin_again_once_asked_to_
     assert user.iteration == 1
 
 
-def test_a_user_that_swallows_its_kill_and_goes_on_can_be_killed_again():
+def test_a_user_that_swallows_its_kill_and_continues_can_be_killed_again():
     swallowed = []
 
     def start(user_id):
@@ -458,7 +458,7 @@ def test_a_user_that_swallows_its_kill_and_goes_on_can_be_killed_again():
     wait_gone(crowd)
 
 
-def test_a_crash_while_being_killed_is_a_crash_that_leaves():
+def test_an_exception_while_being_killed_counts_as_a_crash():
     def start(user_id):
         try:
             gevent.sleep(1000)
@@ -472,10 +472,10 @@ def test_a_crash_while_being_killed_is_a_crash_that_leaves():
     assert [str(error) for error in crowd.crashes] == ["in finally"]
 
 
-# What a user knows of itself
+# What a user knows about itself
 
 
-def test_a_user_knows_its_id_and_iteration_and_nobody_else_does():
+def test_user_attributes_are_available_only_to_a_user():
     seen = []
     crowd = Crowd(lambda user_id: seen.append((user_module.id, user_module.stopping)))
     begin(crowd, 7)
@@ -498,18 +498,18 @@ def drawn(user_id: int, seed: int) -> list[float]:
     return found
 
 
-def test_random_numbers_are_a_users_own_and_come_again_with_the_seed():
+def test_random_numbers_depend_on_user_and_seed_and_are_reproducible():
     assert drawn(1, seed=42) == drawn(1, seed=42)
     assert len({tuple(drawn(user_id, seed)) for user_id in (1, 2, 3) for seed in (1, 2)}) == 6
 
 
 @pytest.mark.parametrize("seconds", [-1, -1e-9, -inf, float("nan")])
-def test_a_sleep_that_cannot_be_is_refused(seconds):
+def test_an_invalid_sleep_is_refused(seconds):
     with pytest.raises(ValueError, match="sleep must be at least 0 s, got"):
         user_module.sleep(seconds)
 
 
-def test_many_users_end_at_once_and_each_is_gone_once():
+def test_many_users_ending_at_once_each_leave_once():
     crowd = Crowd(lambda user_id: None, repeat_num=inf, repeat_interval_s=inf)
     users = [begin(crowd, user_id) for user_id in range(1, 100)]
     wait_until(lambda: all(state == UserState.BETWEEN for state in crowd.states[1:]))
@@ -524,7 +524,7 @@ def test_many_users_end_at_once_and_each_is_gone_once():
     assert all(user.dead for user in users)
 
 
-def test_an_iteration_is_over_however_it_ends():
+def test_iteration_ended_is_called_however_an_iteration_ends():
     def start(user_id):
         if user_id == 1:
             raise ValueError
@@ -542,7 +542,7 @@ def test_an_iteration_is_over_however_it_ends():
     assert states == ["CRASHED", "CRASHED", "CRASHED", "FINISHED"]
 
 
-# Being told to stop where it waits
+# Being asked to stop in a waiting call
 
 
 def waits(user_id):
@@ -562,7 +562,7 @@ WAITS = {
     [(StopReason.RUN_ENDS, UserState.FINISHED), (StopReason.REMOVED, UserState.REMOVED)],
 )
 @pytest.mark.parametrize("wait", WAITS.values(), ids=WAITS)
-def test_a_user_that_waits_for_amoc_ends_there_when_it_is_asked_to_stop(wait, why, state):
+def test_a_user_in_a_waiting_call_of_amoc_ends_there_when_asked_to_stop(wait, why, state):
     steps = []
 
     def start(user_id):
@@ -582,7 +582,7 @@ def test_a_user_that_waits_for_amoc_ends_there_when_it_is_asked_to_stop(wait, wh
     assert user.waiting_for is None
 
 
-def test_a_user_that_waits_for_something_else_ends_at_its_next_wait():
+def test_a_user_waiting_elsewhere_ends_at_its_next_call_of_amoc():
     gate, steps = Event(), []
 
     def start(user_id):
@@ -603,7 +603,7 @@ def test_a_user_that_waits_for_something_else_ends_at_its_next_wait():
 
 
 @pytest.mark.parametrize("told", ["by the exception", "by stopping", "by wait_stopping"])
-def test_a_user_that_knows_that_it_is_to_stop_may_wait_to_end_well(told):
+def test_a_user_that_knows_it_should_stop_may_still_wait_to_clean_up(told):
     gate, steps = Event(), []
 
     def start(user_id):
@@ -621,7 +621,7 @@ def test_a_user_that_knows_that_it_is_to_stop_may_wait_to_end_well(told):
     user.ask_to_stop(StopReason.RUN_ENDS)
     gate.set()
     wait_until(lambda: user.mailbox is not None)
-    user.ask_to_stop(StopReason.REMOVED)  # it is not told again
+    user.ask_to_stop(StopReason.REMOVED)  # it is not interrupted again
     gevent.sleep(0)
     user.mailbox.put("goodbye", 7)
     wait_gone(crowd)
@@ -629,7 +629,7 @@ def test_a_user_that_knows_that_it_is_to_stop_may_wait_to_end_well(told):
     assert crowd.crashes == []
 
 
-def test_a_user_that_swallows_the_end_of_its_wait_does_not_begin_again():
+def test_a_user_that_swallows_userstopped_is_not_repeated():
     def start(user_id):
         with contextlib.suppress(UserStopped):
             user_module.sleep(60)
@@ -641,7 +641,7 @@ def test_a_user_that_swallows_the_end_of_its_wait_does_not_begin_again():
     assert (user.iteration, crowd.state()) == (1, UserState.FINISHED)
 
 
-def test_what_came_in_the_same_turn_is_received_and_the_next_wait_ends():
+def test_a_message_that_arrived_with_the_stop_is_received_and_the_next_wait_ends():
     received = []
 
     def start(user_id):
@@ -657,7 +657,7 @@ def test_what_came_in_the_same_turn_is_received_and_the_next_wait_ends():
     assert crowd.state() is UserState.FINISHED
 
 
-def test_a_message_that_is_there_is_received_by_a_user_that_is_to_stop():
+def test_a_user_asked_to_stop_still_receives_a_waiting_message():
     gate, received = Event(), []
 
     def start(user_id):
@@ -674,7 +674,7 @@ def test_a_message_that_is_there_is_received_by_a_user_that_is_to_stop():
     assert received == ["there"]
 
 
-def test_a_user_that_waits_while_the_run_is_paused_ends_at_once():
+def test_a_user_waiting_in_a_paused_run_ends_at_once():
     user = begin(crowd := Crowd(waits))
     wait_until(lambda: user.waiting_for is not None)
     pause.pause()
@@ -686,7 +686,7 @@ def test_a_user_that_waits_while_the_run_is_paused_ends_at_once():
     assert crowd.state() is UserState.REMOVED
 
 
-def test_an_interrupt_is_raised_once_and_not_after_the_iteration_that_it_was_meant_for():
+def test_an_interrupt_is_raised_once_and_not_after_its_iteration():
     gate, errors = Event(), []
 
     def start(user_id):
@@ -709,7 +709,7 @@ def test_an_interrupt_is_raised_once_and_not_after_the_iteration_that_it_was_mea
     assert crowd.crashes == []
 
 
-def test_no_other_interrupt_comes_before_the_end_of_a_user():
+def test_being_asked_to_stop_takes_precedence_over_an_interrupt():
     gate = Event()
 
     def start(user_id):
@@ -725,7 +725,7 @@ def test_no_other_interrupt_comes_before_the_end_of_a_user():
     assert crowd.state() is UserState.FINISHED
 
 
-def test_the_old_names_go_on_working_with_a_warning():
+def test_the_old_names_still_work_with_a_warning():
     answers = []
 
     def start(user_id):
@@ -741,7 +741,7 @@ def test_the_old_names_go_on_working_with_a_warning():
     assert answers == [False, True]
 
 
-def test_a_lost_connection_ends_a_wait_for_being_asked_to_stop():
+def test_an_interrupt_ends_wait_stopping():
     seen = []
 
     def start(user_id):
@@ -774,7 +774,7 @@ def spans():
     events.off(hear)
 
 
-def test_each_iteration_is_a_span_with_what_it_raised(spans):
+def test_each_iteration_is_a_span_with_its_exception(spans):
     def start(user_id):
         if len(spans) < 2:
             raise ValueError("no")
@@ -795,7 +795,7 @@ def test_each_iteration_is_a_span_with_what_it_raised(spans):
     assert len(crowd.crashes) == 1
 
 
-def test_a_span_of_a_user_that_is_stopped_or_killed_says_so(spans):
+def test_the_span_of_a_stopped_or_killed_user_has_its_reason(spans):
     crowd = Crowd(waits)
     for user_id, end in ((1, lambda it: it.ask_to_stop(StopReason.RUN_ENDS)), (2, User.kill)):
         user = begin(crowd, user_id)
@@ -828,7 +828,7 @@ def test_iterations_that_did_not_crash_are_counted():
 @pytest.mark.parametrize(
     ("first", "attempt_s", "number"), [(int, 10.0, 2), (crash, 10.0, 0), (crash, 0.0, 1)]
 )
-def test_an_iteration_that_is_cut_short_counts_unless_it_is_an_attempt_after_a_crash(
+def test_an_interrupted_iteration_counts_unless_it_is_a_retry_after_a_crash(
     first, attempt_s, number, end, monkeypatch
 ):
     monkeypatch.setattr("amoc.users.user.MAX_CRASH_PAUSE_S", attempt_s)
