@@ -1,4 +1,4 @@
-"""Secrets: known by their names at any depth, in values and in texts that are JSON."""
+"""Redaction of secrets by name, at any depth, in values and in JSON text."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ class Model(BaseModel):
         *("Password", "API_KEY", "apiKey", "api-key", "X-Auth-Token", "aws.key"),
     ],
 )
-def test_names_that_say_so_are_secret(name):
+def test_names_of_secrets_are_recognized(name):
     assert is_secret(name)
 
 
 @pytest.mark.parametrize("name", ["rate", "monkey", "keys", "Monkey", "keyboard", "pass", "", 5])
-def test_other_names_are_not(name):
+def test_other_names_are_not_secret(name):
     assert not is_secret(name)
 
 
@@ -86,7 +86,7 @@ WITH_SECRETS = [
 
 
 @pytest.mark.parametrize("value", WITH_SECRETS)
-def test_no_secret_of_a_value_is_shown(value):
+def test_secrets_in_a_value_are_hidden(value):
     for text in (str(hide(value)), as_text(value), shown("accounts", value)):
         assert "s3cret" not in text
         assert HIDDEN in text
@@ -101,7 +101,7 @@ def test_no_secret_of_a_value_is_shown(value):
         *({"monkey": 5}, {1: "a"}, {"a"}, Discreet("a", "s3cret")),
     ],
 )
-def test_a_value_without_secrets_is_itself(value):
+def test_a_value_without_secrets_is_unchanged(value):
     assert hide(value) is value
     assert as_text(value) == (f"{value:g}" if isinstance(value, float) else str(value))
     assert not holds_hidden(value)
@@ -119,7 +119,7 @@ def test_the_rest_of_a_value_is_shown_as_json():
     assert as_text(RunResults("a", "x")) == '{"user": "a", "password": "(hidden)"}'
 
 
-def test_what_lies_too_deep_to_be_looked_at_is_hidden():
+def test_anything_nested_too_deeply_is_hidden():
     value = "s3cret"
     for _ in range(MAX_DEPTH + 1):
         value = [value]
@@ -131,14 +131,14 @@ def test_what_lies_too_deep_to_be_looked_at_is_hidden():
 
 
 def nested(depth: int, value, kind: str):
-    """`value` within so many lists, tables, or texts that are tables, by turns with lists."""
+    """Return `value` nested in `depth` lists or dicts."""
     for _ in range(depth):
         value = [value] if kind == "list" else {"a": value}
     return value
 
 
 @pytest.mark.parametrize("kind", ["list", "table"])
-def test_how_deep_is_too_deep_is_the_same_for_lists_and_tables(kind):
+def test_the_depth_limit_is_the_same_for_lists_and_dicts(kind):
     secret = {"password": "s3cret"}
     deepest = nested(MAX_DEPTH - 1, secret, kind)
     assert str(hide(deepest)) == str(nested(MAX_DEPTH - 1, {"password": HIDDEN}, kind))
@@ -149,7 +149,7 @@ def test_how_deep_is_too_deep_is_the_same_for_lists_and_tables(kind):
     assert not reveals("s3cret", "x", nested(MAX_DEPTH, secret, kind))
 
 
-def test_a_text_that_is_a_table_is_one_level_more():
+def test_json_text_adds_one_level_of_depth():
     fits = json.dumps(nested(MAX_DEPTH - 1, "open", "table"))
     assert hide(fits) is fits
     assert HIDDEN in hide(json.dumps(nested(MAX_DEPTH, "open", "table")))
@@ -169,11 +169,11 @@ def test_a_text_that_is_a_table_is_one_level_more():
         ),
     ],
 )
-def test_in_a_message_a_value_is_shown_by_its_name(name, value, text):
+def test_a_value_in_a_message_is_shown_or_hidden_by_its_name(name, value, text):
     assert shown(name, value) == text
 
 
-def test_the_rest_of_a_text_that_is_a_table_stays_legible():
+def test_the_rest_of_a_json_text_stays_readable():
     assert hide('{"user": "ä", "token": "x"}') == f'{{"user": "ä", "token": "{HIDDEN}"}}'
 
 
@@ -189,7 +189,7 @@ NESTED = st.recursive(
 
 
 def marked(value, secret=False):
-    """`value` with its leaves replaced: a secret's by one word, the others by another."""
+    """Return `value` with secret leaves replaced by "s3cret" and all others by "open"."""
     if isinstance(value, str) and value[:1] == "{":
         try:
             return json.dumps(marked(json.loads(value), secret))
@@ -206,7 +206,7 @@ def marked(value, secret=False):
 
 
 @given(NESTED)
-def test_all_secrets_and_nothing_else_are_hidden(value):
+def test_all_secrets_and_only_secrets_are_hidden(value):
     value = marked(value)
     hidden = json.dumps(hide(value))
     assert "s3cret" not in hidden
@@ -216,7 +216,7 @@ def test_all_secrets_and_nothing_else_are_hidden(value):
     assert not reveals("it is open", "x", value)
 
 
-def test_a_text_tells_a_secret_that_is_in_it():
+def test_reveals_finds_a_secret_in_a_text():
     assert reveals("bad value 's3cret'", "password", "s3cret")
     assert reveals("bad value 's3cret'", "accounts", [{"password": "s3cret"}])
     assert reveals("bad value 's3cret'", "accounts", '[{"password": "s3cret"}]')

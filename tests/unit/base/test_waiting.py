@@ -1,4 +1,4 @@
-"""A latch: all that wait go on when it opens, and nobody waits beyond its deadline."""
+"""Waiters, gates and alarms: nobody waits beyond a deadline."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from amoc.base.waiting import Alarm, OpenGate, Waiter, wait
 DEADLINE_S = 60.0
 
 
-def test_nobody_waits_while_it_is_open():
+def test_an_open_gate_does_not_block():
     assert OpenGate().wait(0)
 
 
-def test_all_that_wait_go_on_when_it_opens():
+def test_all_waiters_resume_when_the_gate_opens():
     latch = OpenGate()
     latch.shut()
     waiting = [gevent.spawn(latch.wait, DEADLINE_S) for _ in range(100)]
@@ -29,7 +29,7 @@ def test_all_that_wait_go_on_when_it_opens():
     assert all(one.get(timeout=DEADLINE_S) for one in waiting)
 
 
-def test_who_was_let_go_is_told_so_although_it_was_shut_at_once():
+def test_a_released_waiter_succeeds_even_if_the_gate_shuts_at_once():
     latch = OpenGate()
     latch.shut()
     waiting = gevent.spawn(latch.wait, DEADLINE_S)
@@ -39,7 +39,7 @@ def test_who_was_let_go_is_told_so_although_it_was_shut_at_once():
     assert waiting.get(timeout=DEADLINE_S)
 
 
-def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
+def test_a_wait_ends_at_its_deadline_or_when_woken():
     latch = OpenGate()
     latch.shut()
     assert not latch.wait(0.001)
@@ -55,19 +55,19 @@ def test_a_wait_ends_at_its_deadline_or_when_somebody_else_ends_it():
     assert not latch.waiting
 
 
-def test_who_has_worked_for_long_within_an_event_of_the_loop_waits_no_shorter():
+def test_a_wait_after_long_work_in_one_loop_turn_is_not_shortened():
     waiter: Waiter[None] = Waiter()
     timer = get_hub().loop.timer(0)
     timer.start(waiter.give, None)
     waiter.wait()
     timer.close()
-    time.sleep(0.1)  # the loop's own time stands still meanwhile
+    time.sleep(0.1)  # the loop's cached time does not advance
     begun = time.monotonic()
     assert not Waiter().wait(0.05)
     assert time.monotonic() - begun >= 0.05
 
 
-def test_a_killed_one_waits_no_more():
+def test_a_killed_greenlet_no_longer_waits():
     latch = OpenGate()
     latch.shut()
     waiting = gevent.spawn(latch.wait)
@@ -77,7 +77,7 @@ def test_a_killed_one_waits_no_more():
     latch.open()
 
 
-def test_the_event_loop_itself_must_not_wait():
+def test_waiting_in_the_event_loop_raises():
     latch, errors = OpenGate(), []
     latch.shut()
 
@@ -93,7 +93,7 @@ def test_the_event_loop_itself_must_not_wait():
 
 
 class CountingLoop:
-    """The event loop; counts the timers that it is asked for."""
+    """Wraps the event loop; counts the timers created."""
 
     def __init__(self) -> None:
         self.timers = 0
@@ -115,13 +115,13 @@ def loop(monkeypatch: pytest.MonkeyPatch) -> CountingLoop:
 
 
 def watched(alarm: Alarm, seconds: float) -> bool:
-    """Wait so long, by the alarm."""
+    """Wait for `seconds`, using the alarm."""
     waiter: Waiter[bool] = Waiter()
     waiter.alarm = alarm
     return wait(waiter, seconds)
 
 
-def test_an_alarm_watches_one_wait_after_another_by_one_timer(loop: CountingLoop):
+def test_an_alarm_serves_consecutive_waits_with_one_timer(loop: CountingLoop):
     alarm, waiters = Alarm(), []
 
     def receive() -> None:
@@ -156,14 +156,14 @@ def test_each_wait_has_its_own_limit(first: float, second: float):
     alarm.close()
 
 
-def test_two_that_wait_at_once_both_end():
+def test_two_concurrent_waits_on_one_alarm_both_end():
     alarm = Alarm()
     waits = [gevent.spawn(watched, alarm, seconds) for seconds in (0.02, 0.01)]
     gevent.joinall(waits, timeout=10)
     assert [one.value for one in waits] == [False, False]
 
 
-def test_an_alarm_that_rings_for_nobody_is_set_no_more(loop: CountingLoop):
+def test_an_alarm_without_a_waiter_is_not_set_again(loop: CountingLoop):
     alarm = Alarm()
     assert not watched(alarm, 0.001)
     gevent.sleep(0.01)
@@ -174,7 +174,7 @@ def test_an_alarm_that_rings_for_nobody_is_set_no_more(loop: CountingLoop):
 
 
 def parked_by(alarm: Alarm, seconds: float) -> gevent.Greenlet:
-    """A user that waits so long, by the alarm."""
+    """Return a greenlet that waits for `seconds`, using the alarm."""
     waiter: Waiter[bool] = Waiter()
     waiter.alarm = alarm
     user = gevent.spawn(wait, waiter, seconds)
@@ -183,7 +183,7 @@ def parked_by(alarm: Alarm, seconds: float) -> gevent.Greenlet:
     return user
 
 
-def test_who_is_killed_leaves_the_alarm_to_who_waits_next():
+def test_a_killed_waiter_frees_the_alarm_for_the_next():
     alarm = Alarm()
     parked_by(alarm, DEADLINE_S).kill()
     assert alarm.waiter is None
@@ -191,7 +191,7 @@ def test_who_is_killed_leaves_the_alarm_to_who_waits_next():
     alarm.close()
 
 
-def test_a_wait_whose_alarm_rings_in_a_pause_has_the_rest_of_its_time(
+def test_a_wait_whose_alarm_rings_in_a_pause_gets_the_rest_of_its_time(
     monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.setattr(pause, "clock", pause.PauseClock())

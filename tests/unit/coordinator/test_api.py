@@ -1,4 +1,4 @@
-"""The calls of scenarios, with both sides in this process."""
+"""The API for scenarios, with controller and worker in this process."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run() -> Alone:
     return Alone()
 
 
-def test_the_calling_user_is_added_or_whoever_is_named(run: Alone) -> None:
+def test_add_adds_the_calling_user_or_the_given_one(run: Alone) -> None:
     coordinator.start("pairs", [(2, meet)])
     run.begin()
 
@@ -86,7 +86,7 @@ def test_the_calling_user_is_added_or_whoever_is_named(run: Alone) -> None:
     assert met == [(event, (5, None), (5, ("data",))), (event, (77, {"a": 1}), (78, None))]
 
 
-def test_reset_and_stop_count_what_the_caller_added_before(run: Alone) -> None:
+def test_reset_and_stop_include_earlier_adds_of_the_caller(run: Alone) -> None:
     coordinator.start("pairs", (2, meet), timeout=inf)
     run.begin()
 
@@ -113,7 +113,7 @@ def test_reset_and_stop_count_what_the_caller_added_before(run: Alone) -> None:
     ]
 
 
-def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone) -> None:
+def test_a_worker_that_does_not_know_a_coordinator_yet_asks_for_it(run: Alone) -> None:
     run.begin(alone=False)
 
     def start(user_id: int) -> None:
@@ -130,7 +130,7 @@ def test_a_worker_that_has_not_heard_of_a_coordinator_yet_asks_for_it(run: Alone
     until(lambda: met)
 
 
-def test_a_user_that_adds_very_many_lets_others_have_their_turn(run: Alone) -> None:
+def test_a_user_that_adds_very_often_lets_others_run(run: Alone) -> None:
     coordinator.start("all", ("all", met.append))
     run.begin()
     turns: list[str] = []
@@ -158,7 +158,7 @@ def test_users_of_one_process_meet_at_a_barrier(run: Alone) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 200, "Пары 1", "[bold]a[/bold]", " ", "a:b=c/{}"])
-def test_a_coordinator_and_a_barrier_may_be_called_by_any_text(run: Alone, name: str) -> None:
+def test_coordinators_and_barriers_may_have_any_printable_name(run: Alone, name: str) -> None:
     coordinator.start(name, [(2, meet)])
     run.begin()
 
@@ -172,7 +172,7 @@ def test_a_coordinator_and_a_barrier_may_be_called_by_any_text(run: Alone, name:
     assert counted[f"coordinator.{name}.adds"] == 2
 
 
-def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> None:
+def test_invalid_calls_in_init_are_refused_at_once(run: Alone) -> None:
     coordinator.start("pairs", (2, meet))
     for call, says in (
         (lambda: coordinator.start("pairs", (2, meet)), "pairs is already started"),
@@ -194,7 +194,7 @@ def test_init_is_told_what_cannot_be_before_anything_is_asked(run: Alone) -> Non
     assert [taking for *_, taking in init_plans.plans()] == [False, True]
 
 
-def test_what_is_for_users_is_not_there_before_the_run(run: Alone) -> None:
+def test_calls_for_users_are_refused_in_init(run: Alone) -> None:
     coordinator.start("pairs", (2, meet))
     with pytest.raises(ClosedError, match=r"coordinator\.add\(.*not in init"):
         coordinator.add("pairs", 5)

@@ -30,7 +30,7 @@ def found(groups: list[Group[int]]) -> list[tuple[int, str, list[int]]]:
     return [(group.item, group.kind, list(group.entries)) for group in groups]
 
 
-def test_a_plan_is_an_item_or_a_list_of_them_with_one_action_or_several() -> None:
+def test_a_plan_is_one_item_or_a_list_with_one_or_more_actions_each() -> None:
     (pair,) = parse("x", (2, one))
     assert pair.shape == Shape(2, 2, users=False)
     assert [action.form for action in pair.actions] == [1]
@@ -60,7 +60,7 @@ def test_a_plan_is_an_item_or_a_list_of_them_with_one_action_or_several() -> Non
         (("all", three), r'is for "all" users, so its actions must take .* but three takes'),
     ],
 )
-def test_what_is_no_plan_is_refused_with_a_line_that_says_why(plan: object, says: str) -> None:
+def test_an_invalid_plan_is_refused_with_a_one_line_reason(plan: object, says: str) -> None:
     with pytest.raises(ScenarioError, match=says) as caught:
         parse("x", plan)
     assert "\n" not in str(caught.value)
@@ -87,7 +87,7 @@ class Methods:
         (lambda *everything: None, None),
     ],
 )
-def test_the_form_of_an_action_is_what_it_cannot_do_without(
+def test_the_form_of_an_action_follows_from_its_required_parameters(
     function: Callable[..., object], form: int | None
 ) -> None:
     assert form_of(function) == form
@@ -103,7 +103,7 @@ def test_the_sixth_add_completes_a_group_of_two_and_one_of_three() -> None:
     assert found(groups.add([6], 0)) == [(0, "coordinate", [5, 6]), (1, "coordinate", [4, 5, 6])]
 
 
-def test_the_timeout_counts_from_the_last_add_and_is_over_once() -> None:
+def test_the_timeout_counts_from_the_last_add_and_fires_once() -> None:
     groups = batches(2)
     assert groups.due_ns is None
     groups.add([1], 0)
@@ -115,7 +115,7 @@ def test_the_timeout_counts_from_the_last_add_and_is_over_once() -> None:
     assert groups.expire(1000) == []
 
 
-def test_without_a_timeout_groups_wait_for_ever() -> None:
+def test_without_a_timeout_groups_wait_forever() -> None:
     groups = batches(2, timeout_ns=None)
     groups.add([1], 0)
     assert groups.due_ns is None
@@ -123,7 +123,7 @@ def test_without_a_timeout_groups_wait_for_ever() -> None:
 
 
 @pytest.mark.parametrize("kind", ["timeout", "reset", "stop"])
-def test_items_for_all_come_after_those_with_numbers_however_few_there_are(kind: str) -> None:
+def test_items_for_all_users_come_after_sized_ones(kind: str) -> None:
     groups = batches("all", 2, "all", 4)
     groups.add([1, 2, 3], 0)
     assert groups.pending == [3, 1, 3, 3]
@@ -136,7 +136,7 @@ def test_items_for_all_come_after_those_with_numbers_however_few_there_are(kind:
     assert found(groups.end(kind)) == [(1, kind, []), (3, kind, []), (0, kind, []), (2, kind, [])]
 
 
-def test_random_sizes_are_drawn_anew_for_each_group_and_are_the_same_with_the_same_seed() -> None:
+def test_random_sizes_are_drawn_per_group_and_reproducible_by_seed() -> None:
     def sizes(seed: str) -> list[int]:
         return [len(group.entries) for group in batches((1, 6), seed=seed).add(range(1000), 0)]
 
@@ -145,7 +145,7 @@ def test_random_sizes_are_drawn_anew_for_each_group_and_are_the_same_with_the_sa
     assert set(sizes("7/x")) == {1, 2, 3, 4, 5, 6}
 
 
-def test_pairs_of_nobody_of_one_and_of_three() -> None:
+def test_arguments_for_groups_of_none_one_and_three() -> None:
     event = Event("timeout", 0)
     assert list(arguments(3, event, [])) == [(event, None, None)]
     assert list(arguments(3, event, ["a"])) == [(event, "a", None)]
@@ -165,7 +165,7 @@ def test_an_event_is_a_kind_and_a_count() -> None:
 
 
 @given(st.integers(0, 40))
-def test_each_unordered_pair_is_there_once(count: int) -> None:
+def test_each_unordered_pair_occurs_once(count: int) -> None:
     calls = [call[1:] for call in arguments(3, Event("coordinate", count), range(count))]
     if count > 1:
         assert calls == list(combinations(range(count), 2))
@@ -242,9 +242,7 @@ def test_every_add_is_in_exactly_one_group_of_every_item(
 
 
 @given(SIZES, st.lists(st.integers(0, 20), max_size=20))
-def test_how_adds_are_gathered_on_their_way_changes_no_group(
-    sizes: list[Any], parts: list[int]
-) -> None:
+def test_batching_of_adds_does_not_change_groups(sizes: list[Any], parts: list[int]) -> None:
     total = sum(parts)
     at_once = found(batches(*sizes).add(range(total), 0))
     groups, done, in_parts = batches(*sizes), 0, []

@@ -1,4 +1,4 @@
-"""Adds while there is no room for them: users wait, handlers get an error, nothing is lost."""
+"""Adds without room: users wait, handlers get an error, nothing is lost."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ HERE = WorkerId("node0", 0, 1)
 
 
 class Line:
-    """A worker's coordinators, and what left it."""
+    """A worker's coordinators and what they sent."""
 
     def __init__(self) -> None:
         init_plans.start("all", parse("all", ("all", lambda event: None)))
@@ -40,7 +40,7 @@ class Line:
 
     @property
     def left(self) -> list[int]:
-        """Who was added, as far as it has left the worker."""
+        """The added users that were sent by the worker."""
         return [
             user_id
             for envelope in self.envelopes
@@ -65,7 +65,7 @@ def add(user_id: int) -> None:
     coordinator.add("all", user_id, None)
 
 
-def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
+def test_adds_wait_for_room_and_none_are_lost(line: Line) -> None:
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start(range(1, 101))
@@ -80,7 +80,7 @@ def test_adds_wait_for_room_and_none_is_lost(line: Line) -> None:
     assert not crowd.errors
 
 
-def test_who_is_woken_when_others_have_filled_the_room_again_waits_on(line: Line) -> None:
+def test_a_user_woken_after_the_room_filled_again_keeps_waiting(line: Line) -> None:
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
@@ -94,7 +94,7 @@ def test_who_is_woken_when_others_have_filled_the_room_again_waits_on(line: Line
     until(lambda: line.left == [1])
 
 
-def test_a_wait_for_room_that_is_too_long_is_an_error_and_counted(
+def test_a_wait_for_room_that_times_out_raises_and_is_counted(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "ROOM_S", 0.01)
@@ -108,7 +108,7 @@ def test_a_wait_for_room_that_is_too_long_is_an_error_and_counted(
     until(lambda: line.left == [2])
 
 
-def test_a_handler_in_the_event_loop_is_refused_at_once_and_counted(line: Line) -> None:
+def test_an_event_loop_handler_is_refused_at_once_and_counted(line: Line) -> None:
     line.room.shut()
     before, errors = refused(), []
 
@@ -128,7 +128,7 @@ def test_a_handler_in_the_event_loop_is_refused_at_once_and_counted(line: Line) 
 
 
 @pytest.mark.parametrize("asked", ["while it waits", "before"])
-def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked: str) -> None:
+def test_a_user_asked_to_stop_does_not_wait_for_room(line: Line, asked: str) -> None:
     line.room.shut()
     ended = []
 
@@ -150,7 +150,7 @@ def test_a_user_that_is_asked_to_leave_does_not_wait_for_room(line: Line, asked:
     assert not line.room.waiting
 
 
-def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) -> None:
+def test_a_user_killed_while_it_waits_leaves_nothing_behind(line: Line) -> None:
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
@@ -162,7 +162,7 @@ def test_a_user_that_is_killed_while_it_waits_leaves_nothing_behind(line: Line) 
     assert user.waiting_for is None
 
 
-def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> None:
+def test_room_that_opens_during_a_pause_is_used_after_resume(line: Line) -> None:
     line.room.shut()
     crowd = Crowd(lambda user_id: coordinator.add("all"))
     crowd.start([1])
@@ -176,7 +176,7 @@ def test_room_that_comes_in_a_pause_is_used_when_the_run_goes_on(line: Line) -> 
     until(lambda: line.left == [1])
 
 
-def test_what_is_gathered_of_large_adds_is_small(line: Line) -> None:
+def test_large_adds_are_sent_without_batching(line: Line) -> None:
     data = b"x" * (worker.GATHERED_BYTES // 4)
     for user_id in range(1, 9):
         line.actions.add("all", user_id, data)

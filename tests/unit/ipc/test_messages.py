@@ -1,4 +1,4 @@
-"""Records on the wire: what was packed comes back, what is none of ours is refused."""
+"""Records on the wire: packed ones round-trip, anything else is refused."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ RECORDS = [
 ]
 
 
-def there_and_back(record):
+def round_trip(record):
     return FROM_NODE.unpack(FROM_NODE.pack(record))
 
 
 def plain(value):
-    """`value` with lists for tuples, as msgpack gives it back."""
+    """Return `value` with lists for tuples, as msgpack unpacks it."""
     if isinstance(value, list | tuple):
         return [plain(one) for one in value]
     if isinstance(value, dict):
@@ -66,8 +66,8 @@ def plain(value):
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
-def test_a_record_comes_back_as_it_was(record):
-    back = there_and_back(record)
+def test_a_record_survives_a_round_trip(record):
+    back = round_trip(record)
     assert type(back) is type(record)
     assert plain(back) == plain(record)
 
@@ -76,7 +76,7 @@ CODECS = {name: one for name, one in NAMED.items() if isinstance(one, Codec)}
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_every_message_of_a_link_is_known_by_its_name(name):
+def test_every_message_of_a_link_survives_a_round_trip(name):
     codec = CODECS[name]
     assert codec.kinds
     for kind in codec.kinds.values():
@@ -88,7 +88,7 @@ def test_every_message_of_a_link_is_known_by_its_name(name):
         assert back == message
 
 
-def test_every_message_goes_over_a_link_or_is_part_of_another():
+def test_every_message_belongs_to_a_link_or_to_another_message():
     known = {kind for one in CODECS.values() for kind in one.kinds.values()}
     parts = {"GroupPart", "CoordinatorState", "Layout", "SettingInfo"}
     found = {one for one in NAMED.values() if isinstance(one, type) and hasattr(one, "_fields")}
@@ -100,7 +100,7 @@ def test_a_message_of_another_link_is_refused():
         FROM_NODE.unpack(TO_NODE.pack(StartUsers(3, [1], 2**62, [], again=True)))
 
 
-def test_an_envelope_is_passed_on_as_it_came():
+def test_an_envelope_is_forwarded_unchanged():
     envelope = Envelope.of(Part.CALLS, 65_535, 2**32 - 1, b"a body")
     passed = TO_NODE.unpack(FROM_NODE.pack(envelope))
     assert passed == envelope
@@ -108,23 +108,23 @@ def test_an_envelope_is_passed_on_as_it_came():
     assert bytes(passed.body) == b"a body"
 
 
-def test_an_envelope_is_refused_where_none_may_come():
+def test_an_envelope_is_refused_on_a_link_without_envelopes():
     with pytest.raises(PeerError, match="expected a known message, got "):
         FROM_SUPERVISOR.from_wire(b"an envelope")
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xff" * 7])
-def test_an_envelope_without_a_header_is_refused_when_it_is_read(data):
+def test_an_envelope_without_a_header_is_refused_when_read(data):
     with pytest.raises(PeerError, match="expected an envelope, got b"):
         Envelope(data).header()
 
 
 @given(st.integers(0, 2**40), st.text(alphabet=st.characters(exclude_categories=()), max_size=20))
 @example(1, "\udcff")
-def test_any_text_of_the_scenario_can_be_reported(user_id, text):
-    # A lone surrogate is what bytes that are not UTF-8 become; it must not end whoever packs it.
+def test_any_text_from_the_scenario_can_be_reported(user_id, text):
+    # Bytes that are not UTF-8 become lone surrogates; packing them must not fail.
     record = CrashSeen(0, "ValueError", text, user_id)
-    back = there_and_back(record)
+    back = round_trip(record)
     assert back.user_id == user_id
     if text.encode(errors="ignore").decode() == text:
         assert back.traceback == text
@@ -150,7 +150,7 @@ wire = st.recursive(
 @example(["NamedTuple", 1])
 @example([["Hello"], 1])
 @example("Hello")
-def test_what_is_no_record_is_refused(data):
+def test_anything_but_a_record_is_refused(data):
     with pytest.raises(PeerError, match="expected a known message, got "):
         FROM_NODE.from_wire(data)
 
@@ -160,10 +160,10 @@ def test_what_is_no_record_is_refused(data):
 @example(b"\xc1")
 @example(b"\x81\x90\xc0")  # a map whose key is a list
 @example(b"\xd9\x02\xc3\x28")  # text that is not UTF-8
-@example(b"\x91" * 3000)  # lists in lists
-@example(b"\xc7\x0c\xff" + b"\xff" * 12)  # a time that cannot be
-@example(b"\xdd\xff\xff\xff\xff")  # four thousand million elements
-def test_any_bytes_are_msgpack_or_are_refused(data):
+@example(b"\x91" * 3000)  # nested lists
+@example(b"\xc7\x0c\xff" + b"\xff" * 12)  # an impossible timestamp
+@example(b"\xdd\xff\xff\xff\xff")  # four billion elements
+def test_arbitrary_bytes_are_msgpack_or_refused(data):
     try:
         codec.unpack(data)
     except PeerError as error:

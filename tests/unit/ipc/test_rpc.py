@@ -1,4 +1,4 @@
-"""Calls: a scenario asks, the controller answers, or says no in one line."""
+"""Calls of scenarios, answered or refused by the controller."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def fresh():
 
 
 class Wire:
-    """A worker's line and the controller's calls, joined."""
+    """A worker's client connected to the controller's server."""
 
     def __init__(self) -> None:
         self.calls = rpc.RpcServer(lambda _worker, answer: self.back(answer))
@@ -51,7 +51,7 @@ def test_a_call_is_answered_by_the_operation_it_names():
     ("operation", "words"),
     [("sums.no", "refused on purpose"), ("sums.what", "no operation sums.what")],
 )
-def test_what_is_refused_raises_the_reason(operation, words):
+def test_a_refused_call_raises_the_reason(operation, words):
     wire = Wire()
 
     def refuse(_origin):
@@ -62,7 +62,7 @@ def test_what_is_refused_raises_the_reason(operation, words):
         rpc.ask(operation)
 
 
-def test_wrong_arguments_are_refused_and_the_desk_goes_on():
+def test_wrong_arguments_are_refused_and_the_server_carries_on():
     wire = Wire()
     wire.calls.operations["sums.one"] = lambda _origin: 1
     with pytest.raises(ScenarioError, match=r"sums\.one cannot be called like this"):
@@ -79,10 +79,10 @@ def test_an_operation_may_answer_later():
     assert not asking.ready()
     later.done()
     assert asking.get(timeout=DEADLINE_S) is None
-    assert rpc.ask("work.do") is None  # it is done already
+    assert rpc.ask("work.do") is None  # already done
 
 
-def test_what_is_answered_later_has_a_value_or_is_refused():
+def test_a_later_answer_is_a_value_or_a_refusal():
     wire = Wire()
     later, never = rpc.Later(), rpc.Later()
     wire.calls.operations["work.do"] = lambda _origin: later
@@ -96,7 +96,7 @@ def test_what_is_answered_later_has_a_value_or_is_refused():
         refused.get(timeout=DEADLINE_S)
 
 
-def test_a_user_that_is_asked_to_stop_waits_for_an_answer_where_it_could_be_half_done():
+def test_only_interruptible_calls_end_when_a_user_is_asked_to_stop():
     wire = Wire()
     later = rpc.Later()
     wire.calls.operations["work.do"] = lambda _origin: later
@@ -112,7 +112,7 @@ def test_a_user_that_is_asked_to_stop_waits_for_an_answer_where_it_could_be_half
     assert patient.get(timeout=DEADLINE_S) is None
 
 
-def test_answers_find_their_callers_whatever_their_order():
+def test_answers_in_any_order_reach_their_callers():
     wire = Wire()
     held: list[Answer] = []
     wire.back = held.append  # type: ignore[method-assign]
@@ -126,7 +126,7 @@ def test_answers_find_their_callers_whatever_their_order():
     assert [one.get(timeout=DEADLINE_S) for one in asking] == ["a", "b", "c"]
 
 
-def test_no_answer_is_an_error_in_time_and_a_late_one_is_passed_over():
+def test_a_missing_answer_times_out_and_a_late_one_is_ignored():
     wire = Wire()
     held: list[Answer] = []
     wire.back = held.append  # type: ignore[method-assign]
@@ -136,7 +136,7 @@ def test_no_answer_is_an_error_in_time_and_a_late_one_is_passed_over():
     wire.line.handle(ANSWERS.pack(held[0]))
 
 
-def test_calls_of_init_are_noted_in_order_and_made_later():
+def test_calls_in_init_are_recorded_in_order_and_made_later():
     with rpc.recording() as recorder:
         assert rpc.ask("throttle.start", "a", 1) == [True, []]
         assert rpc.ask("throttle.pause", "a") is None
@@ -147,7 +147,7 @@ def test_calls_of_init_are_noted_in_order_and_made_later():
         rpc.ask("throttle.start", "a", 1)
 
 
-def test_what_init_cannot_be_told_is_refused_there_by_name():
+def test_queries_are_refused_in_init_by_name():
     with rpc.recording() as recorder:
         for part in ("throttle", "coordinator"):
             with pytest.raises(ScenarioError, match=rf"{part}\.state is not available in init\(\)"):
@@ -155,7 +155,7 @@ def test_what_init_cannot_be_told_is_refused_there_by_name():
     assert not recorder.calls
 
 
-def test_init_can_start_a_name_once_and_again_after_it_was_stopped():
+def test_init_can_start_a_name_once_and_again_after_stopping_it():
     with rpc.recording() as recorder:
         rpc.ask("throttle.start", "a", 1)
         assert rpc.ask("throttle.start", "a", 1) == [False, []], "the same again is harmless"

@@ -1,4 +1,4 @@
-"""Children are awaited even if other code reaps the children of this process."""
+"""Child processes are waited for even if other code reaps them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.process.support import eventually
 
 @pytest.fixture
 def start(tmp_path, monkeypatch):
-    """Start a child that runs some code; whatever is left of it is killed."""
+    """Start children that run some code; those left at the end are killed."""
     started = []
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
 
@@ -44,7 +44,7 @@ def wait_for_end(child: ChildProcess) -> int:
     return child.exit_status()
 
 
-def test_an_exit_status_is_known_while_others_use_gevents_subprocess(start):
+def test_the_exit_status_is_known_while_others_use_gevent_subprocess(start):
     child = start("import sys; sys.stdin.read(); sys.exit(7)")
     gevent.subprocess.run(["true"], check=True)
     assert child.exit_status() is None
@@ -54,7 +54,7 @@ def test_an_exit_status_is_known_while_others_use_gevents_subprocess(start):
     assert child.end(5) == child.end(5) == 7
 
 
-def test_a_status_that_somebody_else_took_is_said_to_be_unknown_and_nobody_waits_for_it(start):
+def test_a_child_reaped_by_other_code_has_an_unknown_status(start):
     child = start("import sys; sys.stdin.read()")
     child.close_lifeline()
     os.waitid(os.P_PID, child.pid, os.WEXITED)
@@ -63,7 +63,7 @@ def test_a_status_that_somebody_else_took_is_said_to_be_unknown_and_nobody_waits
 
 
 @pytest.mark.parametrize("size", [1, 1 << 20], ids=["a beat", "more than a pipe holds"])
-def test_a_lifeline_may_be_closed_while_somebody_writes(start, size):
+def test_a_lifeline_may_be_closed_during_a_write(start, size):
     child = start("import time; time.sleep(60)")
     writing = gevent.spawn(child.write, bytes(size))
     gevent.sleep(0)
@@ -72,7 +72,7 @@ def test_a_lifeline_may_be_closed_while_somebody_writes(start, size):
     assert child.exit_status() is None
 
 
-def test_a_child_that_does_not_leave_is_killed_with_what_it_has_started(start, tmp_path: Path):
+def test_a_child_that_does_not_exit_is_killed_with_its_children(start, tmp_path: Path):
     said: list[str] = []
     code = """
         import subprocess, time
@@ -115,7 +115,7 @@ low, high = os.pipe()
 os.dup2(high, 200, inheritable=True)
 assert child.can_fork()
 started = child.start_fork(main)
-import gevent  # what follows is as in a controller, with an event loop
+import gevent  # from here on as in a controller, with an event loop
 
 gevent.get_hub()
 assert not child.can_fork()
@@ -130,7 +130,7 @@ print(json.dumps([*lines, one.pid, one.end(60)]))
 """
 
 
-def test_a_forked_child_has_nothing_of_its_parent_but_what_is_loaded(tmp_path: Path):
+def test_a_forked_child_inherits_only_loaded_modules(tmp_path: Path):
     done = subprocess.run(
         [sys.executable, "-c", FORKING, "an argument"],
         cwd=tmp_path,

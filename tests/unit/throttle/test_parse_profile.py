@@ -24,21 +24,21 @@ DAY_S = 86_400
 
 
 def values(shape: Any, at_s: tuple[float, ...], interval_s: float = 1.0) -> list[float]:
-    """What holds at these times, rounded as one would write it."""
+    """Return the rates at these times, rounded."""
     profile = build("a", shape, interval_s)
     return [round(profile.at(round(t * S_NS))[0], 6) for t in at_s]
 
 
-def test_a_constant_stays():
+def test_a_constant_never_changes():
     assert build("a", ["constant", 5], 1) == Constant(5.0)
     assert build("a", ["constant", inf], 1) == Constant(inf)
     assert str(Constant(inf)) == "inf"
     assert Constant(2.0).at(10**18) == (2.0, NEVER_NS)
 
 
-def test_a_ramp_goes_in_a_straight_line_of_short_steps_and_its_end_stays():
+def test_a_ramp_is_linear_in_short_steps_and_stays_at_its_end():
     assert build("a", ("ramp", 10, 30, 2), 1) == Ramps((Line(0, 2 * S_NS, 10.0, 30.0),))
-    # Steps are 10 ms at least, each with the value of its middle.
+    # Steps last at least 10 ms, each with the value at its middle.
     assert values(("ramp", 10, 30, 2), (0, 0.009, 0.01, 1, 1.999, 2, 9)) == [
         10.05, 10.05, 10.15, 20.05, 29.95, 30, 30,
     ]  # fmt: skip
@@ -48,7 +48,7 @@ def test_a_ramp_goes_in_a_straight_line_of_short_steps_and_its_end_stays():
     ]  # fmt: skip
 
 
-def test_a_long_ramp_has_a_thousand_steps_and_none_longer_than_a_second():
+def test_a_long_ramp_has_a_thousand_steps_of_at_most_a_second():
     hundred = build("a", ("ramp", 0, 1000, 100), 1)
     assert hundred.at(0) == (0.5, 100 * MS_NS)
     day = build("a", ("ramp", 0, DAY_S, DAY_S), 1)
@@ -56,14 +56,14 @@ def test_a_long_ramp_has_a_thousand_steps_and_none_longer_than_a_second():
     assert day.at(1000 * S_NS) == (pytest.approx(1000.5), 1001 * S_NS)
 
 
-def test_a_last_step_of_a_ramp_that_is_cut_short_has_the_value_of_its_own_middle():
+def test_a_shortened_last_step_of_a_ramp_has_its_own_mean():
     odd = build("a", ("ramp", 0, 25, 0.025), 1)
     assert [odd.at(t * MS_NS) for t in (0, 10, 20, 25)] == [
         (5.0, 10 * MS_NS), (15.0, 20 * MS_NS), (22.5, 25 * MS_NS), (25.0, NEVER_NS),
     ]  # fmt: skip
 
 
-def test_stairs_begin_where_they_are_told_and_change_after_each_interval():
+def test_stairs_begin_at_the_first_rate_and_change_after_each_interval():
     assert build("a", ("stairs", 10, 40, 2, 3), 1) == Steps(
         (0, 2 * S_NS, 4 * S_NS, 6 * S_NS), (10.0, 20.0, 30.0, 40.0)
     )
@@ -71,7 +71,7 @@ def test_stairs_begin_where_they_are_told_and_change_after_each_interval():
     assert values(("stairs", 10, 20, 1, 10_000), (0, 10_000)) == [10, 20]
 
 
-def test_steps_hold_as_long_as_each_says_and_the_last_for_ever():
+def test_each_step_lasts_for_its_duration_and_the_last_forever():
     steps = build("a", ["steps", [[5, 1], [0, 2.5], [7, 1]]], 1)
     assert steps == Steps((0, S_NS, 3_500_000_000), (5.0, 0.0, 7.0))
     assert str(steps) == "3 steps from 5 to 7"
@@ -80,7 +80,7 @@ def test_steps_hold_as_long_as_each_says_and_the_last_for_ever():
     ]  # fmt: skip
 
 
-def test_a_sine_begins_in_the_middle_and_upwards():
+def test_a_sine_begins_at_its_mean_and_rises():
     assert build("a", ["sine", 10, 30, 4], 1) == Sine(10.0, 30.0, 4 * S_NS)
     assert values(["sine", 10, 30, 4], (0.02, 1.02, 2.02, 3.02, 4.02)) == pytest.approx(
         [20, 30, 20, 10, 20], abs=0.7
@@ -94,14 +94,14 @@ def test_a_sine_begins_in_the_middle_and_upwards():
     assert build("a", ["sine", 3, 3, 1], 1).at(0)[0] == 3
 
 
-def test_text_says_a_rate_or_stages_and_is_refused_with_its_source():
+def test_text_is_a_rate_or_stages_and_refusals_name_its_source():
     assert from_text("a", "600/min", 1) == Constant(10.0)
     assert from_text("a", "600/min", 60) == Constant(600.0)
     assert build("a", ["stages", "2s:10/s, 1s:10/s"], 1) == Ramps(
         (Line(0, 2 * S_NS, 0.0, 10.0), Line(2 * S_NS, 3 * S_NS, 10.0, 10.0))
     )
     stages = from_text("a", "2s:10/s, 1s:10/s", 1)
-    assert stages.at(2 * S_NS) == (10.0, 3 * S_NS)  # nothing changes, so it is one step
+    assert stages.at(2 * S_NS) == (10.0, 3 * S_NS)  # constant, so a single step
     assert stages.at(3 * S_NS) == (10.0, NEVER_NS)
     assert str(stages) == "from 0 to 10 in 3 s"
     with pytest.raises(ScenarioError, match=r"^throttle a: its rate .*\(from --throttle a=…\)$"):
@@ -121,7 +121,7 @@ def test_text_says_a_rate_or_stages_and_is_refused_with_its_source():
     ["sine", -1, 1, 10], ["stages", 5], ["constant"], ["constant", "5"], ["constant", True],
     ["circle", 1], [], 5, None,
 ])  # fmt: skip
-def test_a_shape_that_makes_no_sense_is_refused_with_the_throttles_name(shape: Any):
+def test_an_invalid_shape_is_refused_with_the_throttles_name(shape: Any):
     with pytest.raises(ScenarioError, match=r"^throttle a: "):
         build("a", shape, 1)
 
@@ -130,7 +130,7 @@ def test_a_shape_that_makes_no_sense_is_refused_with_the_throttles_name(shape: A
     ["ramp", 0, 0, 0], ["stairs", 0, 1, 0, 1], ["stairs", 0, 1, 1, 10_000], ["sine", 1, 1, 1],
     ["steps", [[1, 1]] * 10_000], ["steps", [[0, 0]]], ["constant", 0],
 ])  # fmt: skip
-def test_what_is_just_allowed_is(shape: Any):
+def test_boundary_values_are_accepted(shape: Any):
     build("a", shape, 1)
 
 
@@ -154,7 +154,7 @@ def test_what_is_just_allowed_is(shape: Any):
         (False, 1, False),
     ],
 )
-def test_a_rate_is_from_0_to_a_million_a_second_or_infinite(
+def test_a_rate_is_from_0_to_a_million_per_second_or_infinite(
     rate: Any, interval_s: float | None, allowed: bool
 ):
     if allowed:
@@ -164,7 +164,7 @@ def test_a_rate_is_from_0_to_a_million_a_second_or_infinite(
         check_rate("a", rate, interval_s)
 
 
-def test_intervals_durations_timeouts_and_names_have_their_limits():
+def test_intervals_durations_timeouts_and_names_are_limited():
     for interval_s in (0, 0.001, 60, DAY_S):
         assert check_interval("a", interval_s) == interval_s
     for wrong in (0.0009, -1, nan, inf, True, "1", None):

@@ -359,7 +359,7 @@ def _dealt(starts: StartQueue, ids: range) -> list[StartUsers]:
 
 
 @given(st.integers(0, 300), st.integers(1, 400), st.integers(0, 40), st.booleans(), st.booleans())
-def test_users_that_were_not_dealt_go_to_a_node_that_joins_and_the_others_stay(
+def test_undealt_users_move_to_a_joining_node_and_dealt_ones_stay(
     users: int, first: int, withdrawn: int, staged: bool, paced: bool
 ) -> None:
     place = Placement(round_robin([2, 1, 2])._replace(seats=[0, 1]))
@@ -390,7 +390,7 @@ def test_users_that_were_not_dealt_go_to_a_node_that_joins_and_the_others_stay(
     assert fresh == [one for one in ids if one not in taken]
 
 
-def test_where_nodes_may_join_no_more_are_dealt_ahead_than_is_said():
+def test_users_dealt_ahead_are_limited_where_nodes_may_join():
     starts = queue(2)
     for worker in range(2):
         starts.up(worker, [], [])
@@ -400,7 +400,7 @@ def test_where_nodes_may_join_no_more_are_dealt_ahead_than_is_said():
     assert [list(one.ids) for one in starts.deal(NOW_NS, ahead=3)] == [[8, 10]]
 
 
-def test_users_that_were_dealt_and_have_not_started_are_new_to_the_next_node():
+def test_dealt_users_that_have_not_started_count_as_new_on_another_node():
     place = Placement(round_robin([1, 1]))
     starts = StartQueue(place)
     for worker in range(2):
@@ -417,7 +417,7 @@ def test_users_that_were_dealt_and_have_not_started_are_new_to_the_next_node():
     assert blocks == [([2], True), ([1, 3], True), ([4], False), ([9, 11, 13, 15, 17, 19], False)]
 
 
-def test_users_that_have_run_and_wait_to_start_again_are_not_new_when_their_node_is_lost():
+def test_users_waiting_to_restart_are_not_new_when_their_node_is_lost():
     starts = StartQueue(Placement(round_robin([1, 1])))
     starts.up(0, [1, 3], [5])
     starts.add(range(7, 8))

@@ -32,7 +32,7 @@ def core(number: int, busy: int, idle: int) -> bytes:
 
 
 def table(*sockets: tuple[str, int, str, str]) -> bytes:
-    """A table of connections: address and port here, there, and the state."""
+    """Return a kernel table of connections: local address and port, remote end, state."""
     return b"".join(
         b"%4d: %s:%04X %s %s 00000000:00000000 00:00000000 00000000\n"
         % (row, here.encode(), port, there.encode(), state.encode())
@@ -41,7 +41,7 @@ def table(*sockets: tuple[str, int, str, str]) -> bytes:
 
 
 class Tree:
-    """Files that stand in for those of a host."""
+    """Stand-ins for the /proc and cgroup files of a host."""
 
     def __init__(self, root: Path) -> None:
         self.proc, self.cgroups = root / "proc", root / "cgroup"
@@ -68,7 +68,7 @@ def tree(tmp_path: Path) -> Tree:
 
 @pytest.fixture
 def connections() -> Iterator[Callable[[int], socket.socket]]:
-    """Opens connections to a server of its own; from 127.0.0.9, which nobody else uses."""
+    """Open connections to a new server from 127.0.0.9, which nothing else uses."""
     opened: list[socket.socket] = []
 
     def connect(count: int) -> socket.socket:
@@ -96,11 +96,11 @@ def test_the_real_host_has_memory_ports_and_descriptors() -> None:
     assert real.fds(1 << 30) == 0
 
 
-def test_where_nothing_can_be_read_nothing_is_known(tmp_path: Path) -> None:
+def test_unreadable_files_yield_empty_figures(tmp_path: Path) -> None:
     assert HostStats(str(tmp_path), str(tmp_path)).figures() == NodePoint("", 0.0, 0, 0, 0, 0)
 
 
-def test_cpu_is_the_share_of_the_own_cores_since_the_call_before(tree: Tree) -> None:
+def test_cpu_is_the_share_of_own_cores_since_the_previous_call(tree: Tree) -> None:
     found = tree.host()
     tree.cores(busy=40, idle=20)
     assert found.figures().cpu == 0.75
@@ -116,7 +116,7 @@ def test_ticks_of_other_cores_and_of_guests_do_not_count() -> None:
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_quota_of_the_control_group_counts_where_it_is_nearer(
+def test_a_cgroup_cpu_quota_counts_if_it_is_closer(
     tree: Tree, monkeypatch: pytest.MonkeyPatch, version: int
 ) -> None:
     now = 1_000_000_000
@@ -142,7 +142,7 @@ def test_a_quota_of_the_control_group_counts_where_it_is_nearer(
     assert found.figures().cpu == pytest.approx(0.8)
 
 
-def test_a_group_without_a_quota_is_not_asked_for_one(tree: Tree) -> None:
+def test_a_cgroup_without_a_quota_is_ignored(tree: Tree) -> None:
     tree.write("proc/self/cgroup", b"0::/amoc\n")
     tree.write("cgroup/amoc/cpu.max", b"max 100000\n")
     tree.write("cgroup/amoc/cpu.stat", b"usage_usec 1\n")
@@ -151,7 +151,7 @@ def test_a_group_without_a_quota_is_not_asked_for_one(tree: Tree) -> None:
     assert found.figures().cpu == 0.5
 
 
-def test_memory_is_that_of_the_host_without_a_limit(tree: Tree) -> None:
+def test_without_a_limit_memory_is_that_of_the_host(tree: Tree) -> None:
     figures = tree.host().figures()
     assert (figures.memory_bytes, figures.memory_free_bytes) == (4 * MIB, MIB)
     assert memory_left(b"MemTotal: 12 kB\n") == (12 * 1024, 0)
@@ -167,7 +167,7 @@ def test_memory_is_that_of_the_host_without_a_limit(tree: Tree) -> None:
         ),
     ],
 )
-def test_the_narrowest_limit_of_memory_counts_and_the_page_cache_is_free(
+def test_the_lowest_memory_limit_counts_and_page_cache_counts_as_free(
     tree: Tree, membership: bytes, names: tuple[str, str, str]
 ) -> None:
     limit, usage, cache = names
@@ -182,14 +182,14 @@ def test_the_narrowest_limit_of_memory_counts_and_the_page_cache_is_free(
     assert figures.memory_free_bytes == 2 * MIB - 1_400_000
 
 
-def test_no_limit_is_none_in_either_spelling(tree: Tree) -> None:
+def test_both_spellings_of_no_memory_limit_are_recognized(tree: Tree) -> None:
     tree.write("proc/self/cgroup", b"4:memory:/\n0::/\n")
     tree.write("cgroup/memory/memory.limit_in_bytes", b"9223372036854771712\n")
     tree.write("cgroup/memory.max", b"max\n")
     assert tree.host().figures().memory_bytes == 4 * MIB
 
 
-def test_in_a_container_the_root_stands_for_a_group_that_is_not_there(tree: Tree) -> None:
+def test_in_a_container_the_cgroup_root_replaces_a_missing_group(tree: Tree) -> None:
     tree.write("proc/self/cgroup", b"4:memory:/docker/0123\n")
     tree.write("cgroup/memory/memory.limit_in_bytes", b"2097152\n")
     tree.write("cgroup/memory/memory.usage_in_bytes", b"1048576\n")
@@ -197,7 +197,7 @@ def test_in_a_container_the_root_stands_for_a_group_that_is_not_there(tree: Tree
     assert (figures.memory_bytes, figures.memory_free_bytes) == (2 * MIB, MIB)
 
 
-def test_only_the_fullest_pair_of_source_and_destination_counts() -> None:
+def test_ports_are_counted_for_the_fullest_source_and_destination_pair() -> None:
     web, other = "0100007F:0050", "0100007F:0051"
     found = table(
         ("0100007F", 40_000, web, "01"),
@@ -222,14 +222,14 @@ def test_only_the_fullest_pair_of_source_and_destination_counts() -> None:
         ("0000000000000000FFFF00000100000A:0050", b"2", 1),
     ],
 )
-def test_a_port_that_waits_counts_unless_it_is_given_out_again(
+def test_a_port_in_time_wait_counts_unless_it_can_be_reused(
     there: str, reuse: bytes, used: int
 ) -> None:
     waiting = table((there.split(":", maxsplit=1)[0], 40_000, there, "06"))
     assert fullest_pair([waiting], range(32_768, 61_000), reuse) == used
 
 
-def test_the_kernels_own_table_is_understood(connections: Callable[[int], socket.socket]) -> None:
+def test_the_real_kernel_table_is_parsed(connections: Callable[[int], socket.socket]) -> None:
     server = connections(7)
     port = server.getsockname()[1]
     tables = [Path(f"/proc/net/{name}").read_bytes() for name in ("tcp", "tcp6")]
@@ -246,13 +246,13 @@ def test_the_kernels_own_table_is_understood(connections: Callable[[int], socket
     )
 
 
-def test_sockets_are_those_of_both_families_and_those_that_wait() -> None:
+def test_sockets_include_both_families_and_time_wait() -> None:
     sockstat = b"sockets: used 99\nTCP: inuse 5 orphan 1 tw 30 alloc 7 mem 3\nUDP: inuse 8 mem 0\n"
     assert sockets_of(sockstat + b"TCP6: inuse 2\nUDP6: inuse 4\n") == 37
     assert sockets_of(b"") == 0
 
 
-def test_ports_are_counted_only_while_many_may_be_in_use(
+def test_ports_are_counted_only_if_many_may_be_in_use(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = host_stats.LOOK_NS
@@ -270,26 +270,26 @@ def test_ports_are_counted_only_while_many_may_be_in_use(
     sockets(12, 4)
     eventually(lambda: found.figures().ports_used == 4, "counted aside")
     now += host_stats.LOOK_NS
-    sockets(17, 9)  # with five new sockets there may be nine: still not many
+    sockets(17, 9)  # five new sockets make nine at most: still not many
     assert found.figures().ports_used == 4
     sockets(19, 11)
     eventually(lambda: found.figures().ports_used == 11, "counted again")
     sockets(20, 12)
-    assert found.figures().ports_used == 11  # at most once in a while
+    assert found.figures().ports_used == 11  # counted at most once per interval
     now += host_stats.LOOK_NS
     eventually(lambda: found.figures().ports_used == 12, "counted after a while")
     sockets(8, 8)
     assert found.figures().ports_used == 0
 
 
-def test_a_long_list_of_descriptors_is_not_read_each_time(
+def test_a_long_list_of_descriptors_is_not_read_every_time(
     tree: Tree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = host_stats.LOOK_NS
     monkeypatch.setattr(host_stats, "now_ns", lambda: now)
     monkeypatch.setattr(host_stats, "MANY_FDS", 2)
     found = tree.host()
-    found.counts_fds = False  # as on a kernel that does not say
+    found.counts_fds = False  # as on a kernel that does not report their number
     for number in range(2):
         tree.write(f"proc/7/fd/{number}", b"")
         assert found.fds(7) == number + 1
@@ -305,7 +305,7 @@ def test_a_long_list_of_descriptors_is_not_read_each_time(
     st.lists(st.binary(min_size=1, max_size=20).filter(lambda one: b"\n" not in one)),
     st.integers(1, 50),
 )
-def test_a_file_comes_in_pieces_of_whole_lines(lines: list[bytes], size: int) -> None:
+def test_a_file_is_read_in_pieces_of_whole_lines(lines: list[bytes], size: int) -> None:
     text = b"".join(line + b"\n" for line in lines)
     with TemporaryDirectory() as directory:
         file = Path(directory) / "tcp"

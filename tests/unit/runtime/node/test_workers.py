@@ -1,4 +1,4 @@
-"""A node's workers: replacements, messages, and the states of users meanwhile."""
+"""A node's workers: replacements, messages, and the states of their users."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONG = SHORT_LIFE_NS
 
 
 class Bus:
-    """The node's end of the bus."""
+    """A stand-in for the node's end of the bus."""
 
     def __init__(self) -> None:
         self.children: set[str] = set()
@@ -85,7 +85,7 @@ def here() -> Here:
     return Here()
 
 
-def test_a_worker_that_has_joined_is_given_users_and_one_that_has_not_finds_them_later(here):
+def test_users_are_sent_to_joined_workers_and_kept_for_those_still_to_join(here):
     here.up(0)
     for worker, ids in ((0, [1, 3]), (1, [2, 4])):
         here.links.start_users(StartUsers(worker, ids, 0, [], again=False))
@@ -94,7 +94,7 @@ def test_a_worker_that_has_joined_is_given_users_and_one_that_has_not_finds_them
     assert here.reports[-1] == WorkerUp(1, 1, 4711, [], [2, 4])
 
 
-def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
+def test_a_replacement_reports_users_to_restart_and_those_never_started(here):
     here.up(0)
     here.links.start_users(StartUsers(0, [1, 3, 5, 7], 0, [], again=False))
     for user_id, state in ((1, UserState.RUNNING), (3, UserState.STOPPING)):
@@ -105,7 +105,7 @@ def test_a_replacement_says_who_is_to_start_again_and_who_never_started(here):
     assert here.states([1, 3]) == [UserState.RESTARTING, UserState.REMOVED]
 
 
-def test_users_that_are_dealt_again_are_to_start_but_not_those_that_have_begun_or_ended_since(here):
+def test_users_dealt_again_restart_unless_they_have_begun_or_ended(here):
     here.up(0)
     for user_id, state in ((1, UserState.RUNNING), (3, UserState.FINISHED)):
         here.board.users[user_id] = state
@@ -115,7 +115,7 @@ def test_users_that_are_dealt_again_are_to_start_but_not_those_that_have_begun_o
 
 
 @pytest.mark.parametrize("was_up", [True, False])
-def test_a_worker_that_dies_in_silence_has_lagged_for_as_long_if_it_had_joined(here, was_up):
+def test_the_silence_of_a_joined_worker_that_died_counts_as_lag(here, was_up):
     if was_up:
         here.up(0)
     row = here.board.row(0)
@@ -125,7 +125,7 @@ def test_a_worker_that_dies_in_silence_has_lagged_for_as_long_if_it_had_joined(h
     assert [ns // S_NS for ns in lags] == ([5] if was_up else [])
 
 
-def test_who_joins_twice_or_after_its_death_is_not_up(here):
+def test_a_repeated_or_late_join_is_ignored(here):
     here.up(0)
     here.links.joined("w0.1", 4711, stopping=False)
     here.links.died(Died(0, 1, -9, LONG))
@@ -135,7 +135,7 @@ def test_who_joins_twice_or_after_its_death_is_not_up(here):
     assert not here.workers.by_number[0].up
 
 
-def test_a_worker_that_joins_at_the_end_is_told_to_stop(here):
+def test_a_worker_that_joins_while_the_run_stops_is_told_to_stop(here):
     here.links.forked(Forked(0, 2, 4711))
     here.links.joined("w0.2", 4711, stopping=True)
     assert here.bus.sent == [("w0.2", StopUsers(0.0))]
@@ -145,25 +145,25 @@ def test_a_worker_that_joins_at_the_end_is_told_to_stop(here):
 @pytest.mark.parametrize(
     ("index", "incarnation", "arrives"), [(0, 1, True), (0, 0, True), (0, 2, False), (7, 0, False)]
 )
-def test_an_envelope_goes_to_the_incarnation_that_it_names(here, index, incarnation, arrives):
+def test_an_envelope_goes_to_the_named_incarnation(here, index, incarnation, arrives):
     here.up(0)
     envelope = Envelope.of(Part.CONTROL, index, incarnation, b"")
     here.links.pass_down(envelope)
     assert here.bus.sent == ([("w0.1", envelope)] if arrives else [])
 
 
-def test_mail_that_a_worker_does_not_take_in_time_is_dropped_and_counted(here, monkeypatch):
+def test_mail_to_a_slow_or_absent_worker_is_dropped_and_counted(here, monkeypatch):
     monkeypatch.setattr(mail_limit, "MAX_MAIL", 3)
     here.up(0)
     here.bus.behind = 3
     here.links.pass_down(Envelope.of(Part.MAIL, 0, 0, b""))
-    here.links.pass_down(Envelope.of(Part.MAIL, 1, 0, b""))  # it is not there
+    here.links.pass_down(Envelope.of(Part.MAIL, 1, 0, b""))  # it has not joined
     assert [one.mail_dropped for one in here.workers] == [1, 1]
     here.links.pass_down(Envelope.of(Part.THROTTLE, 0, 1, b""))
     assert len(here.bus.sent) == 1
 
 
-def test_a_worker_that_reads_no_commands_is_killed_and_nothing_more_is_sent_to_it(here):
+def test_a_worker_that_reads_no_commands_is_killed_and_forgotten(here):
     here.up(1)
     here.bus.broken = True
     here.links.send(here.workers.by_number[1], StopUsers(0.0))
@@ -174,20 +174,20 @@ def test_a_worker_that_reads_no_commands_is_killed_and_nothing_more_is_sent_to_i
     assert here.bus.children == set()
 
 
-def test_a_loss_is_reported_with_what_happened(here):
+def test_a_lost_worker_is_reported_with_the_reason(here):
     here.up(0)
     died = Died(0, 1, -9, LONG)
     assert here.links.lost(died, here.links.died(died)) == ""
     assert here.reports[-1] == WorkerLost(0, 1, "worker 0 was killed by SIGKILL")
 
 
-def test_who_dies_before_it_takes_users_is_given_up_soon():
+def test_a_worker_that_keeps_dying_before_it_takes_users_is_given_up():
     worker = WorkerState(0)
     reasons = [worker.count_loss(was_up=False, age_ns=LONG) for _ in range(MAX_STILLBORN)]
     assert reasons == ["", "", "before it took any user, 3 times in a row"]
 
 
-def test_failures_far_apart_end_no_run():
+def test_failures_far_apart_do_not_give_up_a_worker():
     worker = WorkerState(0)
     for _ in range(5):
         for _ in range(MAX_STILLBORN - 1):
@@ -199,7 +199,7 @@ def test_failures_far_apart_end_no_run():
         assert worker.count_loss(was_up=True, age_ns=LONG) == ""
 
 
-def test_who_dies_young_and_before_it_takes_users_is_given_up_by_whichever_comes_first():
+def test_stillborn_and_short_lives_are_counted_separately():
     worker = WorkerState(0)
     reasons = [worker.count_loss(was_up=False, age_ns=0) for _ in range(MAX_STILLBORN)]
     assert reasons == ["", "", "before it took any user, 3 times in a row"]
@@ -211,7 +211,7 @@ def test_who_dies_young_and_before_it_takes_users_is_given_up_by_whichever_comes
     )
 
 
-def test_the_workers_of_a_node_are_counted_each_for_itself(here):
+def test_failures_are_counted_per_worker(here):
     for incarnation in range(1, MAX_STILLBORN):
         for worker in (0, 1):
             here.links.forked(Forked(worker, incarnation, 4711))
@@ -223,20 +223,20 @@ def test_the_workers_of_a_node_are_counted_each_for_itself(here):
     )
 
 
-def test_a_dead_workers_gauges_are_forgotten_and_its_counters_are_not(here):
+def test_gauges_of_a_killed_worker_are_dropped_but_not_its_counters(here):
     for worker in (0, 1):
         here.up(worker)
         here.board.area(worker).declare(Kind.COUNTER, "seen")[0] = 5
         here.board.area(worker).declare(Kind.GAUGE, "open")[0] = 7.0
     here.links.died(Died(0, 1, -9, LONG))
-    here.links.died(Died(1, 1, 0, LONG))  # it has left by itself, and that was its last word
+    here.links.died(Died(1, 1, 0, LONG))  # a clean exit: its last values stay
     found = [{one.name: one.value for one in here.board.area(worker).read()} for worker in (0, 1)]
     assert found == [{"seen": 5}, {"seen": 5, "open": 7.0}]
     assert here.bus.children == set()
     assert [worker.pid for worker in here.workers] == [0, 0]
 
 
-def test_who_dies_young_is_given_up_unless_one_has_lived():
+def test_a_long_life_resets_the_count_of_short_ones():
     worker = WorkerState(0)
     for _ in range(2):
         young = [worker.count_loss(was_up=True, age_ns=LONG - 1) for _ in range(MAX_SHORT_LIVES)]
@@ -245,7 +245,7 @@ def test_who_dies_young_is_given_up_unless_one_has_lived():
         assert worker.count_loss(was_up=True, age_ns=LONG) == ""
 
 
-def test_the_table_knows_whose_users_are_whose_and_which_are_lost(here):
+def test_the_table_knows_the_users_of_each_worker_and_the_lost_ones(here):
     workers = here.workers
     workers.dealt([3, 4, 5])
     workers.dealt([6])
@@ -258,7 +258,7 @@ def test_the_table_knows_whose_users_are_whose_and_which_are_lost(here):
     assert workers.lost == 1
 
 
-def test_whom_a_command_had_removed_is_removed_and_not_lost_when_its_worker_dies(here):
+def test_a_user_being_removed_counts_as_removed_when_its_worker_is_lost(here):
     here.up(0)
     here.links.start_users(StartUsers(0, [1, 3], 0, [], again=False))
     here.workers.mark([1], UserState.STOPPING)

@@ -23,7 +23,7 @@ DEADLINE_S = 60.0
 
 
 class FakeGate:
-    """A throttle whose slots come when the test says so."""
+    """A throttle whose slots arrive on request."""
 
     def __init__(self):
         self.holders = {}
@@ -47,9 +47,11 @@ class FakeGate:
         self.line.remove(waiter)
 
     def slots(self, count):
-        """So many slots come, if anybody waits for them; how many were used."""
+        """Offer `count` slots to waiters; return how many were used."""
         used = AsyncResult()
-        gevent.get_hub().loop.run_callback(self._come, count, used)  # in the hub, as of the gate
+        gevent.get_hub().loop.run_callback(
+            self._come, count, used
+        )  # in the hub, like the real gate
         return used.get(timeout=DEADLINE_S)
 
     def _come(self, count, used):
@@ -62,7 +64,7 @@ class FakeGate:
 
 
 class Pool:
-    """An arrival pool whose iterations last until they are let go."""
+    """An arrival pool whose iterations last until `finish`."""
 
     def __init__(self, board, max_users, start=None, worker=0, layout=None):
         self.board = board
@@ -85,7 +87,7 @@ class Pool:
         self.going[user_id].wait()
         self.action(user_id)
 
-    def let_go(self, *user_ids):
+    def finish(self, *user_ids):
         for user_id in user_ids:
             self.going[user_id].set()
             self.wait(lambda user_id=user_id: self.board.users[user_id] != UserState.RUNNING)
@@ -111,22 +113,22 @@ def made():
             one.pool.stop(0)
 
 
-def test_a_slot_takes_who_has_been_idle_for_longest_and_then_a_new_user(made):
+def test_a_slot_goes_to_the_longest_idle_user_and_then_to_a_new_one(made):
     one = made()
     assert one.gate.slots(1) == 1
     assert one.began == [1]
     assert one.gate.slots(1) == 1
-    one.let_go(2, 1)
+    one.finish(2, 1)
     assert one.gate.slots(3) == 3
     assert one.began == [1, 2, 2, 1, 3]
 
 
-def test_it_asks_for_no_more_slots_than_it_has_users_for(made):
+def test_a_pool_requests_no_more_slots_than_it_has_users_for(made):
     one = made(max_users=3)
     assert one.gate.one.waiting == 3
     assert one.gate.slots(5) == 3, "all are busy"
     assert one.gate.one.waiting == 0
-    one.let_go(2)
+    one.finish(2)
     assert one.gate.one.waiting == 1
     assert one.gate.slots(5) == 1
     assert one.began == [1, 2, 3, 2]
@@ -134,7 +136,7 @@ def test_it_asks_for_no_more_slots_than_it_has_users_for(made):
     assert counted["arrivals"] == 4
 
 
-def test_one_that_crashes_is_idle_again_and_one_that_leaves_is_replaced(made):
+def test_a_crashed_user_is_idle_again_and_a_stopped_one_is_replaced(made):
     one = made(max_users=2)
     one.gate.slots(2)
 
@@ -142,33 +144,33 @@ def test_one_that_crashes_is_idle_again_and_one_that_leaves_is_replaced(made):
         raise ValueError("no")
 
     one.action = crash
-    one.let_go(1)
+    one.finish(1)
     assert one.gate.one.waiting == 1
     one.action = lambda user_id: user.stop()
-    one.let_go(2)
+    one.finish(2)
     assert one.gate.one.waiting == 2
     assert one.gate.slots(5) == 2
     assert one.began == [1, 2, 1, 3], "no number comes twice"
     assert one.board.row(0)[Cell.HIGHEST_USER] == 3
 
 
-def test_when_numbers_are_used_up_it_says_so(made):
+def test_running_out_of_user_ids_is_reported(made):
     one = made(max_users=1, board=Board(workers=1, highest_id=1))
     one.action = lambda user_id: user.stop()
     one.gate.slots(1)
-    one.let_go(1)
+    one.finish(1)
     one.gate.slots(1)
     assert one.began == [1]
     assert any("user ids up to 1 are used up" in getattr(note, "text", "") for note in one.reports)
 
 
-def test_users_of_a_lost_worker_are_idle_until_their_turn(made):
+def test_users_of_a_lost_worker_are_idle_until_a_slot_arrives(made):
     board = Board(workers=1, highest_id=20)
     board.row(0)[Cell.HIGHEST_USER] = 2
     for user_id in (1, 2):
         board.users[user_id] = UserState.RUNNING
     one = made(max_users=3, board=board)
-    assert one.gate.one.waiting == 1, "two are still to come"
+    assert one.gate.one.waiting == 1, "two are yet to arrive"
     for user_id in (1, 2):  # as the node does
         board.users[user_id] = UserState.RESTARTING
     one.pool.deal(StartUsers(0, [1, 2], 0, [], again=True))
@@ -179,7 +181,7 @@ def test_users_of_a_lost_worker_are_idle_until_their_turn(made):
     assert sorted(one.began) == [1, 2, 3]
 
 
-def test_iterations_have_kinds_so_quick_ones_do_not_displace_slow_ones(made):
+def test_quick_kinds_do_not_displace_slow_ones(made):
     began = []
 
     def slow(user_id):
@@ -202,7 +204,7 @@ def test_iterations_have_kinds_so_quick_ones_do_not_displace_slow_ones(made):
     assert counted["kind.slow.users"] == 0
 
 
-def test_a_rare_kind_does_not_come_to_all_workers_at_once(made):
+def test_a_rare_kind_does_not_start_on_all_workers_at_once(made):
     began = []
 
     def rare():
@@ -224,11 +226,11 @@ def test_a_rare_kind_does_not_come_to_all_workers_at_once(made):
     assert max(at_once) < 6, at_once
 
 
-def test_where_a_node_joins_a_worker_leaves_it_the_slots_that_are_beyond_its_own_share(made):
+def test_a_worker_gives_up_its_excess_slots_when_a_node_joins(made):
     it = made(max_users=6, layout=by_worker([1, 1])._replace(begun=1))
     assert len(it.gate.line) == 6
     assert it.gate.slots(2) == 2
-    assert it.began == [1, 3], "the other ids are those of a node that may come"
+    assert it.began == [1, 3], "the other ids belong to a node that may join"
     it.placement.move(Move(0, 0, [], [0, 1]))
     it.pool.moved()
     assert len(it.gate.line) == 1
@@ -238,7 +240,7 @@ def test_where_a_node_joins_a_worker_leaves_it_the_slots_that_are_beyond_its_own
     assert len(it.gate.line) == 3
 
 
-def test_a_worker_of_a_node_that_has_not_joined_takes_no_slot(made):
+def test_a_worker_of_a_node_that_has_not_joined_takes_no_slots(made):
     board = Board(workers=2, highest_id=20)
     it = made(max_users=6, board=board, worker=1, layout=by_worker([1, 1])._replace(begun=1))
     assert it.gate.line == []

@@ -26,7 +26,7 @@ DIRECTORY = "/srv/scenarios"
 
 
 def crash(make_error, file="chat.py", function="start", line=7):
-    """An error that was raised at that line of a file of the scenario."""
+    """Return an error raised at that line of a scenario file."""
     code = "\n" * (line - 1) + f"def {function}(make_error): raise make_error()"
     namespace: dict[str, object] = {}
     exec(compile(code, f"{DIRECTORY}/{file}", "exec"), namespace)
@@ -49,21 +49,21 @@ def counted(area: Area) -> dict[str, int]:
     return {metric.name: metric.value for metric in area.read() if metric.kind is Kind.CRASH}
 
 
-def test_a_cause_names_the_error_its_text_and_the_scenarios_line():
+def test_a_cause_has_the_error_its_text_and_the_line_of_the_scenario():
     assert cause(lambda: ValueError("no such room"), line=12) == (
         "ValueError: no such room (chat.py:12 in start)"
     )
 
 
-def test_the_innermost_line_of_the_scenario_is_named_not_that_of_a_library():
+def test_a_cause_names_the_innermost_scenario_line_not_a_library():
     assert cause(lambda: int("x")).endswith("(chat.py:7 in start)")
 
 
-def test_an_error_without_text_is_named_by_its_kind():
+def test_an_error_without_text_is_named_by_its_class():
     assert cause(KeyError) == "KeyError (chat.py:7 in start)"
 
 
-def test_an_error_that_was_never_raised_has_no_place():
+def test_an_error_that_was_never_raised_has_no_line():
     assert cause_of(ValueError("x"), DIRECTORY) == "ValueError: x"
 
 
@@ -83,7 +83,7 @@ def test_addresses_of_objects_do_not_split_causes(one, other):
     assert cause(error(one)) == cause(error(other))
 
 
-def test_another_line_kind_or_text_is_another_cause():
+def test_a_different_line_class_or_text_is_a_different_cause():
     found = {
         cause(lambda: ValueError("x")),
         cause(lambda: ValueError("y")),
@@ -94,25 +94,25 @@ def test_another_line_kind_or_text_is_another_cause():
     assert len(found) == 5
 
 
-def test_a_text_over_several_lines_becomes_one_line():
+def test_a_multi_line_text_becomes_one_line():
     assert cause(lambda: ValueError("a\n  b\tc")).startswith("ValueError: a b c (")
 
 
 @given(st.text(max_size=400), st.integers(1, 250))
-def test_every_cause_fits_its_name_on_the_board(text, length):
+def test_every_cause_fits_on_the_board(text, length):
     found = cause(lambda: ValueError(text), file="é" * (length // 2) + ".py")
     assert len(found.encode()) <= NAME_BYTES
     assert "\n" not in found
     new_area().declare(Kind.CRASH, found)
 
 
-def test_a_cause_of_any_length_still_names_the_line():
+def test_a_shortened_cause_still_names_the_line():
     assert re.fullmatch(
         r"ValueError: x+… \(chat\.py:7 in start\)", cause(lambda: ValueError("x" * 10_000))
     )
 
 
-def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looked_at(monkeypatch):
+def test_a_huge_error_text_is_cut_before_it_is_processed(monkeypatch):
     seen = []
 
     class Watched:
@@ -126,17 +126,17 @@ def test_an_error_that_says_all_that_a_server_has_sent_is_cut_before_it_is_looke
     assert found.startswith("ValueError: x1 x1 ")
     assert found.endswith("… (chat.py:7 in start)")
     assert max(seen) <= MAX_TEXT + 1
-    # The lines that it has passed through are there all the same.
+    # The lines it passed through are still there.
     assert f'{DIRECTORY}/chat.py", line 7, in start' in trace
     assert trace.endswith("x1…")
     assert len(trace) < MAX_TRACEBACK
 
 
-def test_of_a_traceback_that_is_too_long_the_end_is_told():
+def test_an_overlong_traceback_keeps_its_end():
     def deeper(depth):
         if depth == 0:
             raise ValueError("at the bottom")
-        if depth % 2:  # or Python itself would leave out lines that are the same
+        if depth % 2:  # otherwise Python would omit repeated lines
             return deeper(depth - 1)
         return deeper(depth - 1)
 
@@ -146,14 +146,14 @@ def test_of_a_traceback_that_is_too_long_the_end_is_told():
     assert trace.endswith("ValueError: at the bottom\n")
 
 
-def test_a_text_that_is_not_unicode_is_counted_all_the_same():
-    # What surrogateescape makes of bytes that are not UTF-8, in a file's name say.
+def test_an_error_with_lone_surrogates_is_counted():
+    # As surrogateescape decodes bytes that are not UTF-8, such as in a file name.
     area = new_area()
     assert CrashCounter(area, DIRECTORY).count(crash(lambda: ValueError("\udcff\udcfe")))[1]
     assert list(counted(area).values()) == [1]
 
 
-def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same():
+def test_an_error_whose_str_raises_is_counted():
     class Broken(Exception):
         def __str__(self):
             return self.missing
@@ -165,7 +165,7 @@ def test_an_error_that_cannot_say_what_it_is_is_counted_all_the_same():
     assert count == 1
 
 
-def test_each_cause_is_new_once_and_counted_each_time():
+def test_a_cause_is_new_once_and_counted_every_time():
     area = new_area()
     causes = CrashCounter(area, DIRECTORY)
     errors = [crash(lambda: ValueError("a")), crash(lambda: ValueError("b"))]
@@ -176,11 +176,11 @@ def test_each_cause_is_new_once_and_counted_each_time():
 
 
 def word(number: int) -> str:
-    """A word of letters for each number: numbers themselves do not tell causes apart."""
+    """Return a word for each number: numbers themselves do not distinguish causes."""
     return "".join(chr(ord("a") + int(digit)) for digit in str(number))
 
 
-def test_causes_beyond_the_limit_are_one_and_it_is_new_once():
+def test_causes_beyond_the_limit_share_one_that_is_new_once():
     area = new_area()
     causes = CrashCounter(area, DIRECTORY)
     extra = 50
@@ -192,7 +192,7 @@ def test_causes_beyond_the_limit_are_one_and_it_is_new_once():
     assert news[MAX_CAUSES:] == [(OTHER, True)] + [(OTHER, False)] * (extra - 1)
 
 
-def test_a_full_board_does_not_keep_crashes_from_being_survived():
+def test_crashes_are_counted_on_a_full_board():
     area = new_area()
     with contextlib.suppress(ScenarioError):
         for number in range(ENTRIES):
@@ -201,14 +201,14 @@ def test_a_full_board_does_not_keep_crashes_from_being_survived():
     assert list(counted(area).values()) == [1]
 
 
-def test_a_replaced_worker_counts_on_where_its_predecessor_stood():
+def test_a_replacement_continues_the_counts_of_its_predecessor():
     memory = memoryview(bytearray(10 << 20))
     for _ in range(3):
         CrashCounter(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
     assert list(counted(Area(memory)).values()) == [3]
 
 
-def test_a_message_of_several_lines_is_one_line_that_begins_with_its_class_and_its_first():
+def test_a_multi_line_message_becomes_one_headline():
     error = ValueError("balance is wrong:\n  expected 5\n  got 7")
     assert headline_of(error, DIRECTORY) == "ValueError: balance is wrong: expected 5 got 7"
     assert cause_of(error, DIRECTORY) == "ValueError: balance is wrong: expected # got #"
@@ -227,7 +227,7 @@ def test_a_message_of_several_lines_is_one_line_that_begins_with_its_class_and_i
         ("order:17 of version 1.2.3.4.5 at 12:30:45", "order:# of version #.#.#.#.# at #:#:#"),
     ],
 )
-def test_addresses_tell_causes_apart(message: str, cause: str) -> None:
+def test_network_addresses_are_kept_in_causes(message: str, cause: str) -> None:
     assert cause_of(ValueError(message), DIRECTORY) == f"ValueError: {cause}"
 
 

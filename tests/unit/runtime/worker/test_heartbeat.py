@@ -26,8 +26,8 @@ really_sleep = monkey.get_original("time", "sleep")
 
 
 @dataclass
-class FakeTrap:
-    """Notes what a beat says to it, and has one thing to tell."""
+class FakeDetector:
+    """Records the calls of a beat; has one blocking call to report."""
 
     due_ns: list[int] = field(default_factory=list)
     turned_ns: list[tuple[int, int]] = field(default_factory=list)
@@ -50,10 +50,10 @@ class FakeTrap:
 
 @dataclass
 class Beating:
-    """A beat that runs, and what it leaves."""
+    """A running beat and its output."""
 
     row: memoryview
-    detector: FakeTrap
+    detector: FakeDetector
     reports: list[FromWorker]
     area: Area
 
@@ -61,10 +61,10 @@ class Beating:
         give_up = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < give_up
-            gevent.sleep(0.04)  # more turns than these are no rest
+            gevent.sleep(0.04)  # with more turns than these it would not rest
 
     def beats(self, count: int) -> None:
-        """Let it beat that often from now on."""
+        """Wait for `count` more beats."""
         wanted = len(self.detector.turned_ns) + count
         self.until(lambda: len(self.detector.turned_ns) >= wanted)
 
@@ -73,13 +73,13 @@ class Beating:
 def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
     for figure in ("cpu", "cpu_wait_s", "gc_s", "preemption_rate"):
-        row[cell(figure)] = 1000 * S_NS  # as the worker before has left it
+        row[cell(figure)] = 1000 * S_NS  # as left by the previous worker
     area = Area.private()
     monkeypatch.setattr("amoc.base.process.set_title", lambda role: None)
     # A process of many tests uses more than a worker at rest.
     monkeypatch.setattr(heartbeat, "RESTING_CPU_NS", S_NS)
     registry.current.attach(area, inherit=False)
-    detector, reports = FakeTrap(), []
+    detector, reports = FakeDetector(), []
     beat = Beat(row, detector, reports.append, lambda: "worker 0 (0 users)")
     before = len(gc.callbacks)
     greenlet = gevent.spawn(beat.run)
@@ -89,9 +89,7 @@ def beating(monkeypatch: pytest.MonkeyPatch) -> Iterator[Beating]:
     assert len(gc.callbacks) == before
 
 
-def test_a_beat_notes_time_and_memory_and_counts_on_from_the_worker_before(
-    beating: Beating,
-) -> None:
+def test_a_beat_records_time_and_memory_and_continues_earlier_totals(beating: Beating) -> None:
     row, began_ns = beating.row, now_ns()
     beating.beats(2)
     assert row[Cell.HEARTBEAT_NS] >= began_ns
@@ -102,7 +100,7 @@ def test_a_beat_notes_time_and_memory_and_counts_on_from_the_worker_before(
     assert row[cell("preemption_rate")] >= 1000 * S_NS
 
 
-def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beating) -> None:
+def test_garbage_collection_time_is_summed_and_passed_to_the_detector(beating: Beating) -> None:
     beating.beats(1)
     before_ns, row = beating.row[cell("gc_s")], beating.row
     gc.collect()
@@ -112,7 +110,7 @@ def test_pauses_of_the_collector_are_added_up_and_told_to_the_trap(beating: Beat
 
 
 @pytest.mark.slow
-def test_what_has_blocked_is_reported_once(beating: Beating) -> None:
+def test_blocking_calls_are_reported_once(beating: Beating) -> None:
     beating.beats(1)
     assert beating.reports == [BLOCKED]
     beating.detector.untold.append(BLOCKED._replace(times=2))
@@ -121,7 +119,7 @@ def test_what_has_blocked_is_reported_once(beating: Beating) -> None:
 
 
 @pytest.mark.slow
-def test_a_stall_counts_at_each_beat_that_it_has_swallowed(beating: Beating) -> None:
+def test_a_stall_counts_for_each_missed_beat(beating: Beating) -> None:
     beating.beats(1)
     really_sleep(5 * BEAT_NS / S_NS)
     beating.beats(1)
@@ -131,9 +129,7 @@ def test_a_stall_counts_at_each_beat_that_it_has_swallowed(beating: Beating) -> 
 
 
 @pytest.mark.slow
-def test_a_stall_between_two_beats_at_rest_counts_at_each_that_was_left_out(
-    beating: Beating,
-) -> None:
+def test_a_stall_between_two_resting_beats_counts_as_lag(beating: Beating) -> None:
     detector = beating.detector
     beating.until(lambda: detector.rests > 0)
     beats = len(detector.turned_ns)
@@ -144,13 +140,13 @@ def test_a_stall_between_two_beats_at_rest_counts_at_each_that_was_left_out(
 
 
 @pytest.mark.slow
-def test_a_worker_at_rest_that_has_much_to_do_beats_as_before(beating: Beating) -> None:
+def test_a_resting_worker_that_gets_busy_beats_normally_again(beating: Beating) -> None:
     beating.until(lambda: beating.detector.rests > 0)
 
     def turns() -> bool:
-        """Many turns; where the loop has not turned for long it beats next, and does not rest."""
+        """Make many turns; return whether it beat instead of resting."""
         for _ in range(2 * MAX_TURNS):
-            gevent.sleep(1e-6)  # a turn, which 0 is not
+            gevent.sleep(1e-6)  # a turn of the loop, unlike a sleep of 0
         rests, beats = beating.detector.rests, len(beating.detector.turned_ns)
         gevent.sleep(2 * BEAT_NS / S_NS)
         return beating.detector.rests == rests and len(beating.detector.turned_ns) > beats
@@ -159,20 +155,20 @@ def test_a_worker_at_rest_that_has_much_to_do_beats_as_before(beating: Beating) 
 
 
 @pytest.mark.slow
-def test_each_beat_says_when_the_next_is_due(beating: Beating) -> None:
+def test_each_beat_announces_when_the_next_is_due(beating: Beating) -> None:
     beating.beats(3)
     due_ns = beating.detector.due_ns
     assert all(later - sooner >= BEAT_NS for sooner, later in pairwise(due_ns))
 
 
-def test_an_end_without_a_beginning_is_no_pause() -> None:
+def test_a_collection_end_without_a_start_is_ignored() -> None:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
     pauses = Pauses(row)
     pauses.note("stop", {})
     assert row[cell("gc_s")] == 0
 
 
-def test_pauses_of_the_collector_are_added_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_garbage_collection_pauses_are_summed(monkeypatch: pytest.MonkeyPatch) -> None:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
     pauses = Pauses(row)
     times_ns = iter([1_000, 1_300, 5_000, 5_040])

@@ -118,7 +118,7 @@ for line in gevent.fileobject.FileObject(sys.stdin):
 
 
 class Driver:
-    """A process whose loop is told what to do."""
+    """A process whose loop runs functions of `LOAD` on request."""
 
     def __init__(self, directory: Path) -> None:
         self.load = directory / "load.py"
@@ -141,18 +141,18 @@ class Driver:
         self.process.stdin.flush()
 
     def said(self) -> str:
-        """The next line that it prints."""
+        """Return the next line that it prints."""
         assert self.process.stdout is not None
         return self.process.stdout.readline()
 
     def do(self, what: str) -> list[dict[str, Any]]:
-        """What its trap tells of something that it has done."""
+        """Run `what`; return what its detector reports."""
         self.begin(what)
         told: list[dict[str, Any]] = json.loads(self.said())
         return told
 
     def told(self, what: str, place: str) -> dict[str, Any]:
-        """What its trap tells of a place; where there is no core for it, it is done again."""
+        """Return the report for a place; repeat `what` if no core was free for the detector."""
         told: dict[str, Any] = eventually(
             lambda: next((one for one in self.do(what) if one["place"] == place), None),
             f"{what} blocks at {place}",
@@ -172,7 +172,7 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def turning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
-    """One whose loop turns again after whatever it does."""
+    """A driver whose loop always recovers; shared by the tests."""
     driver = Driver(tmp_path_factory.mktemp("turning"))
     yield driver
     driver.end()
@@ -180,46 +180,46 @@ def turning(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driver]:
 
 @pytest.fixture
 def hanging(tmp_path: Path) -> Iterator[Driver]:
-    """One whose loop may be brought to a stop for good."""
+    """A driver whose loop a test may block permanently."""
     driver = Driver(tmp_path)
     yield driver
     driver.end()
 
 
 @pytest.mark.parametrize("function", ["releases", "holds", "matches", "loops"])
-def test_whatever_blocks_is_named_with_its_line(turning: Driver, function: str) -> None:
+def test_a_blocking_call_is_reported_with_its_line(turning: Driver, function: str) -> None:
     told = turning.told(function, turning.place(function, function))
     assert told["times"] == 1
     assert told["total_ns"] == told["longest_ns"] >= stall_detector.BLOCKED_NS
     assert f"in {function}\n" in told["trace"]
 
 
-def test_two_that_block_in_one_turn_are_told_apart(turning: Driver) -> None:
+def test_two_blocking_greenlets_in_one_turn_are_told_apart(turning: Driver) -> None:
     both = {turning.place(one, one) for one in ("releases", "holds")}
     eventually(lambda: {one["place"] for one in turning.do("both")} == both, "both are told")
 
 
-def test_many_that_are_short_are_not_one_that_blocks(turning: Driver) -> None:
+def test_many_short_greenlets_are_not_reported_as_one_blocking_call(turning: Driver) -> None:
     assert turning.told("many", CROWDED)["trace"] == ""
 
 
-def test_the_collector_is_told_apart_from_the_line_where_it_ran(turning: Driver) -> None:
-    # Where the interpreter was just then depends on when the thread gets a core.
+def test_garbage_collection_is_not_blamed_on_the_line_where_it_ran(turning: Driver) -> None:
+    # Which line the interpreter was at depends on when the thread gets a core.
     assert turning.told("collects", COLLECTOR)["longest_ns"] >= stall_detector.BLOCKED_NS
 
 
-def test_a_user_that_waits_blocks_nobody(turning: Driver) -> None:
+def test_a_waiting_user_is_not_reported_as_blocking(turning: Driver) -> None:
     assert turning.do("waits") == []
 
 
 @pytest.mark.parametrize("where", ["Python", "C"])
-def test_what_hangs_for_good_can_be_read_from_outside(hanging: Driver, where: str) -> None:
+def test_a_permanent_hang_can_be_located_from_outside(hanging: Driver, where: str) -> None:
     function = f"hangs_in_{where.lower()}"
     place = hanging.place(function, f"hangs in {where}")
     hanging.begin(function)
 
     def found() -> str:
-        if where == "C":  # else it says so by itself
+        if where == "C":  # in Python it reports by itself
             ask(hanging.process.pid, hanging.file)
         return where_it_hangs(hanging.file)
 
@@ -231,28 +231,28 @@ def test_what_hangs_for_good_can_be_read_from_outside(hanging: Driver, where: st
 
 
 def _sleeps(pid: int) -> bool:
-    """Whether the main thread of a process waits for something."""
+    """Whether the main thread of a process is sleeping."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].startswith("S")
 
 
-def test_a_loop_that_turns_again_hangs_nowhere(turning: Driver) -> None:
+def test_a_loop_that_has_recovered_is_not_hanging(turning: Driver) -> None:
     turning.told("hangs_for_a_while", turning.place("hangs_for_a_while", "hangs for a while"))
     assert turning.file.read_text().count("\n") == 1
     assert where_it_hangs(turning.file) == ""
 
 
-def test_who_has_no_handler_is_not_sent_the_signal(tmp_path: Path) -> None:
+def test_a_process_without_a_handler_is_not_sent_the_signal(tmp_path: Path) -> None:
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     file = file_of(str(tmp_path), "w0.1")
-    ask(child.pid, file)  # there is none
+    ask(child.pid, file)  # no file
     file.touch()
-    ask(child.pid, file)  # and now it is empty
+    ask(child.pid, file)  # an empty file
     file.write_text("7f01 /home\n" + to_text([Frame("/home/a.py", 3, "b")], 0x7F01))
-    ask(child.pid, file)  # and now it has said where it is
+    ask(child.pid, file)  # it has already reported
     child.communicate(b"\n")
     assert child.returncode == 0
     assert where_it_hangs(file) == "a.py:3 in b"
 
 
-def test_the_signal_is_one_that_programs_leave_alone() -> None:
+def test_the_signal_is_a_real_time_signal() -> None:
     assert signal.SIGRTMIN < SIGNAL < signal.SIGRTMAX
