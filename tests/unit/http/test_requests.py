@@ -22,7 +22,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 Serve = Callable[[Behaviour], Server]
 
 
-def leads_to(where: str) -> Behaviour:
+def redirect_to(where: str) -> Behaviour:
     return lambda *_: (
         f"HTTP/1.1 302 Found\r\nLocation: {where}\r\nContent-Length: 0\r\n\r\n".encode()
     )
@@ -41,7 +41,7 @@ def test_a_redirect_to_another_server_drops_secrets_and_the_host_header(
     serve: Serve, has_base: bool
 ) -> None:
     other = serve(lambda *_: OK)
-    server = serve(leads_to(f"{other.url}/there"))
+    server = serve(redirect_to(f"{other.url}/there"))
     with http.session(
         server.url if has_base else "",
         auth=("ann", "pw"),
@@ -114,7 +114,7 @@ def test_a_single_allowed_status_may_be_a_number(serve: Serve) -> None:
 
 
 def test_requests_that_fail_outside_an_exchange_leave_no_connection_open(serve: Serve) -> None:
-    server = serve(leads_to("/again"))
+    server = serve(redirect_to("/again"))
     with http.session(server.url, redirects=1) as session:
         with pytest.raises(http.RedirectError):
             session.get("/")

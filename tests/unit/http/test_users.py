@@ -264,16 +264,16 @@ def test_finished_requests_leave_nothing_for_the_garbage_collector(serve: Serve)
             with suppress(http.RequestError), http.session(server.url) as session:
                 session.post("/", json={})
 
-    def round_of_it() -> None:
+    def one_round() -> None:
         gevent.spawn(use).get()
         gevent.sleep(0.01)  # the loop releases its pending callbacks
 
-    round_of_it()  # creates everything that is created only once
+    one_round()  # creates everything that is created only once
     gc.collect()
     gc.disable()
     try:
         for _ in range(10):
-            round_of_it()
+            one_round()
         gc.set_debug(gc.DEBUG_SAVEALL)  # garbage is kept in gc.garbage instead of being freed
         gc.collect()
         ours = {type(one).__name__ for one in gc.garbage if type(one).__module__ != "builtins"}

@@ -50,7 +50,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def in_force(**values: object) -> None:
+def apply_settings(**values: object) -> None:
     """Apply settings, as before init()."""
     declared = settings.declared()
     settings.apply(resolve(declared, [settings.Source("--set", values, True)]))
@@ -58,7 +58,7 @@ def in_force(**values: object) -> None:
 
 def initialised(source: str, **values: object) -> Scenario:
     scenario = load(source)
-    in_force(**values)
+    apply_settings(**values)
     scenario.init()
     return scenario
 
@@ -185,7 +185,7 @@ seen = []
         scenario = load(write(source + USER))
     names = {one.name: one.description for one in settings.declared()}
     assert names["depth"] == "How deep"
-    in_force(depth="5", quick="true", workers=2, host="http://h")
+    apply_settings(depth="5", quick="true", workers=2, host="http://h")
     scenario.init()
     given = sys.modules["locustfile"].seen[0]
     assert (given.depth, given.my_kind, given.quick, given.nothing) == (5, "a", True, None)

@@ -109,7 +109,7 @@ def test_an_interrupt_ends_a_nested_set_and_returns_to_the_user(environment: Env
 
     user = Visitor(environment)
     user.run()
-    # The user finally stops in on_start of the set, so that on_stop of the set is not called.
+    # The last visit ends in on_start, so the set's on_stop is not called.
     assert user.done == [*["enter", "inner", "left"] * 3, "stopped"]
     assert user.waits == 0  # an interrupt with reschedule does not wait
 

@@ -322,18 +322,18 @@ def test_a_page_title_with_a_credential_is_not_used_as_a_name() -> None:
     assert "hunter22secret" not in text
 
 
-def took(seconds: float, made: dict[str, Any]) -> dict[str, Any]:
+def lasting(seconds: float, made: dict[str, Any]) -> dict[str, Any]:
     return {**made, "time": seconds * 1000}
 
 
 def test_requests_that_overlapped_in_the_browser_run_concurrently() -> None:
     text = scenario(
-        took(0.9, entry("GET", "/", 0.0, kind="text/html")),
-        took(0.5, entry("GET", "/a", 1.0)),
-        took(0.3, entry("GET", "/b", 1.1)),
-        took(0.5, entry("GET", "/c", 1.2)),
-        took(0.5, entry("GET", "/d", 1.45)),  # after the response to /b, which it may need
-        took(0.1, entry("GET", "/e", 2.2)),
+        lasting(0.9, entry("GET", "/", 0.0, kind="text/html")),
+        lasting(0.5, entry("GET", "/a", 1.0)),
+        lasting(0.3, entry("GET", "/b", 1.1)),
+        lasting(0.5, entry("GET", "/c", 1.2)),
+        lasting(0.5, entry("GET", "/d", 1.45)),  # after the response to /b, which it may need
+        lasting(0.1, entry("GET", "/e", 2.2)),
     )
     assert text.count("with user.together() as beside:") == 1
     block = """
@@ -349,15 +349,15 @@ def test_requests_that_overlapped_in_the_browser_run_concurrently() -> None:
 
 def test_a_request_whose_response_is_needed_runs_alone() -> None:
     text = scenario(
-        took(0.5, entry("GET", "/a", 0.0)),
-        took(0.5, entry("POST", "/token", 0.1, answer={"token": "k3jh4kj2h34kj2h3"})),
-        took(0.5, entry("GET", "/b", 0.2)),
-        took(0.5, entry("GET", "/c", 1.0, headers={"Authorization": "Bearer k3jh4kj2h34kj2h3"})),
+        lasting(0.5, entry("GET", "/a", 0.0)),
+        lasting(0.5, entry("POST", "/token", 0.1, answer={"token": "k3jh4kj2h34kj2h3"})),
+        lasting(0.5, entry("GET", "/b", 0.2)),
+        lasting(0.5, entry("GET", "/c", 1.0, headers={"Authorization": "Bearer k3jh4kj2h34kj2h3"})),
     )
     assert "together" not in text
     assert 'answer = client.post("/token")' in text
 
 
 def test_a_step_with_only_concurrent_requests_is_one_block() -> None:
-    text = scenario(*(took(0.5, entry("GET", f"/{one}", 0.0)) for one in "ab"))
+    text = scenario(*(lasting(0.5, entry("GET", f"/{one}", 0.0)) for one in "ab"))
     assert ', user.together() as beside:\n            beside(client.get, "/a")\n' in text

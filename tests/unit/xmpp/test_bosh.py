@@ -425,7 +425,7 @@ def test_an_unsolicited_response_ends_the_session() -> None:
             client.receive(timeout=PATIENCE_S)
 
 
-def send_for_ever(client: xmpp.Client) -> None:
+def send_forever(client: xmpp.Client) -> None:
     for _ in range(10_000):
         client.send_chat(2, "x" * 50_000)
 
@@ -438,7 +438,7 @@ def test_a_server_that_never_responds_blocks_the_sender_until_the_timeout(
     with serving(BoshServer(lambda request: None).script) as server:
         client = connect(server)
         with pytest.raises(xmpp.SendTimeout):
-            send_for_ever(client)
+            send_forever(client)
 
 
 def test_bosh_sessions_leave_no_reference_cycles() -> None:

@@ -21,7 +21,7 @@ def attach(server: FakeServer, timeout: float = PATIENCE_S) -> xmpp.Component:
     return xmpp.component("c.localhost", "s3cret", server.address, timeout=timeout)
 
 
-def shaking(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
+def accepting(after: Callable[[Conn], object]) -> Callable[[Conn], object]:
     """A script that accepts the component and runs `after`."""
 
     def script(conn: Conn) -> None:
@@ -51,7 +51,7 @@ def test_a_component_can_do_everything_a_client_can() -> None:
         conn.say(b"<message to='c.localhost' type='chat'><body>done</body></message>")
         idle(conn)
 
-    with serving(shaking(after)) as server, attach(server) as component:
+    with serving(accepting(after)) as server, attach(server) as component:
         message = component.receive(xmpp.is_chat, timeout=PATIENCE_S)
         assert message["body"] == message.body == "hi"
         component.reply(message, "yes")
@@ -102,7 +102,7 @@ def test_a_violation_during_the_session_ends_the_component() -> None:
         conn.rest()
 
     with (
-        serving(shaking(after)) as server,
+        serving(accepting(after)) as server,
         attach(server) as component,
         pytest.raises(xmpp.BadStreamError, match=r"restricted-xml|not-well-formed"),
     ):

@@ -195,11 +195,11 @@ def test_a_stream_error_is_reported_even_if_sending_fails_first() -> None:
         # Not yielding to the loop keeps the client from reading until two sends have failed.
         closed.wait(PATIENCE_S)
         with pytest.raises(xmpp.StreamError) as raised:
-            send_until_told(client)
+            send_until_error(client)
         assert raised.value.condition == "conflict"
 
 
-def send_until_told(client: xmpp.Client) -> None:
+def send_until_error(client: xmpp.Client) -> None:
     for _ in range(3):
         client.send_chat(2, "anybody there?")
     client.wait(PATIENCE_S)
@@ -285,12 +285,12 @@ def test_an_unreferenced_client_releases_its_descriptor() -> None:
         assert gone.wait(PATIENCE_S)
 
 
-def living() -> int:
+def live_objects() -> int:
     kinds = (xmpp.Client, Session, Stream, TcpTransport)
     return sum(isinstance(one, kinds) for one in gc.get_objects())
 
 
-def live_and_end(server: FakeServer, peaceful: bool) -> None:
+def connect_and_end(server: FakeServer, peaceful: bool) -> None:
     client = connect(server)
     client.on_received(None, lambda _: client.close())  # a reference cycle through the client
     if peaceful:
@@ -313,9 +313,9 @@ def test_closed_clients_are_freed_without_the_garbage_collector(peaceful: bool) 
         gc.collect()
         gc.disable()
         try:
-            before = living()
-            live_and_end(server, peaceful)
+            before = live_objects()
+            connect_and_end(server, peaceful)
             gevent.sleep(0.001)  # the loop releases its pending callbacks
-            assert living() == before
+            assert live_objects() == before
         finally:
             gc.enable()

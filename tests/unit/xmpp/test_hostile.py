@@ -61,7 +61,7 @@ def speaks(
     return chosen
 
 
-def receive_for_ever(server: FakeServer) -> None:
+def receive_forever(server: FakeServer) -> None:
     client = connect(server)
     try:
         for _ in range(10_000):
@@ -70,7 +70,7 @@ def receive_for_ever(server: FakeServer) -> None:
         client.abort()
 
 
-def send_for_ever(client: xmpp.Client) -> None:
+def send_forever(client: xmpp.Client) -> None:
     for _ in range(10_000):
         client.send_chat(2, "x" * 50_000)
 
@@ -106,7 +106,7 @@ def test_a_connection_cut_at_any_byte_is_a_clear_error(
     for count in range(sum(len(speaks(None).framed(answer)) for answer in ANSWERS)):
         with serving(saying_only(count, end)) as server:
             with pytest.raises(xmpp.XmppError) as raised:
-                receive_for_ever(server)
+                receive_forever(server)
             assert isinstance(raised.value, xmpp.Disconnected | xmpp.ConnectError), count
             assert "\n" not in str(raised.value)
             assert server.address in str(raised.value)
@@ -262,7 +262,7 @@ def test_a_server_that_does_not_read_blocks_the_sender_until_the_timeout(
     with serving(script) as server:
         client = connect(server)
         with pytest.raises(xmpp.SendTimeout, match="xmpp_request_timeout"):
-            send_for_ever(client)
+            send_forever(client)
         assert not client.is_open
         with pytest.raises(xmpp.SendTimeout):
             client.send_presence()
@@ -310,7 +310,7 @@ def test_random_bytes_in_a_session_raise_only_xmpp_errors(chunks: list[bytes]) -
         conn.rest()
 
     with serving(script) as server, pytest.raises(xmpp.XmppError):
-        receive_for_ever(server)
+        receive_forever(server)
 
 
 def test_a_refused_connection_is_a_connect_error() -> None:

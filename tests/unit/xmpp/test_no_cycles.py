@@ -29,7 +29,7 @@ TIMES = 25
 
 
 @pytest.fixture(scope="module", autouse=True)
-def others_are_frozen() -> Iterator[None]:
+def freeze_existing_objects() -> Iterator[None]:
     """Exclude objects left by other tests from each collection."""
     gc.collect()
     gc.freeze()

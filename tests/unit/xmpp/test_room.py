@@ -28,7 +28,7 @@ def present(nick: str, *codes: str, kind: str = "", more: str = "") -> bytes:
     ).encode()
 
 
-def letting_in(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Callable[[Conn], object]:
+def admitting(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Callable[[Conn], object]:
     """A script of a room that admits the user, sends `stanzas` and runs `after`."""
 
     def script(conn: Conn) -> None:
@@ -42,7 +42,7 @@ def letting_in(after: Callable[[Conn], object] = idle, *stanzas: bytes) -> Calla
     return script
 
 
-def leaving(conn: Conn) -> None:
+def confirm_leave(conn: Conn) -> None:
     """Confirm that the user leaves."""
     conn.expect(rb"<presence to='r@conference.localhost/user_1' type='unavailable'/>")
     conn.say(present("user_1", "110", kind="unavailable"))
@@ -82,7 +82,7 @@ def test_a_removed_occupant_gets_the_reason(presence: bytes, name: str, reason: 
         conn.say(presence)
         idle(conn)
 
-    with serving(letting_in(after)) as server, connect(server) as client:
+    with serving(admitting(after)) as server, connect(server) as client:
         room = client.join("r")
         assert count(meters.rooms_joined) - inside == 1
         waiting = gevent.spawn(room.wait_members, 5, PATIENCE_S)
@@ -103,7 +103,7 @@ def test_a_lost_connection_leaves_all_rooms() -> None:
         conn.expect(rb"<presence/>")
         conn.reset()
 
-    with serving(letting_in(after)) as server:
+    with serving(admitting(after)) as server:
         client = connect(server)
         room = client.join("r")
         assert count(meters.rooms_joined) - inside == 1
@@ -126,7 +126,7 @@ def test_invalid_stanzas_from_a_room_do_no_harm() -> None:
         f"<message from='{ROOM}/x' type='groupchat'><body>ok</body></message>".encode(),
     )
     with (
-        serving(letting_in(leaving, *odd)) as server,
+        serving(admitting(confirm_leave, *odd)) as server,
         connect(server) as client,
         client.join("r") as room,
     ):
@@ -144,7 +144,7 @@ def test_joining_an_unresponsive_room_times_out_and_can_be_retried() -> None:
         conn.expect(presence)
         conn.expect(presence)
         conn.say(present("user_1", "110"))
-        leaving(conn)
+        confirm_leave(conn)
 
     with serving(script) as server, connect(server) as client:
         with pytest.raises(xmpp.ReceiveTimeout, match="did not answer within"):
@@ -169,7 +169,7 @@ def test_joining_a_room_not_yet_configured_is_retried() -> None:
             conn.say(locked)
         conn.expect(rb"<presence to=.*?</presence>")
         conn.say(present("user_1", "110"))
-        leaving(conn)
+        confirm_leave(conn)
 
     with serving(script) as server, connect(server) as client, client.join("r"):
         assert count(joins.timer) - done == 1
@@ -203,7 +203,7 @@ def test_a_refused_join_is_counted_by_its_condition() -> None:
 
 def test_messages_received_before_a_kick_can_still_be_read() -> None:
     said = f"<message from='{ROOM}/x' type='groupchat'><body>before</body></message>".encode()
-    script = letting_in(idle, said, present("user_1", "110", "307", kind="unavailable"))
+    script = admitting(idle, said, present("user_1", "110", "307", kind="unavailable"))
     with serving(script) as server, connect(server) as client:
         room = client.join("r")
         with pytest.raises(xmpp.RoomLeftError):
@@ -215,7 +215,7 @@ def test_messages_received_before_a_kick_can_still_be_read() -> None:
 
 def test_dropping_a_client_in_a_room_leaves_nothing_behind() -> None:
     members = tuple(present(f"m{number}") for number in range(20))
-    with serving(letting_in(lambda conn: conn.rest(), *members)) as server:
+    with serving(admitting(lambda conn: conn.rest(), *members)) as server:
         client = connect(server)
         room = client.join("r")
         room.wait_members(21, PATIENCE_S)

@@ -390,7 +390,7 @@ def test_tls_sessions_and_failures_leave_no_reference_cycles(
     assert (cut, refused) == (0, 0)
 
 
-def going_to(target: str) -> Script:
+def redirecting_to(target: str) -> Script:
     """Redirect the client to `target` at once."""
 
     def script(conn: Any) -> None:
@@ -410,8 +410,8 @@ def test_a_redirect_without_a_scheme_from_a_tls_server_stays_on_tls() -> None:
     with speaking(TlsConn, session(idle)) as other:
         target = other.address.removeprefix("xmpps://")
         with (
-            speaking(TlsConn, going_to(target)) as second,
-            speaking(TlsConn, going_to(second.address.removeprefix("xmpps://"))) as server,
+            speaking(TlsConn, redirecting_to(target)) as second,
+            speaking(TlsConn, redirecting_to(second.address.removeprefix("xmpps://"))) as server,
             connect(server) as client,
         ):
             assert client.is_open
@@ -439,7 +439,7 @@ def test_no_password_is_sent_without_tls_after_a_redirect_from_a_tls_server(
 
     with serving(plain) as other:
         target = scheme + other.address
-        with speaking(TlsConn, going_to(target)) as server:
+        with speaking(TlsConn, redirecting_to(target)) as server:
             with pytest.raises(kind):
                 connect(server, tls=tls, attempts=2)
             assert server.connections == 1

@@ -33,7 +33,7 @@ def over_tls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeServer, "speaks", TlsConn)
 
 
-def beneath(conn: Any, data: bytes) -> None:
+def send_beneath_tls(conn: Any, data: bytes) -> None:
     """Send bytes to the client without the server's TLS."""
     with socket.socket(fileno=socket.dup(conn.sock.fileno())) as raw:
         raw.sendall(data)
@@ -60,7 +60,7 @@ def test_random_bytes_beneath_tls_end_the_session(noise: bytes, like_tls: bool) 
     def script(conn: TlsConn) -> None:
         conn.log_in()
         header = b"\x17\x03\x03" + len(noise).to_bytes(2, "big") if like_tls else b""
-        beneath(conn, header + noise)
+        send_beneath_tls(conn, header + noise)
         conn.rest()
 
     with serving(script) as server:

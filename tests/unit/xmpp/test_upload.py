@@ -101,7 +101,7 @@ def test_a_refused_upload_is_an_error_with_its_status(status: str) -> None:
         lambda sock, _: sock.sendall(b"nonsense\r\n\r\n"),
         lambda sock, _: sock.sendall(b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000),
     ],
-    ids=["closes", "is no HTTP", "has endless headers"],
+    ids=["closes", "not HTTP", "endless headers"],
 )
 def test_a_broken_http_server_is_an_error(serve: Callable[[socket, bytes], object]) -> None:
     with (

@@ -296,7 +296,7 @@ def test_a_close_frame_ends_the_session_with_its_reason(data: bytes, text: str) 
             client.receive(timeout=10)
 
 
-def sending_to(target: str) -> Callable[[Any], None]:
+def redirecting_to(target: str) -> Callable[[Any], None]:
     """A script that redirects the client instead of opening the stream."""
 
     def script(conn: WebSocketConn) -> None:
@@ -313,13 +313,16 @@ def test_a_redirect_to_another_address_is_followed() -> None:
         conn.log_in()
         idle(conn)
 
-    with serving(script) as other, serving(sending_to(f"{other.address}/there")) as server:
+    with serving(script) as other, serving(redirecting_to(f"{other.address}/there")) as server:
         connect(server).close()
         assert (server.connections, other.connections) == (1, 1)
 
 
 def test_a_redirect_to_nowhere_is_an_error() -> None:
-    with serving(sending_to("nonsense://")) as server, pytest.raises(xmpp.SeeOtherHost) as raised:
+    with (
+        serving(redirecting_to("nonsense://")) as server,
+        pytest.raises(xmpp.SeeOtherHost) as raised,
+    ):
         connect(server)
     assert raised.value.target == "nonsense://"
 

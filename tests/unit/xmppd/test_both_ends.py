@@ -31,7 +31,7 @@ TEXT = st.text(CHARS, max_size=20)
 PIECES = st.integers(1, 50)
 
 
-def at_the_client(data: bytes, size: int = 10**6) -> list[Stanza]:
+def read_by_client(data: bytes, size: int = 10**6) -> list[Stanza]:
     """Return the stanzas that a client reads in a server's output inside a stream."""
     stream = Recorder(PARSERS)
     stream.feed(stream_header(" from='localhost'"))
@@ -47,7 +47,7 @@ def test_a_message_arrives_as_it_was_written(body: str, kind: str, size: int) ->
     before, after = encode.message("user_2@localhost/r", body, kind, "<x xmlns='urn:x'/>")
     data = f"{before}id1{after}".encode()
     sender.send(*(data[at : at + size] for at in range(0, len(data), size)))
-    [stanza] = at_the_client(receiver.heard(), size)
+    [stanza] = read_by_client(receiver.heard(), size)
     assert (stanza.body, stanza.type, stanza.id) == (body, kind, "id1")
     assert stanza.sender == "user_1@localhost/r"
     assert [child.tag for child in stanza.xml][1:] == ["{urn:x}x"]
@@ -59,7 +59,7 @@ def test_a_presence_arrives_as_it_was_written(status: str, priority: int, size: 
     sender = logged_in(domain, 1, there=False)
     data = encode.presence(None, None, "away", status, priority)
     sender.send(*(data[at : at + size] for at in range(0, len(data), size)))
-    [stanza] = at_the_client(sender.heard(), size)
+    [stanza] = read_by_client(sender.heard(), size)
     assert (stanza.xml.findtext("{jabber:client}status") or "") == status
     assert stanza.xml.findtext("{jabber:client}priority") == str(priority)
     assert sender.session.priority == priority
@@ -70,7 +70,7 @@ def test_a_roster_is_read_as_it_was_written(name: str, groups: list[str], size: 
     client = logged_in(new_domain(), 1)
     client.say(f"<iq type='set' id='1'>{roster.put('a@localhost', name, groups)}</iq>".encode())
     said = client.say(f"<iq type='get' id='2'>{roster.GET}</iq>".encode())
-    [answer] = at_the_client(said, size)
+    [answer] = read_by_client(said, size)
     assert roster.contacts(answer.xml) == {
         "a@localhost": Contact("a@localhost", name, "none", False, tuple(groups))
     }
@@ -81,7 +81,7 @@ def test_a_stanza_error_arrives_as_it_was_written(
     kind: str, to: str, from_: str, stanza_id: str
 ) -> None:
     data = elements.stanza_error(kind, "item-not-found", to=to, from_=from_, id_=stanza_id)
-    [stanza] = at_the_client(data)
+    [stanza] = read_by_client(data)
     assert stanza.error == ("item-not-found", "cancel", "")
     assert (stanza.name, stanza.to, stanza.sender, stanza.id) == (kind, to, from_, stanza_id)
 

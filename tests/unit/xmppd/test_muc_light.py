@@ -34,7 +34,7 @@ def affiliate(client: Client, **changes: str) -> ET.Element:
     return answer(client, "set", f"<query xmlns='{NS}#affiliations'>{users}</query>", ROOM)
 
 
-def told(client: Client) -> list[dict[str, str]]:
+def affiliations_received(client: Client) -> list[dict[str, str]]:
     """Return the affiliations in each notification that a client received, by user."""
     return [
         {(it.text or "").partition("@")[0]: it.get("affiliation", "") for it in x.iter(USER)}
@@ -61,7 +61,7 @@ def members(domain: Domain) -> list[Client]:
 def test_members_are_notified_of_a_new_room(domain: Domain) -> None:
     one, two = logged_in(domain, 1), logged_in(domain, 2)
     assert create(one, 2).get("from") == ROOM
-    assert told(two) == [{"user_1": "owner", "user_2": "member"}]
+    assert affiliations_received(two) == [{"user_1": "owner", "user_2": "member"}]
     assert stanza_error(create(two)) == "conflict"
 
 
@@ -105,9 +105,11 @@ def test_the_owner_changes_members_and_members_may_leave(
     four = logged_in(domain, 4)
     assert stanza_error(affiliate(two, user_4="member")) == "not-allowed"
     assert affiliate(one, user_4="member", user_3="none").get("type") == "result"
-    assert told(four) == [{"user_1": "owner", "user_2": "member", "user_4": "member"}]
-    assert told(three) == [{"user_3": "none"}]
-    assert told(two) == [{"user_4": "member", "user_3": "none"}]
+    assert affiliations_received(four) == [
+        {"user_1": "owner", "user_2": "member", "user_4": "member"}
+    ]
+    assert affiliations_received(three) == [{"user_3": "none"}]
+    assert affiliations_received(two) == [{"user_4": "member", "user_3": "none"}]
     assert affiliate(two, user_2="none").get("type") == "result"
     assert affiliate(one, user_1="none").get("type") == "result"
     listed = answer(four, "get", f"<query xmlns='{NS}#affiliations'/>", ROOM)[0]
@@ -121,7 +123,7 @@ def test_the_owner_changes_members_and_members_may_leave(
 def test_a_room_can_be_handed_over_to_another_owner(members: list[Client]) -> None:
     owner, second, third = members
     assert affiliate(owner, user_2="owner").get("type") == "result"
-    assert told(third) == [{"user_2": "owner", "user_1": "member"}]
+    assert affiliations_received(third) == [{"user_2": "owner", "user_1": "member"}]
     assert affiliate(owner, user_3="none").get("type") == "error"
     second.heard()
     assert affiliate(second, user_3="none").get("type") == "result"
