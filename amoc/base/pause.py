@@ -1,4 +1,4 @@
-"""The pause of a whole run: users stop at their next call of amoc, and the run's clock stops.
+"""The pause of a whole run: users stop at their next call to amoc, and the run's clock stops.
 
 Each process has one such clock. While the run is paused, a greenlet that returns from a wait in
 amoc keeps waiting, and that time does not count: a user that had slept for half of its second when

@@ -41,7 +41,7 @@ class RemoveIds(NamedTuple):
 
 
 class Pause(NamedTuple):
-    """Down: users stop at their next call of amoc."""
+    """Down: users stop at their next call to amoc."""
 
     number: int
 
