@@ -268,10 +268,7 @@ class FakeServer:
 
     def stop(self) -> None:
         gevent.killall(self._greenlets, timeout=PATIENCE_S)
-        for sock in (
-            self._listener,
-            *self._accepted,
-        ):  # some may have a greenlet that never started
+        for sock in (self._listener, *self._accepted):  # some greenlets may never have started
             sock.close()
 
 

@@ -348,9 +348,7 @@ def test_an_ended_session_opens_no_further_connections() -> None:
         host, port = server.address.removeprefix("http://").split(":")
         with socket.create_connection((host, int(port))) as ours:
             ours.sendall(b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\n rid='0' ")
-            until(
-                lambda: bosh.requests[-1].rid == 0
-            )  # everything before it has been processed by now
+            until(lambda: bosh.requests[-1].rid == 0)  # all earlier input is processed by now
         assert bosh.connections == connections + 1
 
 

@@ -215,7 +215,7 @@ def test_losses_found_early_are_counted_only_once_at_the_end() -> None:
         early = meters.messages_lost.value
         run.end()
     assert by["lost"] == by["delivered"] == 100
-    assert meters.messages_lost.value - early == 100  # any may still be refused
+    assert meters.messages_lost.value - early == 100  # until then any may be refused
 
 
 def test_none_is_lost_if_every_second_message_is_refused() -> None:

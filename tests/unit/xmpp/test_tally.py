@@ -119,7 +119,7 @@ def test_messages_sent_while_the_recipient_was_away_are_never_lost(steps: list[s
         if step == "O":
             stored.append((life.sent, before_ns))
         elif not life.there.since_ns:
-            continue  # whatever was to become of it
+            continue  # its fate does not matter
         elif step == "S":
             flow.take(life.sent, before_ns)
             life.came.add(life.sent)
