@@ -1,8 +1,8 @@
-"""What the documentation says is true: scenarios load, commands parse, tables are whole.
+"""The documentation is correct: scenarios load, commands parse, tables are complete.
 
-A Python block below `<!-- scenario: NAME.py ARGUMENTS -->` is a whole scenario; it is written to a
-directory and given to `amoc check NAME.py ARGUMENTS`, which must end well, or with N where the mark
-says `exits N`. A block below `<!-- file: NAME -->` is written beside it.
+A Python block below `<!-- scenario: NAME.py ARGUMENTS -->` is a complete scenario. It is written to
+a directory and passed to `amoc check NAME.py ARGUMENTS`, which must succeed, or end with N if the
+mark says `exits N`. A block below `<!-- file: NAME -->` is written next to it.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
 class Marked(NamedTuple):
-    """A whole scenario of a page, and what `amoc check` is to make of it."""
+    """A complete scenario on a page, and the expected exit code of `amoc check`."""
 
     page: str
     name: str
@@ -70,7 +70,7 @@ def scenarios() -> Iterator[Marked]:
 
 
 def commands() -> Iterator[tuple[str, str]]:
-    """Each `amoc …` command line in a block of a page, from its subcommand on."""
+    """Yield each `amoc …` command line in a block of a page, from its subcommand on."""
     for page in PAGES:
         text = page.read_text()
         blocks = [body for language, body in _FENCED.findall(text) if language in ("", "sh")]
@@ -86,19 +86,19 @@ COMMANDS = list(dict.fromkeys(commands()))
 
 
 def environment() -> dict[str, str]:
-    """Ours, without what it says to amoc."""
+    """Return our environment, without amoc's variables."""
     known = {name: value for name, value in os.environ.items() if not name.startswith("AMOC_")}
     return {**known, "PYTHONPATH": str(ROOT)}
 
 
 def said(*arguments: str, cwd: Path) -> tuple[int, str]:
-    """What a command ends with, and prints."""
+    """Run a command; return its exit code and output."""
     done = amoc(*arguments, cwd=cwd, env=environment())
     return done.returncode, done.stdout + done.stderr
 
 
 def test_the_pages_have_scenarios_and_commands() -> None:
-    """The searches below find what they are meant to find."""
+    """The searches above find what they should."""
     assert {"README.md", "scenario.md", "settings.md"} <= {one.page for one in SCENARIOS}
     for page in ("README.md", "scenario.md", "settings.md", "scaling.md"):
         assert any(where == page for where, _ in COMMANDS), page
@@ -115,7 +115,7 @@ def test_every_block_that_defines_start_is_marked_as_a_scenario() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("one", SCENARIOS, ids=lambda one: f"{one.page}-{one.name}")
-def test_a_scenario_of_a_page_does_what_the_page_says(one: Marked, tmp_path: Path) -> None:
+def test_a_pages_scenario_passes_check_as_the_page_says(one: Marked, tmp_path: Path) -> None:
     for name, source in {**one.beside, one.name: one.source}.items():
         (tmp_path / name).write_text(source)
     code, output = said("check", one.name, *one.arguments, cwd=tmp_path)
@@ -123,19 +123,19 @@ def test_a_scenario_of_a_page_does_what_the_page_says(one: Marked, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("page", "command"), COMMANDS)
-def test_a_command_of_a_page_parses(page: str, command: str) -> None:
-    # Brackets around what may be left out: the words in them must be known all the same.
+def test_a_pages_command_parses(page: str, command: str) -> None:
+    # Brackets mark optional parts, whose words must be valid, too.
     name, *arguments = shlex.split(re.sub(r"[\[\]]", "", command))
     chosen = cli.all_commands()[name]
     try:
-        # The group says what options for help are called, which a command keeps for good.
+        # The group defines the names of the help options, which a command stores.
         chosen.make_context(name, arguments, parent=click.Context(cli, **cli.context_settings))
     except click.ClickException as error:
         pytest.fail(f"{page}: amoc {command}: {error.format_message()}")
 
 
 def _shipped() -> list[tuple[str, str, list[str]]]:
-    """The scenario and the settings of each command that names a scenario of ours."""
+    """Return scenario and settings of each command that names a shipped scenario."""
     found = []
     for page, command in COMMANDS:
         words = shlex.split(command)
@@ -148,7 +148,7 @@ def _shipped() -> list[tuple[str, str, list[str]]]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "scenario", "pairs"), _shipped())
-def test_a_command_of_a_page_names_a_scenario_and_settings_that_exist(
+def test_a_pages_command_names_an_existing_scenario_and_settings(
     page: str, scenario: str, pairs: list[str]
 ) -> None:
     code, output = said("check", scenario, *pairs, cwd=ROOT)
@@ -156,13 +156,13 @@ def test_a_command_of_a_page_names_a_scenario_and_settings_that_exist(
 
 
 def _slug(heading: str) -> str:
-    """The anchor that a heading gets."""
+    """Return the anchor of a heading."""
     plain = re.sub(r"[^\w\- ]", "", heading.strip().lower())
     return plain.replace(" ", "-")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
+def test_links_between_pages_have_targets(page: Path) -> None:
     for target in _LINK.findall(_FENCED.sub("", page.read_text())):
         if "://" in target:
             continue
@@ -181,13 +181,13 @@ def test_every_page_is_in_the_index_and_in_the_site() -> None:
     assert sorted(re.findall(r"^      - ([\w-]+\.md)$", site, re.MULTILINE)) == pages
 
 
-def test_every_exit_code_is_in_the_table_and_no_other() -> None:
+def test_the_table_lists_exactly_the_exit_codes() -> None:
     section = (ROOT / "docs/exit-codes.md").read_text()
     rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", section, re.MULTILINE)
     assert rows == [(str(int(code)), code.name) for code in ExitCode]
 
 
-def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
+def test_the_settings_page_lists_exactly_amocs_settings() -> None:
     section = (ROOT / "docs/settings.md").read_text().split("## amoc's own settings")[1]
     rows = re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)
     own = [
@@ -200,13 +200,13 @@ def test_every_setting_of_amoc_is_in_the_settings_page_and_no_other() -> None:
 
 
 BY_NAME = ("counters", "counters_per_s", "gauges", "timers", "throttles", "steps", "checks")
-"""Parts of a summary whose fields are called as the scenario says."""
+"""Parts of a summary whose fields are named by the scenario."""
 IN_WORDS = ("window.", "steps.NAME.times", "steps.NAME.response", "steps.NAME.causes[]")
-"""What the page describes in a sentence, as having the fields of another part."""
+"""Parts that the page describes in a sentence, by reference to another part."""
 
 
 def _paths(value: Any, path: str = "") -> Iterator[str]:
-    """The fields of a summary as the page spells them: `timers.NAME.p50_s`, `workers[].worker`."""
+    """Yield a summary's fields in the page's spelling: `timers.NAME.p50_s`, `workers[].worker`."""
     if isinstance(value, list):
         for one in value:
             yield from _paths(one, f"{path}[]")
@@ -219,7 +219,7 @@ def _paths(value: Any, path: str = "") -> Iterator[str]:
 
 
 def _fields(page: str) -> Iterator[str]:
-    """What rows of tables are about; ``| `a.b`, `.c` | …`` is about ``a.b`` and ``a.c``."""
+    """Yield the fields that tables describe; ``| `a.b`, `.c` | …`` means ``a.b`` and ``a.c``."""
     for cell in re.findall(r"^\| (`[a-z][^|]*`) \|", page, re.MULTILINE):
         first, *others = re.findall(r"`([\w.\[\]]+)`", cell)
         yield first
@@ -243,7 +243,7 @@ def start(user_id):
 
 
 @pytest.mark.slow
-def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) -> None:
+def test_the_page_lists_exactly_the_fields_of_the_summary(tmp_path: Path) -> None:
     (tmp_path / "everything.py").write_text(EVERYTHING)
     judged = ("--expect", "crashes == 9", "--warmup", "0.1s")
     once = ("--set", "repeat_num=2", "--set", "repeat_interval=1s", "--json", "summary.json")
@@ -257,8 +257,8 @@ def test_every_field_of_the_summary_is_in_its_page_and_no_other(tmp_path: Path) 
     )
     assert done.returncode == ExitCode.THRESHOLD, done.stdout + done.stderr
     real = set(_paths(json.loads((tmp_path / "summary.json").read_text())))
-    # A generator that is too slow for long enough would take the test as long.
-    real.add("run.notes[]")  # there is nothing to note
+    # A run with health findings would take too long.
+    real.add("run.notes[]")  # this run has no notes
     real |= {f"health.findings[].{name}" for name in Finding.__annotations__}
     page = (ROOT / "docs/summary.md").read_text()
     documented = list(_fields(page))
@@ -277,7 +277,7 @@ def test_the_walks_have_stops():
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_stop_of_a_walk_is_a_function_that_exists(stop: str):
+def test_each_stop_of_a_walk_is_an_existing_function(stop: str):
     parts, rest = ["amoc"], stop.split(".")
     while rest and f"{'.'.join(parts)}.{rest[0]}" in MODULES:
         parts = [*parts, rest.pop(0)]

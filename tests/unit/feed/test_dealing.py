@@ -12,7 +12,7 @@ from amoc.feed.dealing import Dealer, Dealt
 
 
 def ranges_of(rows: list[int]) -> list[tuple[int, int]]:
-    """Rows as ranges, those that follow each other together."""
+    """Group consecutive rows into ranges."""
     found: list[tuple[int, int]] = []
     for row in rows:
         first, count = found.pop() if found and sum(found[-1]) == row else (row, 0)
@@ -21,7 +21,7 @@ def ranges_of(rows: list[int]) -> list[tuple[int, int]]:
 
 
 class Worker:
-    """One with users; it hears and says things in order, but each at some later time."""
+    """A worker with users; its messages arrive in order, but each at some later time."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -72,7 +72,7 @@ class Worker:
 
 
 class Run:
-    """A dealer and its workers, and what becomes of each row."""
+    """A dealer and its workers, and the fate of each row."""
 
     def __init__(self, rows: int, workers: int, wraps: bool = False) -> None:
         self.dealer: Dealer[Worker] = Dealer(rows, wraps)
@@ -100,7 +100,7 @@ class Run:
         self.pass_on(told)
 
     def settle(self) -> None:
-        """Let all that was said be heard; it must come to an end."""
+        """Deliver all messages; this must come to an end."""
         for _ in range(10_000):
             busy = [one for one in self.workers if one.up or one.down]
             if not busy:
@@ -166,7 +166,7 @@ def test_every_row_is_used_before_a_user_is_told_that_none_is_left(rows, workers
 
 @settings(max_examples=100)
 @given(st.integers(1, 40), WORKERS, ACTIONS, st.integers(0, 3))
-def test_a_lost_worker_takes_no_more_along_than_is_said(rows, workers, actions, at):
+def test_a_lost_worker_loses_no_more_rows_than_reported(rows, workers, actions, at):
     run = Run(rows, workers)
     play(run, actions)
     run.settle()
@@ -177,12 +177,14 @@ def test_a_lost_worker_takes_no_more_along_than_is_said(rows, workers, actions, 
 
 
 @given(st.integers(1, 10), WORKERS, ACTIONS)
-def test_a_feed_that_begins_anew_never_ends(rows, workers, actions):
+def test_a_feed_that_wraps_never_ends(rows, workers, actions):
     run = Run(rows, workers, wraps=True)
     play(run, actions)
     run.settle()
     assert not run.told_ended
-    assert len(set(run.used)) == len(run.used)  # numbers go on; rows are what they are modulo
+    assert len(set(run.used)) == len(
+        run.used
+    )  # numbers keep growing; rows are numbers modulo the count
 
 
 def test_rows_are_dealt_in_order_and_blocks_get_smaller_towards_the_end():
@@ -200,13 +202,13 @@ def test_rows_are_dealt_in_order_and_blocks_get_smaller_towards_the_end():
     assert sizes[-1] == 1
 
 
-def test_those_that_wait_get_what_they_wait_for_even_if_it_is_all_that_is_left():
+def test_waiting_users_get_their_rows_even_if_these_are_all_that_is_left():
     dealer: Dealer[str] = Dealer(100, wraps=False)
     dealer.want("b", 0, 0)
     assert dealer.want("a", 100, 10).rows == [("a", [(0, 100)])]
 
 
-def test_rows_in_hand_are_asked_back_only_for_users_that_wait():
+def test_buffered_rows_are_recalled_only_for_waiting_users():
     dealer: Dealer[str] = Dealer(4, wraps=False)
     dealer.want("a", 0, 8)  # two rows, as it is the only one that has asked
     dealer.want("b", 2, 0)
@@ -221,7 +223,7 @@ def test_rows_in_hand_are_asked_back_only_for_users_that_wait():
     assert told.ended == ["b"]
 
 
-def test_a_worker_that_is_lost_while_it_is_asked_ends_the_wait():
+def test_a_worker_lost_during_a_recall_ends_the_wait():
     dealer: Dealer[str] = Dealer(4, wraps=False)
     dealer.want("a", 4, 0)
     assert dealer.want("b", 1, 0).recall == ["a"]
@@ -229,7 +231,7 @@ def test_a_worker_that_is_lost_while_it_is_asked_ends_the_wait():
     assert (held, told.ended, dealer.dealt) == (4, ["b"], 4)
 
 
-def test_what_is_on_its_way_to_a_worker_is_not_dealt_again():
+def test_rows_in_transit_to_a_worker_are_not_dealt_again():
     dealer: Dealer[str] = Dealer(100, wraps=True)
     assert dealer.want("a", 1, 9).rows == [("a", [(0, 10)])]
     assert dealer.want("a", 1, 9).rows == []  # asked again before the rows came
@@ -246,7 +248,7 @@ def test_rows_that_a_worker_has_used_are_not_lost_with_it():
     assert dealer.lost("never seen") == (0, Dealt())
 
 
-def test_of_rows_that_were_given_back_a_worker_gets_what_its_users_wait_for():
+def test_returned_rows_are_dealt_only_for_waiting_users():
     dealer: Dealer[str] = Dealer(4, wraps=False)
     dealer.want("a", 4, 0)
     dealer.want("b", 2, 9)
@@ -256,7 +258,7 @@ def test_of_rows_that_were_given_back_a_worker_gets_what_its_users_wait_for():
     assert (told.rows, told.ended) == ([("b", [(3, 1)])], ["b"])
 
 
-def test_who_was_told_that_none_is_left_waits_no_more():
+def test_a_worker_told_that_no_row_is_left_stops_waiting():
     dealer: Dealer[str] = Dealer(1, wraps=False)
     assert not dealer.ended
     dealer.want("a", 1, 0)

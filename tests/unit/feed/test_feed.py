@@ -35,7 +35,7 @@ def used(name="rows"):
 
 
 def crowd_of(start, users=1, **settings):
-    """The pool of users that have run `start` and are gone."""
+    """Run `start` in users until they have left; return their pool."""
     crowd = Crowd(start, **settings)
     for user_id in range(1, users + 1):
         begin(crowd, user_id)
@@ -43,7 +43,7 @@ def crowd_of(start, users=1, **settings):
     return crowd
 
 
-def test_unique_rows_come_once_and_in_order_and_then_the_user_ends():
+def test_unique_rows_are_given_once_in_order_then_the_user_ends():
     rows, seen = feed.rows(NUMBERS, order="unique"), []
     crowd = crowd_of(lambda _: seen.append(rows.next()["n"]), repeat_num=100)
     assert seen == [0, 1, 2, 3, 4]
@@ -51,7 +51,7 @@ def test_unique_rows_come_once_and_in_order_and_then_the_user_ends():
     assert metrics.built_in(metrics.Counter, "feed.rows.users_stopped").value == 1
 
 
-def test_a_user_may_catch_the_end_of_a_feed_and_go_on():
+def test_a_user_may_catch_the_end_of_a_feed_and_continue():
     rows, caught = feed.rows([{"n": 1}]), []
 
     def start(_):
@@ -69,17 +69,17 @@ def test_a_user_may_catch_the_end_of_a_feed_and_go_on():
 
 
 @pytest.mark.parametrize("how", [{"order": "circular"}, {"order": "unique", "at_end": "wrap"}])
-def test_a_circular_feed_begins_anew(how):
+def test_a_circular_feed_starts_again(how):
     rows = feed.rows(NUMBERS, **how)
     assert [rows.next()["n"] for _ in range(12)] == [0, 1, 2, 3, 4, 0, 1, 2, 3, 4, 0, 1]
 
 
-def test_blocks_of_a_circular_feed_reach_over_its_end():
+def test_blocks_of_a_circular_feed_wrap_around_its_end():
     rows = feed.rows([{"n": n} for n in range(100)], order="circular")
     assert [rows.next()["n"] for _ in range(1_000)] == [n % 100 for n in range(1_000)]
 
 
-def test_at_the_end_of_a_feed_a_user_can_crash():
+def test_a_user_crashes_at_the_end_of_a_feed_with_at_end_fail():
     rows = feed.rows(NUMBERS, at_end="fail", name="accounts")
     crowd = crowd_of(lambda _: rows.next(), users=6)
     assert [str(one) for one in crowd.crashes] == [
@@ -87,7 +87,7 @@ def test_at_the_end_of_a_feed_a_user_can_crash():
     ]
 
 
-def test_each_user_reads_by_itself_if_it_does_not_share():
+def test_with_share_user_each_user_reads_all_rows():
     rows, seen = feed.rows(NUMBERS, share="user"), []
 
     def start(user_id):
@@ -100,13 +100,13 @@ def test_each_user_reads_by_itself_if_it_does_not_share():
     assert (crowd.crashes, used()) == ([], 10)
 
 
-def test_each_user_goes_round_by_itself():
+def test_with_share_user_each_user_wraps_on_its_own():
     rows, seen = feed.rows(NUMBERS, order="circular", share="user"), []
     crowd_of(lambda _: seen.append(rows.next()["n"]), repeat_num=7)
     assert seen == [0, 1, 2, 3, 4, 0, 1]
 
 
-def test_random_rows_are_those_of_the_user_s_seed():
+def test_random_rows_are_reproducible_by_seed():
     rows = feed.rows([{"n": n} for n in range(1_000)], order="random")
 
     def drawn(seed):
@@ -119,13 +119,13 @@ def test_random_rows_are_those_of_the_user_s_seed():
     assert Counter(first).most_common(1)[0][1] < 10  # drawn from all of them
 
 
-def test_a_row_is_the_user_s_to_change():
+def test_a_row_is_a_copy_that_the_user_may_change():
     rows = feed.rows([{"n": 1}], order="circular")
     rows.next()["n"] = 2
     assert rows.next() == {"n": 1}
 
 
-def test_rows_of_a_greenlet_that_a_user_spawned_are_that_user_s():
+def test_a_spawned_greenlet_reads_its_users_rows():
     rows, seen = feed.rows(NUMBERS, share="user"), []
 
     def start(_):
@@ -142,7 +142,7 @@ def test_rows_of_a_greenlet_that_a_user_spawned_are_that_user_s():
     assert (seen, crowd.crashes) == ([0, 1, 2], [])
 
 
-def test_a_path_is_beside_the_code_that_names_it(tmp_path, monkeypatch):
+def test_a_path_is_relative_to_the_code_that_names_it(tmp_path, monkeypatch):
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.csv").write_text("n\n1\n")
     (tmp_path / "b.jsonl").write_text('{"n": 2}\n')
@@ -167,7 +167,7 @@ def test_a_path_is_beside_the_code_that_names_it(tmp_path, monkeypatch):
         ({"name": ""}, "the name of a feed must be text of 1 to 200 characters"),
     ],
 )
-def test_what_makes_no_sense_is_refused(arguments, message):
+def test_invalid_arguments_are_refused(arguments, message):
     with pytest.raises(ScenarioError, match=message):
         feed.rows(NUMBERS, **arguments)
     with pytest.raises(ScenarioError, match="the delimiter of a feed must be one character"):
@@ -178,7 +178,7 @@ def test_what_makes_no_sense_is_refused(arguments, message):
         feed.csv(7)
 
 
-def test_feeds_are_declared_before_there_are_users_and_read_after():
+def test_feeds_are_declared_before_users_start_and_read_only_by_users():
     rows = feed.rows(NUMBERS)
     worker, supervisor = WorkerContext(), WorkerContext()
     worker.set(rpc.Handler, rpc.Handler())
@@ -200,16 +200,14 @@ def test_feeds_are_declared_before_there_are_users_and_read_after():
 
 
 def module(name, file, source, monkeypatch):
-    """A module as it would be imported from a file of its own."""
+    """Make a module as if imported from its own file."""
     made = type(sys)(name)
     made.__file__ = str(file)
     monkeypatch.setitem(sys.modules, name, made)
     exec(compile(source, file, "exec"), made.__dict__)
 
 
-def test_two_feeds_of_one_name_are_refused_but_not_those_of_a_replaced_module(
-    tmp_path, monkeypatch
-):
+def test_two_feeds_of_one_name_are_refused_unless_a_module_was_replaced(tmp_path, monkeypatch):
     source = "from amoc import feed\nrows = feed.rows([1], name={!r})\n"
     module("some_scenario", tmp_path / "one.py", source.format("some rows"), monkeypatch)
     module("some_scenario", tmp_path / "two.py", source.format("some rows"), monkeypatch)
@@ -222,7 +220,7 @@ def test_two_feeds_of_one_name_are_refused_but_not_those_of_a_replaced_module(
         registry.calls()
 
 
-def test_a_scenario_s_own_feeds_are_known_as_its_own(tmp_path, monkeypatch):
+def test_feeds_are_assigned_to_the_scenario_that_declares_them(tmp_path, monkeypatch):
     source = "from amoc import feed\nrows = feed.rows([1], name={!r})\n"
     here = WorkerContext()
     here.set(RunFacts, RunFacts(is_part=True, scenario=str(tmp_path / "buy.py")))

@@ -1,4 +1,4 @@
-"""Rows of files and of scenarios: what they are, and what is wrong with those that are refused."""
+"""Rows from files and scenarios: their values, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def everything(rows):
     return rows.read(0, len(rows))
 
 
-def test_rows_are_dictionaries_by_the_names_of_the_header(tmp_path):
+def test_rows_are_dictionaries_keyed_by_the_header(tmp_path):
     rows = csv_rows(tmp_path, "name,age\nanna,30\nbob,\n")
     assert everything(rows) == [{"name": "anna", "age": "30"}, {"name": "bob", "age": ""}]
     assert len(rows) == 2
@@ -51,7 +51,7 @@ def test_encodings_line_ends_and_empty_lines(tmp_path, data, encoding):
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)
-# What is not quoted must not contain an end of a line.
+# Unquoted text must not contain a line end.
 QUOTED = st.tuples(st.just(csv.QUOTE_ALL), st.lists(st.tuples(TEXTS, TEXTS), min_size=1))
 PLAIN_TEXTS = TEXTS.map(lambda text: text.replace("\r", ""))
 PLAIN = st.tuples(
@@ -65,7 +65,7 @@ PLAIN = st.tuples(
     st.sampled_from([",", ";", "\t"]),
     st.randoms(use_true_random=False),
 )
-def test_whatever_a_csv_writer_writes_is_read_in_any_order(tmp_path_factory, what, end, by, rng):
+def test_the_output_of_any_csv_writer_is_read_in_any_order(tmp_path_factory, what, end, by, rng):
     (quoting, pairs), text = what, io.StringIO()
     writer = csv.writer(text, lineterminator=end, delimiter=by, quoting=quoting)
     writer.writerows([("a", "b"), *pairs])
@@ -79,14 +79,14 @@ def test_whatever_a_csv_writer_writes_is_read_in_any_order(tmp_path_factory, wha
 
 
 class ReadOneByOne(CsvRows):
-    """Rows of a file that is not taken to be regular."""
+    """Rows of a file that is never treated as regular."""
 
     def _index_regular(self) -> bool:
         return False
 
 
 @given(st.text(st.sampled_from('ab;,\n\n\r"é '), max_size=30), st.sampled_from([",", ";"]))
-def test_a_regular_file_is_what_it_would_be_line_by_line(tmp_path_factory, text, by):
+def test_a_regular_file_reads_the_same_as_line_by_line(tmp_path_factory, text, by):
     path = tmp_path_factory.getbasetemp() / "rows.csv"
     for data in (text, "a;b\n" + text, text.replace("\r", "\r\n").replace('"', "")):
         path.write_bytes(data.encode())
@@ -99,7 +99,7 @@ def test_a_regular_file_is_what_it_would_be_line_by_line(tmp_path_factory, text,
         assert outcomes[0] == outcomes[1]
 
 
-def test_a_field_that_is_too_long_is_refused_however_regular_the_file_is(tmp_path):
+def test_a_field_that_is_too_long_is_refused_even_in_a_regular_file(tmp_path):
     limit = csv.field_size_limit()
     with pytest.raises(ScenarioError, match="line 2: field larger than field limit"):
         csv_rows(tmp_path, "name\n" + "x" * (limit + 1) + "\n")
@@ -125,7 +125,7 @@ def test_a_field_that_is_too_long_is_refused_however_regular_the_file_is(tmp_pat
         ("a\rb\r", "rows.csv, line 1: new-line character seen in unquoted field"),
     ],
 )
-def test_a_csv_file_that_is_wrong_is_refused_with_its_line(tmp_path, data, message):
+def test_an_invalid_csv_file_is_refused_with_its_line(tmp_path, data, message):
     with pytest.raises(ScenarioError, match=message):
         csv_rows(tmp_path, data)
 
@@ -153,7 +153,7 @@ def json_rows(path, text):
     return JsonRows(file, "rows.jsonl", "utf-8")
 
 
-def test_json_lines_are_objects_as_they_are_written(tmp_path):
+def test_json_lines_are_read_as_objects(tmp_path):
     objects = [{"n": 1, "tags": ["a", "b"]}, {"n": None}, {"é": {"x": 1.5}}]
     rows = json_rows(tmp_path, "\n" + "\n\n".join(map(json.dumps, objects)) + "\n \n")
     assert everything(rows) == objects
@@ -176,18 +176,18 @@ def test_json_lines_are_objects_as_they_are_written(tmp_path):
         ),
     ],
 )
-def test_json_lines_that_are_wrong_are_refused_with_their_line(tmp_path, text, message):
+def test_invalid_json_lines_are_refused_with_their_line(tmp_path, text, message):
     with pytest.raises(ScenarioError, match=message):
         json_rows(tmp_path, text)
 
 
-def test_a_file_may_change_once_it_is_read(tmp_path):
+def test_a_file_may_be_removed_once_it_is_read(tmp_path):
     rows = csv_rows(tmp_path, "a\n1\n2\n")
     (tmp_path / "rows.csv").unlink()
     assert everything(rows) == [{"a": "1"}, {"a": "2"}]
 
 
-def test_rows_of_a_scenario_are_any_iterable_and_a_sequence_is_not_copied():
+def test_a_scenario_may_give_any_iterable_and_sequences_are_not_copied():
     assert everything(GivenRows(({"n": n} for n in range(3)), "it")) == [{"n": n} for n in range(3)]
     assert GivenRows(range(10**12), "it").read(10**11, 2) == [10**11, 10**11 + 1]
     given = [{"n": 1}, "text"]
@@ -206,18 +206,18 @@ def test_rows_of_a_scenario_are_any_iterable_and_a_sequence_is_not_copied():
         ({"name": "anna"}, "feed it must be given rows, got {'name': 'anna'}"),
     ],
 )
-def test_what_are_no_rows_is_refused(rows, message):
+def test_invalid_rows_are_refused(rows, message):
     with pytest.raises(ScenarioError, match=message):
         GivenRows(rows, "it")
 
 
-def test_an_iterable_without_an_end_is_refused(monkeypatch):
+def test_an_endless_iterable_is_refused(monkeypatch):
     monkeypatch.setattr("amoc.feed.sources.MAX_ITERABLE", 1_000)
     with pytest.raises(ScenarioError, match="must be given a sequence for more than 1,000 rows"):
         GivenRows(count(), "it")
 
 
-def test_a_row_takes_no_more_than_its_bytes_and_four(tmp_path):
+def test_a_row_takes_little_more_memory_than_its_text(tmp_path):
     lines = [f"user{n},{random.random()}" for n in range(10_000)]
     text = "name,secret\n" + "\n".join(lines)
     import tracemalloc
@@ -227,4 +227,4 @@ def test_a_row_takes_no_more_than_its_bytes_and_four(tmp_path):
     kept, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(rows) == 10_000
-    assert kept < len(text) + 10_000 * 8 + 20_000  # the array may have room for some more
+    assert kept < len(text) + 10_000 * 8 + 20_000  # the array may be over-allocated

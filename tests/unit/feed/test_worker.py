@@ -1,4 +1,4 @@
-"""Both ends of feeds, joined: workers ask, the controller deals, users wait if they must."""
+"""Both ends of feeds together: workers ask, the controller deals, users wait if they must."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Joined:
             self.ends[worker.worker].handle(envelope.body)
 
     def take(self, users, worker=0, **settings):
-        """The pool of users of a worker, each of which takes one row; and the rows."""
+        """Start users of a worker that take one row each; return their pool and the rows."""
         rows: list[object] = []
         crowd = Crowd(lambda _: rows.append(self.feeds[worker].next()), **settings)
         for user_id in range(1, users + 1):
@@ -68,7 +68,7 @@ class Joined:
         return crowd, rows
 
 
-def test_users_of_all_workers_get_each_row_once_and_the_others_end():
+def test_users_of_all_workers_get_each_row_once_and_then_end():
     joined = Joined(range(100))
     first, rows = joined.take(60)
     wait_gone(first, 60)
@@ -81,10 +81,10 @@ def test_users_of_all_workers_get_each_row_once_and_the_others_end():
     assert joined.controller.states()[0][3:] == (100, 100, True)
 
 
-def test_rows_in_hand_of_a_worker_without_users_go_to_those_who_wait():
+def test_buffered_rows_of_an_idle_worker_go_to_waiting_users():
     joined = Joined(range(10))
     crowd, rows = joined.take(1)
-    wait_gone(crowd)  # now the worker has some more in hand
+    wait_gone(crowd)  # now the worker has some rows in its buffer
     crowd, more = joined.take(12, worker=1)
     wait_gone(crowd, 12)
     assert sorted([*rows, *more]) == list(range(10))
@@ -106,10 +106,10 @@ def test_workers_share_a_circular_feed_evenly():
     assert not joined.controller.states()[0].ended
     for _, rows in crowds:
         steps = {(after - before) % 10 for before, after in pairwise(rows)}
-        assert 1 in steps  # in order, but for where a block of the other worker lies between
+        assert 1 in steps  # in order, except where the other worker's block lies between
 
 
-def test_what_a_lost_worker_had_is_not_dealt_again_and_said():
+def test_rows_of_a_lost_worker_are_reported_and_not_dealt_again():
     joined = Joined(range(100))
     crowd, rows = joined.take(1)
     wait_gone(crowd)
@@ -123,7 +123,7 @@ def test_what_a_lost_worker_had_is_not_dealt_again_and_said():
     assert told.endswith(" rows of feed rows; they are not handed out again")
 
 
-def test_a_worker_that_is_lost_while_it_should_give_back_holds_nobody_up():
+def test_a_worker_lost_during_a_recall_holds_up_nobody():
     joined = Joined(range(4))
     crowd, _ = joined.take(1)
     wait_gone(crowd)
@@ -135,7 +135,7 @@ def test_a_worker_that_is_lost_while_it_should_give_back_holds_nobody_up():
     assert not crowd.crashes
 
 
-def test_a_user_that_waits_for_a_row_ends_when_it_is_asked_to_stop():
+def test_a_user_waiting_for_a_row_ends_when_asked_to_stop():
     joined = Joined(range(10))
     joined.deaf.add(0)
     crowd, rows = joined.take(2)
@@ -145,12 +145,12 @@ def test_a_user_that_waits_for_a_row_ends_when_it_is_asked_to_stop():
     user.ask_to_stop(StopReason.RUN_ENDS)
     wait_gone(crowd)
     assert crowd.gone == [3]
-    joined.deaf.clear()  # the question is repeated, and rows that were sent in vain are lost
+    joined.deaf.clear()  # the request is repeated; rows that were not delivered are lost
     wait_gone(crowd, 3)
     assert len(rows) == 2
 
 
-def test_a_user_waits_for_a_row_only_so_long(monkeypatch):
+def test_a_users_wait_for_a_row_has_a_deadline(monkeypatch):
     monkeypatch.setattr(worker_module, "WAIT_S", 0.01)
     monkeypatch.setattr(worker_module, "REMIND_S", 0.01)
     joined = Joined(range(10), workers=1)
@@ -163,7 +163,7 @@ def test_a_user_waits_for_a_row_only_so_long(monkeypatch):
 
 
 @pytest.mark.parametrize("end", [lambda user: user.ask_to_stop(StopReason.RUN_ENDS), User.kill])
-def test_a_row_for_a_user_that_ends_as_it_comes_goes_to_another(end):
+def test_a_row_for_a_user_that_just_ended_goes_to_another(end):
     joined = Joined(range(1), workers=1)
     joined.on_their_way = []
     ending, none = joined.take(0)
@@ -172,7 +172,7 @@ def test_a_row_for_a_user_that_ends_as_it_comes_goes_to_another(end):
     crowd, rows = joined.take(1)
     wait_until(lambda: crowd.state() is UserState.RUNNING)
     end(victim)
-    (envelope,) = joined.on_their_way  # with the only row; both come in one turn of the loop
+    (envelope,) = joined.on_their_way  # with the only row; both happen in one turn of the loop
     joined.on_their_way = None
     joined.ends[0].handle(envelope.body)
     wait_gone(ending)
@@ -180,7 +180,7 @@ def test_a_row_for_a_user_that_ends_as_it_comes_goes_to_another(end):
     assert (rows, none) == ([0], [])
 
 
-def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
+def test_a_handler_in_the_loop_gets_a_buffered_row_and_never_waits():
     joined = Joined(range(10), workers=1)
     outcomes = []
 
@@ -200,7 +200,7 @@ def test_a_handler_in_the_loop_gets_a_row_if_one_is_in_hand_and_never_waits():
     assert type(outcomes[1]) is int
 
 
-def test_a_feed_that_has_fewer_rows_than_there_will_be_users_is_said():
+def test_a_feed_with_fewer_rows_than_users_is_reported():
     short = Joined(range(10), workers=1).controller.too_short_for
     text = "feed rows has 10 rows, each handed out once, but there will be up to 1,000 users"
     assert short(lambda _: 10) == []
@@ -211,7 +211,7 @@ def test_a_feed_that_has_fewer_rows_than_there_will_be_users_is_said():
     assert circular.too_short_for(lambda _: 1_000) == []
 
 
-def test_a_feed_of_one_of_several_scenarios_is_held_against_its_users():
+def test_a_scenarios_feed_is_compared_with_its_own_users():
     controller = Feeds(lambda *_: None)
     (declare,) = controller.operations.values()
     declare(None, "accounts", "unique", "run", 10, False, "buy.py")

@@ -1,4 +1,4 @@
-"""Stages: what the text says, and that counts and times agree to the nanosecond."""
+"""Stages: parsing, and that counts and times agree to the nanosecond."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PROFILES = st.builds(
 )
 
 
-def test_stages_ramp_in_a_straight_line_from_the_target_before():
+def test_stages_ramp_linearly_from_the_previous_target():
     stages = Stages.parse("30s:100, 2m:1000,30s:0")
     assert stages.total_s == 180
     assert stages.targets == [100, 1000, 0]
@@ -39,7 +39,7 @@ def test_stages_ramp_in_a_straight_line_from_the_target_before():
     assert stages.due_ns(1001) is None
 
 
-def test_a_stage_of_no_length_jumps_and_a_stage_to_the_same_target_holds():
+def test_a_zero_length_stage_jumps_and_an_equal_target_holds():
     stages = Stages.parse("10s:0, 0s:500, 10s:500, 0s:20")
     assert stages.count_at(10 * S_NS - 1) == 0
     assert stages.count_at(10 * S_NS) == 500
@@ -49,7 +49,7 @@ def test_a_stage_of_no_length_jumps_and_a_stage_to_the_same_target_holds():
     assert stages.due_ns(21, after_ns=20 * S_NS) is None
 
 
-def test_stages_may_begin_above_zero():
+def test_stages_may_start_above_zero():
     stages = Stages.parse("10s:0", start=10)
     assert stages.count_at(0) == 10
     assert stages.due_ns(10) == 0
@@ -64,7 +64,7 @@ def test_a_later_rise_is_found_after_an_earlier_one():
 
 
 @given(PROFILES, COUNTS, st.integers(0, 10**13))
-def test_a_count_is_due_at_the_first_nanosecond_at_which_it_is_reached(stages, k, after_ns):
+def test_a_count_is_due_at_the_nanosecond_at_which_it_is_reached(stages, k, after_ns):
     due_ns = stages.due_ns(k, after_ns)
     if due_ns is None:
         assert stages.count_at(after_ns) < k
@@ -84,7 +84,7 @@ def test_a_count_is_due_at_the_first_nanosecond_at_which_it_is_reached(stages, k
 
 
 @given(PROFILES, st.lists(st.integers(0, 10**9), min_size=2, max_size=8))
-def test_a_count_never_falls_within_a_rising_stage_nor_rises_within_a_falling_one(stages, parts):
+def test_counts_are_monotonic_within_a_stage(stages, parts):
     for leg in stages.legs():
         length_ns = leg.end_ns - leg.begin_ns
         if not length_ns:
@@ -110,14 +110,14 @@ def test_no_peak_between_two_times_is_missed(stages, one, other, parts):
 
 
 @given(PROFILES)
-def test_on_a_rising_stage_each_count_in_turn_is_due_no_earlier_than_the_one_before(stages):
+def test_due_times_of_successive_counts_never_decrease(stages):
     due = [stages.due_ns(k) for k in range(1, min(stages.highest, 100) + 1)]
     found = [t for t in due if t is not None]
-    assert due[: len(found)] == found == sorted(found)  # what is never reached comes last
+    assert due[: len(found)] == found == sorted(found)  # counts that are never reached come last
 
 
 @given(PROFILES)
-def test_stages_shown_as_text_are_the_same_stages(stages):
+def test_stages_survive_a_round_trip_through_text(stages):
     assert Stages.parse(str(stages), int(stages.start)) == stages
 
 
@@ -146,7 +146,7 @@ def test_stages_shown_as_text_are_the_same_stages(stages):
     ],
     ids=lambda text: text[:20],
 )
-def test_what_is_no_stage_is_named_with_its_rule_and_value(text, complaint):
+def test_an_invalid_stage_is_reported_with_rule_and_value(text, complaint):
     with pytest.raises(ValueError, match="stage") as caught:
         Stages.parse(text)
     assert complaint in str(caught.value)
@@ -154,7 +154,7 @@ def test_what_is_no_stage_is_named_with_its_rule_and_value(text, complaint):
 
 
 @given(st.text(alphabet="0123456789smhinf.:,/- "))
-def test_any_text_is_a_profile_or_a_plain_refusal(text):
+def test_any_text_is_a_profile_or_a_clear_error(text):
     for parse in (Stages.parse, lambda text: parse_profile(text, 60.0)):
         try:
             parse(text)
@@ -177,12 +177,12 @@ def test_any_text_is_a_profile_or_a_plain_refusal(text):
         ("inf/s", (inf, 1.0)),
     ],
 )
-def test_a_rate_is_a_number_and_what_it_is_per(text, rate):
+def test_a_rate_is_a_number_per_interval(text, rate):
     assert parse_rate(text) == rate
 
 
 @pytest.mark.parametrize("text", ["", "/s", "10/", "ten/s", "10/fortnight", "1/0s", "1/inf", "1e3"])
-def test_what_is_no_rate_is_named_with_the_spellings_that_are(text):
+def test_an_invalid_rate_is_reported_with_valid_spellings(text):
     with pytest.raises(ValueError, match="must be a rate such as 10/s") as caught:
         parse_rate(text)
     assert str(caught.value).endswith(f"got {text!r}")
@@ -193,7 +193,7 @@ def test_a_negative_rate_is_refused():
         parse_rate("-1/s")
 
 
-def test_a_rate_without_a_colon_stays():
+def test_a_rate_without_a_colon_is_constant():
     assert parse_profile("600/min", 60.0) == 600.0
     assert parse_profile("10/s", 60.0) == 600.0
     assert parse_profile("7", 1.0) == 7.0
@@ -208,7 +208,7 @@ def test_rates_of_stages_are_per_the_throttles_own_interval():
     assert stages.stages[3].target == Fraction(1, 10)
 
 
-def test_a_limit_of_how_many_at_once_takes_plain_numbers():
+def test_a_concurrency_limit_takes_plain_numbers():
     assert parse_profile("5", 0) == 5.0
     assert parse_profile("1s:5, 1s:9", 0).targets == [5, 9]
     with pytest.raises(ValueError, match="must be a number without a unit"):
@@ -223,14 +223,14 @@ def test_a_limit_of_how_many_at_once_takes_plain_numbers():
         ("1s:x", "stage 1: its target must be a rate such as 10/s"),
     ],
 )
-def test_a_rate_that_makes_no_sense_is_named(text, complaint):
+def test_an_invalid_target_rate_is_reported(text, complaint):
     with pytest.raises(ValueError, match="must") as caught:
         parse_profile(text, 60.0)
     assert complaint in str(caught.value)
 
 
 @pytest.mark.parametrize("interval_s", [0.001, 0.1, 1.0, 60.0, 1e8])
-def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
+def test_the_highest_parsable_rate_is_the_highest_of_a_throttle(interval_s):
     highest = parse_profile(f"{MAX_RATE}/s", interval_s)
     assert shapes.check_rate("a", highest, interval_s) == highest == MAX_RATE * interval_s
     with pytest.raises(ScenarioError, match=r"must be at most 1000000/s"):
@@ -246,12 +246,12 @@ def test_the_highest_rate_of_a_text_is_the_highest_of_a_throttle(interval_s):
         ("9s:0", 0.0),
     ],
 )
-def test_the_fastest_rise_of_all_stages_is_known_and_a_jump_takes_a_second(stages, per_s):
+def test_the_steepest_rise_counts_a_jump_as_one_second(stages, per_s):
     assert Stages.parse(stages).steepest_per_s == per_s
 
 
 @given(st.lists(PROFILES, min_size=1, max_size=4), st.integers(0, 10**13))
-def test_a_sum_is_at_each_time_what_its_parts_are_together(profiles, t_ns):
+def test_a_sum_equals_its_parts_at_each_time(profiles, t_ns):
     total = sum_of(profiles)
     times = {t_ns, 0, *(leg.end_ns + d for one in profiles for leg in one.legs() for d in (-1, 0))}
     for at_ns in times - {-1}:
@@ -261,7 +261,7 @@ def test_a_sum_is_at_each_time_what_its_parts_are_together(profiles, t_ns):
 
 
 @given(st.lists(PROFILES, min_size=1, max_size=3))
-def test_a_sum_in_a_file_is_the_same_one_to_nine_digits(profiles):
+def test_a_sum_survives_json_to_nine_digits(profiles):
     total = sum_of(profiles)
     again = Stages.from_json(total.to_json())
     assert again.start == total.start

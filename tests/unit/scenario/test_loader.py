@@ -1,4 +1,4 @@
-"""Scenarios: found, imported, checked; whatever they do wrong becomes one line that names where."""
+"""Scenarios: found, imported, checked; any error becomes one line with its place."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ def test_a_file_is_loaded_with_its_name_docstring_and_directory(write, tmp_path)
         ("def start(user_id, *, loud=False): return user_id, loud", (7, False)),
     ],
 )
-def test_start_is_called_with_the_state_if_it_takes_it(write, form, expected):
+def test_start_is_called_with_the_state_if_it_accepts_it(write, form, expected):
     assert load(write(form)).start_with("state")(7) == expected
 
 
 @pytest.mark.parametrize(
     "form", ["def start(): pass", "def start(a, b, c): pass", "def start(*, user_id): pass"]
 )
-def test_a_start_that_cannot_be_called_is_shown_as_it_is(write, form):
+def test_a_start_with_wrong_parameters_is_shown(write, form):
     text = refused(write(form))
     assert form.removeprefix("def start").removesuffix(": pass") in text
     assert "define start(user_id, state) or start(user_id)" in text
@@ -92,12 +92,12 @@ def test_a_scenario_without_start_says_what_to_define(write, form):
         "async def start(user_id): yield",
     ],
 )
-def test_async_functions_are_refused_because_nobody_would_run_them(write, form):
+def test_async_functions_are_refused(write, form):
     assert "must be a plain function, got an async one" in refused(write(form))
 
 
 @pytest.mark.parametrize("name", ["start(user_id)", "init()", "terminate()"])
-def test_generators_are_refused_because_nobody_would_run_them(write, name):
+def test_generators_are_refused(write, name):
     form = f"def {name}:\n    yield\n"
     refused(write(form if name.startswith("start") else START + form))
 
@@ -112,7 +112,7 @@ def test_an_init_or_terminate_that_cannot_be_called_is_refused(write, form):
 # Importing
 
 
-def test_helpers_beside_a_file_can_be_imported(write):
+def test_helpers_next_to_a_file_can_be_imported(write):
     write("word = 'hello'\n", "my_helper.py")
     found = load(write("import my_helper\ndef start(user_id): return my_helper.word\n"))
     assert found.start_with(None)(1) == "hello"
@@ -126,7 +126,7 @@ def test_a_module_is_loaded_by_its_name(write, tmp_path, monkeypatch):
     assert found.start_with(None)(3) == 3
 
 
-def test_a_file_called_as_a_standard_module_does_not_replace_it(write):
+def test_a_file_named_like_a_standard_module_does_not_replace_it(write):
     import random
 
     found = load(write("import json\n" + START, "random.py"))
@@ -140,21 +140,21 @@ def test_a_file_may_have_any_name(write, name):
     assert load(write(START, name)).name == name.removesuffix(".py")
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path):
+def test_a_missing_file_is_named(tmp_path):
     assert refused(str(tmp_path / "no.py")).endswith("no.py does not exist")
 
 
-def test_a_file_that_is_not_python_is_named(write):
+def test_a_file_that_is_not_python_is_refused(write):
     assert "must be a Python file" in refused(write(START, "chat.txt"))
 
 
 @pytest.mark.parametrize("name", ["no_such_module_here", "no_such_package_here.chat"])
-def test_a_module_that_is_not_there_is_named_with_what_a_file_looks_like(name):
+def test_a_missing_module_is_reported_with_the_form_of_a_file(name):
     text = refused(name)
     assert "is neither a file (*.py) nor an importable module" in text
 
 
-def test_a_missing_dependency_is_told_apart_from_a_missing_scenario(write):
+def test_a_missing_dependency_is_not_reported_as_a_missing_scenario(write):
     text = refused(write("import no_such_dependency\n" + START))
     assert "cannot be imported: ModuleNotFoundError: No module named 'no_such_dependency'" in text
     assert "chat.py:1 in <module>" in text
@@ -174,7 +174,7 @@ def test_a_missing_dependency_is_told_apart_from_a_missing_scenario(write):
         ("import json\njson.loads('{')\n", r"JSONDecodeError: .*chat\.py:2 in <module>\)"),
     ],
 )
-def test_whatever_the_import_raises_is_one_line_that_names_the_scenarios_line(write, body, message):
+def test_any_exception_of_the_import_is_one_line_with_its_place(write, body, message):
     import re
 
     assert re.search(message, refused(write(body)))
@@ -185,12 +185,12 @@ def test_an_error_in_a_helper_names_the_helpers_line(write):
     assert "bad_helper.py:2" in refused(write("import bad_helper\n" + START))
 
 
-def test_a_file_that_is_no_text_is_refused(write, tmp_path):
+def test_a_file_that_is_not_text_is_refused(write, tmp_path):
     (tmp_path / "chat.py").write_bytes(b"\x00\xff\xfe")
     refused(str(tmp_path / "chat.py"))
 
 
-def test_settings_are_unknown_while_a_scenario_is_imported_even_when_that_fails(write):
+def test_settings_cannot_be_read_while_a_scenario_is_imported(write):
     text = "from amoc import setting\nrate = setting(1, 'the rate')\nrate.get()\n"
     with pytest.raises(ScenarioError, match="is read while the scenario is imported"):
         load(write(text))
@@ -224,7 +224,7 @@ def test_an_init_that_fails_stops_the_run_with_its_reason(write, body, message):
     assert "\n" not in str(caught.value)
 
 
-def test_terminate_takes_the_state_if_it_wants_it(write):
+def test_terminate_is_called_with_the_state_if_it_accepts_it(write):
     seen = "seen = []\n" + START
     first = load(write(seen + "def terminate(state): seen.append(state)\n"))
     first.terminate("state")
@@ -235,7 +235,7 @@ def test_terminate_takes_the_state_if_it_wants_it(write):
     load(write(START, "third.py")).terminate("state")
 
 
-def test_a_terminate_that_raises_is_named_with_its_line(write):
+def test_a_terminate_that_raises_is_reported_with_its_line(write):
     found = load(write(START + "def terminate(state): raise OSError(5, 'gone')\n"))
     with pytest.raises(
         ScenarioError, match=r"raised OSError: \[Errno 5\] gone \(.*chat\.py:2 in terminate\)"
@@ -243,7 +243,7 @@ def test_a_terminate_that_raises_is_named_with_its_line(write):
         found.terminate(None)
 
 
-def test_an_error_that_cannot_say_what_it_is_can_still_be_described():
+def test_an_exception_whose_str_fails_can_still_be_described():
     class Broken(Exception):
         def __str__(self):
             return self.missing
@@ -255,5 +255,5 @@ def test_an_error_that_cannot_say_what_it_is_can_still_be_described():
     ("source", "expected"),
     [("chat.py", True), ("./chat", True), ("a/b", True), ("chat", False), ("a.b", False)],
 )
-def test_a_path_is_told_from_a_modules_name(source, expected):
+def test_a_path_is_distinguished_from_a_module_name(source, expected):
     assert scenario_module.is_path(source) is expected

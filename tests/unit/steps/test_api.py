@@ -1,4 +1,4 @@
-"""Steps and checks as a scenario writes them."""
+"""Steps and checks as scenarios use them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def own_metrics():
 
 
 def row(name: str) -> tuple[int, int, dict[str, int]]:
-    """How often a step was executed, how often it failed, and why."""
+    """Return a step's count, its failures, and failures by cause."""
     found = counters()
     cause = f"{name}.failures."
     causes = {one.removeprefix(cause): n for one, n in found.items() if one.startswith(cause)}
@@ -46,7 +46,7 @@ def test_a_block_is_counted_and_timed():
     assert timer("Aggregated") == timer("login")
 
 
-def test_what_a_block_raises_fails_the_step_and_goes_on_up():
+def test_an_exception_in_a_block_fails_the_step_and_propagates():
     with pytest.raises(ConnectionRefusedError), step("login"):
         raise ConnectionRefusedError("nobody listens")
     assert row("login") == (1, 1, {"ConnectionRefusedError": 1})
@@ -54,7 +54,7 @@ def test_what_a_block_raises_fails_the_step_and_goes_on_up():
     assert not timer("login").cells
 
 
-def test_what_is_expected_fails_the_step_and_goes_no_further():
+def test_an_expected_exception_fails_the_step_and_is_swallowed():
     with step("pay", expected=(TimeoutError, KeyError)):
         raise TimeoutError
     with pytest.raises(ValueError, match="other"), step("pay", expected=TimeoutError):
@@ -62,21 +62,21 @@ def test_what_is_expected_fails_the_step_and_goes_no_further():
     assert row("pay") == (2, 2, {"TimeoutError": 1, "ValueError": 1})
 
 
-def test_a_timeout_of_gevent_is_a_failure():
+def test_a_gevent_timeout_is_a_failure():
     with gevent.Timeout(0.01, False), step("slow"):
         gevent.sleep(10)
     assert row("slow") == (1, 1, {"Timeout": 1})
 
 
 @pytest.mark.parametrize("end", [Killed, GreenletExit])
-def test_a_user_that_is_ended_within_a_step_leaves_no_trace(end: type[BaseException]):
+def test_a_step_whose_user_is_killed_is_not_counted(end: type[BaseException]):
     with pytest.raises(end), step("long"):
         raise end
     assert row("long") == (0, 0, {})
     assert not timer("long").cells
 
 
-def test_fail_counts_once_and_the_block_goes_on():
+def test_fail_counts_once_and_the_block_continues():
     went_on = False
     with step("pay") as this:
         this.fail("payment refused", "no money")
@@ -87,7 +87,7 @@ def test_fail_counts_once_and_the_block_goes_on():
     assert row("pay") == (1, 1, {"payment refused": 1})
 
 
-def test_a_function_is_a_step():
+def test_a_decorated_function_is_a_step():
     @step
     def browse(item: int) -> int:
         return item + 1
@@ -111,10 +111,10 @@ def test_a_decorated_function_may_call_itself():
 
     down(3)
     assert row("down")[0] == 4
-    assert row("Aggregated")[0] == 1  # the innermost one
+    assert row("Aggregated")[0] == 1  # only the innermost
 
 
-def test_a_function_that_returns_before_its_work_is_done_is_no_step():
+def test_a_generator_function_cannot_be_a_step():
     with pytest.raises(ScenarioError, match="generator"):
 
         @step
@@ -144,7 +144,7 @@ def test_a_check_outside_a_step_is_counted_alone():
 
 
 @pytest.mark.parametrize("is_step_first", [False, True])
-def test_a_step_cannot_be_called_as_the_counters_of_a_check_are(is_step_first: bool):
+def test_a_step_cannot_have_the_name_of_a_checks_counter(is_step_first: bool):
     calls = [lambda: check("total", True), lambda: step("total.failed")]
     if is_step_first:
         calls.reverse()
@@ -153,7 +153,7 @@ def test_a_step_cannot_be_called_as_the_counters_of_a_check_are(is_step_first: b
         calls[1]()
 
 
-def test_steps_around_others_are_no_requests():
+def test_steps_that_contain_others_are_not_requests():
     with step("buy"):
         with step("cart"):
             pass
@@ -161,7 +161,7 @@ def test_steps_around_others_are_no_requests():
     assert row("Aggregated") == (2, 0, {})
 
 
-def test_a_step_that_fails_by_itself_makes_one_of_its_requests_count_as_failed():
+def test_a_failed_outer_step_counts_one_of_its_requests_as_failed():
     with step("buy") as this:
         recorder.record("POST /pay", 5)
         this.fail("payment refused")
@@ -169,7 +169,7 @@ def test_a_step_that_fails_by_itself_makes_one_of_its_requests_count_as_failed()
     assert row("POST /pay") == (1, 0, {})
 
 
-def test_a_failure_that_fails_steps_around_it_counts_once():
+def test_a_failure_that_propagates_through_outer_steps_counts_once():
     @step("cart")
     def cart() -> None:
         recorder.record("POST /pay", 5)
@@ -189,7 +189,7 @@ _trees = st.recursive(
 
 
 def _execute(tree: tuple[bool, tuple]) -> tuple[int, int]:
-    """Execute steps within steps; how many requests that were, and failures that count."""
+    """Execute nested steps; return the number of requests and of failures that count."""
     fails, inner = tree
     with step("any") as this:
         found = [_execute(one) for one in inner]
@@ -201,14 +201,14 @@ def _execute(tree: tuple[bool, tuple]) -> tuple[int, int]:
 
 
 @given(_trees)
-def test_requests_count_once_and_no_failure_goes_unseen(tree):
+def test_each_request_counts_once_and_each_failure_is_counted(tree):
     with registry.Registry().activated():
         requests, failures = _execute(tree)
         assert row("Aggregated")[:2] == (requests, failures)
         assert failures <= requests
 
 
-def test_steps_of_other_greenlets_are_not_within():
+def test_steps_of_other_greenlets_are_not_nested():
     with step("outer"):
         gevent.spawn(lambda: step("other").__enter__().__exit__(None, None, None)).join()
     assert row("Aggregated")[0] == 2
@@ -230,8 +230,8 @@ TURNS = st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5000), st.boole
 
 
 @given(TURNS)
-def test_the_response_times_of_all_requests_are_those_of_each(turns):
-    """Turns that were missed included; a step around others is no request."""
+def test_the_aggregated_response_times_are_the_sum_of_all_requests(turns):
+    """Including missed turns; a step that contains others is not a request."""
 
     def user() -> None:
         slot_ns = now_ns() - 120 * S_NS
@@ -268,7 +268,7 @@ def test_bytes_of_a_step():
     assert counters()["page.bytes"] == counters()["Aggregated.bytes"] == 120
 
 
-def test_a_step_reads_as_zero_before_it_was_executed():
+def test_a_step_reads_zero_before_it_is_executed():
     step("later")
     assert row("later") == (0, 0, {})
     assert timer("later") == Histogram()

@@ -1,4 +1,4 @@
-"""Greenlets of users: their own end with them, others that outlive them are counted."""
+"""Greenlets of users: those by user.spawn end with them, others that outlive them are counted."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.unit.users.test_user import DEADLINE_S, Crowd, begin, wait_gone, wait
 
 
 class Pool(Crowd):
-    """Sees to what users have spawned, as a worker's pool does."""
+    """Ends what users have spawned, as a worker's pool does."""
 
     outlived = 0
 
@@ -51,7 +51,7 @@ def beat(ends: list[BaseException]) -> None:
         raise
 
 
-def test_one_of_its_own_that_does_not_end_when_it_is_killed_is_counted(
+def test_a_spawned_greenlet_that_survives_its_kill_is_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(spawned, "FINALLY_S", 0.01)
@@ -74,7 +74,7 @@ def test_one_of_its_own_that_does_not_end_when_it_is_killed_is_counted(
     over.set()
 
 
-def test_what_a_user_spawns_as_its_own_ends_with_it_and_so_does_what_that_spawns() -> None:
+def test_spawned_greenlets_and_their_own_end_with_the_user() -> None:
     ends: list[BaseException] = []
 
     def spawn_two() -> None:
@@ -94,7 +94,7 @@ def test_what_a_user_spawns_as_its_own_ends_with_it_and_so_does_what_that_spawns
     assert pool.outlived == 0
 
 
-def test_it_lives_from_iteration_to_iteration() -> None:
+def test_a_spawned_greenlet_survives_iterations() -> None:
     ends: list[BaseException] = []
     seen: list[int] = []
 
@@ -110,7 +110,7 @@ def test_it_lives_from_iteration_to_iteration() -> None:
     assert seen == [0, 0, 0]
 
 
-def test_what_is_spawned_with_gevent_is_counted_if_it_outlives_its_user() -> None:
+def test_a_greenlet_spawned_with_gevent_is_counted_if_it_outlives_its_user() -> None:
     ends: list[BaseException] = []
     others: list[gevent.Greenlet] = []
 
@@ -127,12 +127,12 @@ def test_what_is_spawned_with_gevent_is_counted_if_it_outlives_its_user() -> Non
     gevent.killall(others)
 
 
-def test_only_users_and_their_greenlets_spawn_for_a_user() -> None:
+def test_only_users_and_their_greenlets_can_use_user_spawn() -> None:
     with pytest.raises(NotAUser):
         user_module.spawn(int)
 
 
-def test_whose_greenlet_it_is_is_known_when_it_fails() -> None:
+def test_the_owner_of_a_failed_greenlet_is_known() -> None:
     failed: list[object] = []
     hub = get_hub()
     before = hub.handle_error
@@ -148,14 +148,14 @@ def test_whose_greenlet_it_is_is_known_when_it_fails() -> None:
 
 
 def run_one(start: Callable[[int], object]) -> Pool:
-    """A user that runs `start` once, and has ended."""
+    """Run `start` once in a user, to its end."""
     pool = Pool(start)
     begin(pool)
     wait_gone(pool)
     return pool
 
 
-def test_calls_that_are_made_side_by_side_are_waited_for_and_have_values() -> None:
+def test_parallel_calls_are_waited_for_and_have_values() -> None:
     both, found = gevent.event.Event(), []
 
     def start(user_id: int) -> None:
@@ -172,7 +172,7 @@ def test_calls_that_are_made_side_by_side_are_waited_for_and_have_values() -> No
     assert found == [("first", "second")]
 
 
-def test_no_more_calls_are_made_side_by_side_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_parallel_calls_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spawned, "MAX_TOGETHER", 2)
 
     def start(user_id: int) -> None:
@@ -184,7 +184,7 @@ def test_no_more_calls_are_made_side_by_side_than_may_be(monkeypatch: pytest.Mon
     assert str(crash) == "user.together() takes at most 2 calls, got 3"
 
 
-def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
+def test_the_first_exception_of_parallel_calls_is_raised_once_all_have_ended() -> None:
     ended = []
 
     def start(user_id: int) -> None:
@@ -200,9 +200,9 @@ def test_what_one_of_them_raises_is_raised_when_all_have_ended() -> None:
     assert ended == ["third", "'first'"]
 
 
-def test_what_is_raised_of_them_stays_in_no_circle() -> None:
+def test_exceptions_of_parallel_calls_leave_no_reference_cycle() -> None:
     class Refused(Exception):
-        """One that can be referred to weakly."""
+        """An exception that supports weak references."""
 
     refs: list[weakref.ref[Refused]] = []
 
@@ -227,7 +227,7 @@ def test_what_is_raised_of_them_stays_in_no_circle() -> None:
         gc.enable()
 
 
-def test_they_are_killed_when_the_block_raises_or_the_user_is_to_stop() -> None:
+def test_parallel_calls_are_killed_if_the_block_raises_or_the_user_stops() -> None:
     ends: list[BaseException] = []
 
     def fails(user_id: int) -> None:
@@ -253,7 +253,7 @@ def test_they_are_killed_when_the_block_raises_or_the_user_is_to_stop() -> None:
     assert all(isinstance(one, Killed) for one in ends)
 
 
-def test_steps_in_them_are_steps_of_the_one_around_them() -> None:
+def test_steps_in_parallel_calls_are_nested_in_the_surrounding_step() -> None:
     def start(user_id: int) -> None:
         with step("page"), user_module.together() as beside:
             beside(recorder.record, "look", 1_000)
