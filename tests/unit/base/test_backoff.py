@@ -1,4 +1,4 @@
-"""Pauses before something that has failed is tried again."""
+"""Pauses between retries."""
 
 import pytest
 from hypothesis import given
@@ -18,7 +18,7 @@ from amoc.base.backoff import backoff
         (3, 30, 10, 30),
     ],
 )
-def test_the_mean_doubles_up_to_the_most(failures, first, most, mean):
+def test_the_mean_doubles_up_to_the_maximum(failures, first, most, mean):
     assert backoff(failures, first, most, 0.5) == mean
 
 
@@ -29,5 +29,5 @@ def test_pauses_are_bounded_and_spread(failures, first, most, share):
     assert mean / 2 <= backoff(failures, first, most, share) <= mean * 3 / 2
 
 
-def test_those_that_failed_together_are_spread():
+def test_simultaneous_failures_are_spread():
     assert [backoff(1, 2, 60, share) for share in (0, 1)] == [1, 3]

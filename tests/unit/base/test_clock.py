@@ -1,4 +1,4 @@
-"""Durations: text becomes seconds, and seconds become text that a person can read."""
+"""Durations: parsing text, and formatting seconds for people."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0, 
 
 
 @given(st.integers(0, 10**6), st.integers(0, 999), st.sampled_from(sorted(UNITS)))
-def test_a_number_with_a_unit_is_that_many_of_it(whole, thousandths, unit):
+def test_a_number_with_a_unit_is_converted_to_seconds(whole, thousandths, unit):
     text = f"{whole}.{thousandths:03}{unit}"
     assert parse_duration(text) == pytest.approx((whole + thousandths / 1000) * UNITS[unit])
 
@@ -27,20 +27,20 @@ def test_parts_add_up(parts):
     assert parse_duration(text.upper()) == parse_duration(text)
 
 
-def test_a_bare_number_is_in_the_unit_that_the_caller_means():
+def test_a_bare_number_is_in_the_callers_unit():
     assert parse_duration("30") == 30.0
     assert parse_duration("1500", bare_unit="ms") == 1.5
     assert parse_duration("2s", bare_unit="ms") == 2.0
 
 
-def test_for_ever_can_be_said():
+def test_infinity_is_a_duration():
     assert parse_duration("inf") == parse_duration(" Infinity ") == inf
 
 
 @pytest.mark.parametrize(
     "text", ["", " ", "s", "1.s", ".5s", "1e3", "5x", "1s,2s", "nan", "1s2", "0x10", "1_0s"]
 )
-def test_what_is_no_duration_is_named_with_the_spellings_that_are(text):
+def test_invalid_text_is_refused_with_examples_of_valid_durations(text):
     with pytest.raises(ValueError, match="must be a duration such as") as caught:
         parse_duration(text)
     assert str(caught.value).endswith(f"got {text!r}")
@@ -52,7 +52,7 @@ def test_a_negative_duration_is_refused():
 
 
 @given(st.text())
-def test_any_text_is_a_duration_or_a_plain_refusal(text):
+def test_any_text_is_a_duration_or_refused(text):
     try:
         assert parse_duration(text) >= 0
     except ValueError as error:
@@ -73,7 +73,7 @@ def test_any_text_is_a_duration_or_a_plain_refusal(text):
         (inf, "forever"),
     ],
 )
-def test_a_duration_is_shown_with_the_unit_that_fits(seconds, text):
+def test_a_duration_is_shown_in_a_fitting_unit(seconds, text):
     assert format_duration(seconds) == text
 
 

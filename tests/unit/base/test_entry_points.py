@@ -1,4 +1,4 @@
-"""Entry points: the same as `importlib.metadata` finds, wherever packages are."""
+"""Entry points: the same as those of `importlib.metadata`, wherever packages are."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def install(site: Path, entry: str) -> None:
     (info / "entry_points.txt").write_text(entry)
 
 
-def test_what_packages_declare_is_read_as_importlib_does(
+def test_entry_points_match_those_of_importlib(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -33,7 +33,9 @@ def test_what_packages_declare_is_read_as_importlib_does(
         assert list(entry_points.of_group(group)) == list(wanted)
 
 
-def test_what_is_installed_later_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packages_installed_later_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = tmp_path / "site"
     monkeypatch.syspath_prepend(str(site))
     assert not list(entry_points.targets("own.group"))
@@ -53,7 +55,7 @@ def test_packages_in_an_archive_are_found(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_packages_of_another_finder_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
     class Elsewhere(metadata.DistributionFinder):
-        """Knows of a package that is in no directory."""
+        """Finds a package that is not in any directory."""
 
         @staticmethod
         def find_spec(*_: object) -> None:
@@ -63,7 +65,7 @@ def test_packages_of_another_finder_are_found(monkeypatch: pytest.MonkeyPatch) -
             return [Own()]
 
     class Own(metadata.Distribution):
-        """A package that is in no directory."""
+        """A package that is not in any directory."""
 
         def read_text(self, filename: str) -> str | None:
             files = {
@@ -79,7 +81,7 @@ def test_packages_of_another_finder_are_found(monkeypatch: pytest.MonkeyPatch) -
     assert list(entry_points.targets("own.group")) == ["m:f"]
 
 
-def test_plugins_of_gevent_hear_what_it_patches(tmp_path: Path) -> None:
+def test_gevent_plugins_are_notified_of_patching(tmp_path: Path) -> None:
     install(tmp_path, "[gevent.plugins.monkey.did_patch_all]\none = heard:tell\n")
     (tmp_path / "heard.py").write_text("def tell(event):\n    print(type(event).__name__)\n")
     code = f"""

@@ -1,4 +1,4 @@
-"""Lines with numbers and checksums: whatever is done to a file is found, and nothing else is."""
+"""Lines with numbers and checksums: every change to a file is found, without false alarms."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def lines(count: int) -> list[bytes]:
 
 
 def read(some: list[bytes], written: int | None = None) -> tuple[list[int], list[str]]:
-    """What is read of a file with these lines, by number, and what is wrong with it."""
+    """Return the numbers of the lines read, and the problems found."""
     check = LineCheck()
     taken = []
     for line in some:
@@ -27,7 +27,7 @@ def read(some: list[bytes], written: int | None = None) -> tuple[list[int], list
             try:
                 taken.append(json.loads(line)["line"])
             except ValueError:
-                check.damaged()  # as who reads a file says
+                check.damaged()  # as readers of a file do
     return taken, check.problems(written)
 
 
@@ -37,7 +37,7 @@ def test_a_sealed_line_is_json_with_its_number():
     assert set(found) == {"t_s", "text", "line", "crc"}
 
 
-def test_a_file_as_it_was_written_has_no_problems():
+def test_an_unchanged_file_has_no_problems():
     assert read(lines(5), 5) == ([1, 2, 3, 4, 5], [])
     assert read([], 0) == ([], [])
     assert read([]) == ([], [])
@@ -67,17 +67,17 @@ def test_a_file_as_it_was_written_has_no_problems():
         ),
     ],
 )
-def test_what_was_done_to_a_file_is_said(alter, taken, problems):
+def test_changes_to_a_file_are_reported(alter, taken, problems):
     assert read(alter(lines(5)), 5) == (taken, problems)
 
 
-def test_the_last_line_of_a_writer_that_was_killed_is_no_problem():
+def test_a_last_line_cut_by_a_killed_writer_is_not_a_problem():
     whole = lines(5)
     for cut in range(1, len(whole[4])):
         assert read([*whole[:4], whole[4][:-cut]]) == ([1, 2, 3, 4], [])
 
 
-def test_lines_of_earlier_versions_are_taken_as_they_are():
+def test_lines_of_earlier_versions_are_accepted_unchecked():
     old = [b'{"t_s": 1}\n', b'{"t_s": 2}\n', b'{"t_']
     check = LineCheck()
     assert [check.take_line(line) for line in old] == [True, True, True]
@@ -86,7 +86,7 @@ def test_lines_of_earlier_versions_are_taken_as_they_are():
 
 
 @given(st.integers(0, 4), st.integers(min_value=0), st.integers(1, 255))
-def test_no_byte_can_change_unseen(which, where, by):
+def test_any_changed_byte_is_detected(which, where, by):
     whole = lines(5)
     line = bytearray(whole[which])
     line[where % len(line)] ^= by
@@ -97,7 +97,7 @@ def test_no_byte_can_change_unseen(which, where, by):
 
 
 @given(st.lists(st.integers(0, 7), max_size=12))
-def test_only_the_file_as_it_was_written_has_no_problems(chosen):
+def test_only_an_unchanged_file_has_no_problems(chosen):
     whole = lines(8)
     taken, problems = read([whole[one] for one in chosen], 8)
     assert bool(problems) is (chosen != list(range(8)))

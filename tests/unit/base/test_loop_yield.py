@@ -18,7 +18,7 @@ def wait_until(condition) -> None:
             gevent.sleep(0)
 
 
-def test_all_are_called_in_their_order_and_in_the_hub() -> None:
+def test_callbacks_run_in_order_in_the_hub() -> None:
     called: list[int] = []
     hubs: set[object] = set()
 
@@ -33,7 +33,7 @@ def test_all_are_called_in_their_order_and_in_the_hub() -> None:
     assert hubs == {get_hub()}
 
 
-def test_timers_are_looked_at_between_calls_that_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_timers_run_between_long_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop_yield, "HOLD_NS", 0)
     called: list[int] = []
     seen: list[int] = []
@@ -44,7 +44,7 @@ def test_timers_are_looked_at_between_calls_that_take_long(monkeypatch: pytest.M
     assert len(set(seen)) >= 50
 
 
-def test_one_that_raises_keeps_no_other_from_being_called(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exception_does_not_stop_other_callbacks(monkeypatch: pytest.MonkeyPatch) -> None:
     failed: list[BaseException] = []
     hub = get_hub()
     monkeypatch.setattr(hub, "handle_error", lambda *what: failed.append(what[2]), raising=False)

@@ -8,12 +8,12 @@ import pytest
 from amoc.base import name_lookup
 
 
-def test_a_number_is_no_name() -> None:
+def test_a_numeric_address_is_not_looked_up() -> None:
     assert name_lookup.resolve("127.0.0.1", 7, 0) == ((2, ("127.0.0.1", 7)),)
     assert name_lookup.resolve("::1", 7, 0) == ((10, ("::1", 7)),)
 
 
-def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_lookups_of_a_name_are_shared(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     def look_up(host: str, port: int, *_: object) -> list[tuple[int, int, int, str, tuple]]:
@@ -28,7 +28,7 @@ def test_a_name_is_looked_up_once_for_all_who_want_it(monkeypatch: pytest.Monkey
     assert asked == ["one.invalid"]
 
 
-def test_a_name_that_takes_too_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_lookup_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     over = threading.Event()  # a name is looked up in a thread
     monkeypatch.setattr(name_lookup, "getaddrinfo", lambda *_: over.wait(10) and [])
     with pytest.raises(TimeoutError, match=r"two\.invalid"):

@@ -14,5 +14,5 @@ def test_each_line_has_its_level_and_a_traceback_follows_it():
     assert told == [("info", "a"), ("warning", "b"), ("error", "c"), ("trace", "Traceback")]
 
 
-def test_where_nobody_listens_nothing_happens():
+def test_without_a_listener_nothing_happens():
     OperatorLog().error("c", trace="Traceback")

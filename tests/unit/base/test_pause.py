@@ -1,4 +1,4 @@
-"""The pause of a run: nobody comes back from waiting while it holds, and time stands still."""
+"""The pause of a run: no wait returns while it holds, and its time does not count."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ def fresh(monkeypatch):
     monkeypatch.setattr(pause, "clock", pause.PauseClock())
 
 
-def test_nothing_holds_anybody_when_there_is_no_pause():
+def test_without_a_pause_nobody_is_held():
     pause.wait_resumed()
     assert not pause.clock.since_ns
     assert pause.clock.paused_ns() == 0
 
 
-def test_who_waits_for_the_end_of_a_pause_goes_on_after_it():
+def test_waiters_for_the_end_of_a_pause_resume_after_it():
     pause.pause()
-    pause.pause()  # twice is once
+    pause.pause()  # idempotent
     held = [gevent.spawn(pause.wait_resumed) for _ in range(3)]
     gevent.sleep(0.005)
     assert not any(one.ready() for one in held)
@@ -40,7 +40,7 @@ def test_who_waits_for_the_end_of_a_pause_goes_on_after_it():
     assert pause.clock.paused_ns() == paused_ns
 
 
-def test_a_pause_that_begins_again_at_once_holds_on():
+def test_a_pause_that_begins_again_at_once_keeps_holding():
     pause.pause()
     held = gevent.spawn(pause.wait_resumed)
     gevent.sleep(0)
@@ -62,7 +62,7 @@ def test_a_held_greenlet_can_be_killed_and_is_not_woken_later():
     assert held.dead
 
 
-def test_time_that_passes_in_a_pause_is_waited_for_again():
+def test_time_in_a_pause_does_not_count_towards_a_wait():
     begun_ns = now_ns()
     waiting = gevent.spawn(wait, Waiter(), 0.05)
     gevent.sleep(0.01)
@@ -74,7 +74,7 @@ def test_time_that_passes_in_a_pause_is_waited_for_again():
     assert now_ns() - begun_ns >= 150 * MS_NS
 
 
-def test_who_has_got_what_it_waited_for_is_held_all_the_same():
+def test_a_satisfied_waiter_is_held_by_a_pause():
     pause.pause()
     waiter = Waiter()
     waiter.set("it")
@@ -85,7 +85,7 @@ def test_who_has_got_what_it_waited_for_is_held_all_the_same():
     assert waiting.get(timeout=DEADLINE_S) is True
 
 
-def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
+def test_own_paused_time_excludes_time_spent_on_other_waits():
     def held_by(do, *arguments):
         do(*arguments)
         return pause.own_paused_ns()
@@ -93,7 +93,7 @@ def test_what_a_pause_has_held_up_is_told_apart_from_what_others_took():
     answered = Event()
 
     def ask():
-        answered.wait()  # the network, say: a pause does not stop it
+        answered.wait()  # such as for the network, which a pause does not stop
         pause.wait_resumed()
 
     sleeper = gevent.spawn(held_by, wait, Waiter(), 0.01)
@@ -153,7 +153,7 @@ def test_a_response_time_does_not_count_a_pause_between_the_slot_and_the_request
     assert 11 * MS_NS <= response_ns <= now_ns() - begun_ns - pause.clock.paused_ns()
 
 
-def test_what_one_iteration_was_let_through_for_is_not_that_of_the_next():
+def test_the_token_of_one_iteration_is_not_used_by_the_next():
     timer = metrics.timer("not_throttled")
 
     def act():

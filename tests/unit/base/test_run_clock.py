@@ -1,4 +1,4 @@
-"""A process that follows a run's clock has it everywhere, and so has what it forks."""
+"""A process that follows the clock of a run uses it everywhere, and so do its forks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ HOUR_NS = 3600 * 10**9
 
 
 def run(script: str, *arguments: str) -> list[str]:
-    """What a fresh process prints for `script`."""
+    """Return the words that `script` prints in a new process."""
     command = [sys.executable, "-c", script, *arguments]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     return done.stdout.split()
 
 
-def test_the_clock_is_ahead_by_the_offset_also_after_it_has_changed_and_in_forks(tmp_path: Path):
+def test_the_clock_follows_the_offset_after_changes_and_in_forks(tmp_path: Path):
     script = """
 import os, sys
 from pathlib import Path
@@ -47,7 +47,7 @@ print(run_clock.to_host_ns(now_ns()) - run_clock.host_ns() < 10**9)
     ]
 
 
-def test_a_precise_timer_rings_at_a_time_of_the_run(tmp_path: Path):
+def test_a_precise_timer_uses_the_clock_of_the_run(tmp_path: Path):
     script = """
 import sys
 from pathlib import Path
@@ -69,7 +69,7 @@ timer.close()
         assert run(script, str(tmp_path / "clock"), str(offset_ns)) == ["True", "True"]
 
 
-def test_who_has_taken_the_clock_already_is_told_so(tmp_path: Path):
+def test_following_after_the_clock_was_read_is_refused(tmp_path: Path):
     script = """
 import sys
 from pathlib import Path

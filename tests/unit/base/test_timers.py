@@ -1,4 +1,4 @@
-"""Timers: nobody is called before the time, whatever was done before in the same turn."""
+"""Timers: no call is early, whatever ran before in the same turn of the loop."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from amoc.base.waiting import Waiter
 
 
 def rings(seconds: float) -> float:
-    """How long a timer takes that is started late in a turn of the loop; in seconds."""
+    """Return the delay, in seconds, of a timer started late in a turn of the loop."""
     waiter: Waiter[float] = Waiter()
     timers = []
 
     def begin() -> None:
-        time.sleep(0.1)  # the loop's own time stands still meanwhile
+        time.sleep(0.1)  # the loop's cached time does not advance
         begun = time.monotonic()
         timers.append(
             call_later(get_hub().loop, seconds, lambda: waiter.give(time.monotonic() - begun))
@@ -30,9 +30,9 @@ def rings(seconds: float) -> float:
     return waiter.value
 
 
-def test_who_has_worked_for_long_in_a_turn_is_not_called_early() -> None:
+def test_a_timer_is_not_early_after_long_work_in_a_loop_turn() -> None:
     assert rings(0.05) >= 0.05
 
 
-def test_what_is_due_already_comes_at_the_next_turn() -> None:
+def test_an_overdue_timer_fires_at_the_next_turn() -> None:
     assert rings(-1) < 1

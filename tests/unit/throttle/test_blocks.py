@@ -1,4 +1,4 @@
-"""Blocks of slots, and the accounts of workers that get them."""
+"""Blocks of slots, and their allocation to workers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def block(size: int, *, spacing_ns: float = 10.0) -> Block:
     return Block(1, 1, first=100, stride=3, size=size, due_ns=1000, spacing_ns=spacing_ns)
 
 
-def test_the_slots_of_a_block_are_due_evenly_and_never_early():
+def test_slots_of_a_block_are_evenly_spaced_and_never_early():
     assert [block(4).due_at(index) for index in range(4)] == [1000, 1010, 1020, 1030]
     assert block(3, spacing_ns=0.4).due_at(1) == 1001
 
@@ -35,13 +35,13 @@ def test_the_first_slot_from_a_time_on():
 
 
 @given(st.integers(1, 50), st.floats(0.3, 1e7), st.integers(-10, 10**9))
-def test_the_first_slot_from_a_time_on_is_the_first_that_is_due_then(size, spacing_ns, after_ns):
+def test_first_from_matches_the_due_times(size, spacing_ns, after_ns):
     one = block(size, spacing_ns=spacing_ns)
     t_ns = one.due_ns + after_ns
     assert one.first_from(t_ns) == sum(one.due_at(index) < t_ns for index in range(size))
 
 
-def test_a_part_of_a_block_keeps_numbers_and_times():
+def test_a_part_of_a_block_keeps_slot_numbers_and_times():
     part = block(10).part(4, 7)
     assert part == block(10)._replace(first=112, size=3, due_ns=1040)
     assert block(10).part(0, 10) == block(10)
@@ -51,23 +51,23 @@ def ledger(rate: float = 1000.0) -> SlotAllocator[str]:
     return SlotAllocator(Change(1, START_NS, Mode.RUN, Constant(rate), START_NS, S_NS))
 
 
-def test_slots_that_an_asker_has_not_seen_count_against_its_demand():
+def test_slots_in_transit_count_against_demand():
     one = ledger()
     one.want("a", 10, 0, START_NS, START_NS)
     assert sum(found.size for _, found in one.deal(START_NS)) == 10
     assert one.next_ns(START_NS) == NEVER_NS
-    one.want("a", 10, 0, START_NS, START_NS)  # has seen none of these yet
+    one.want("a", 10, 0, START_NS, START_NS)  # sent before they arrived
     assert one.deal(START_NS) == []
     one.want("a", 12, 0, START_NS, START_NS)
     ((_, more),) = one.deal(START_NS)
     assert (more.number, more.size) == (2, 2)
-    one.want("a", 3, 1, START_NS, START_NS)  # the second is still on its way
+    one.want("a", 3, 1, START_NS, START_NS)  # the second is still in transit
     assert [found.size for _, found in one.deal(START_NS)] == [1]
-    one.want("a", 3, 9, START_NS, START_NS)  # a block that there never was
+    one.want("a", 3, 9, START_NS, START_NS)  # a block that never existed
     assert one.deal(START_NS) == []
 
 
-def test_who_asks_in_time_gets_the_slots_since_it_began_to_wait():
+def test_a_timely_report_gets_the_slots_since_the_wait_began():
     for late_ns, first_ns in (
         (30 * MS_NS, S_NS),
         (VOID_NS, S_NS),
@@ -80,7 +80,7 @@ def test_who_asks_in_time_gets_the_slots_since_it_began_to_wait():
         assert one.void == 0
 
 
-def test_an_idle_throttle_forgets_what_it_was():
+def test_an_idle_throttle_forgets_past_changes():
     one, sizes = ledger(), []
     for number in range(1, 500):
         at_ns = START_NS + number * S_NS
@@ -94,11 +94,11 @@ def test_an_idle_throttle_forgets_what_it_was():
     assert (found.epoch, found.due_ns) == (500, at_ns)
 
 
-def test_a_change_goes_back_to_what_was_dealt_a_moment_ago():
+def test_a_change_rewinds_slots_dealt_beyond_it():
     steps = Steps((0, 60 * MS_NS), (1000.0, 10.0))
     one: SlotAllocator[str] = SlotAllocator(Change(1, START_NS, Mode.RUN, steps, START_NS, S_NS))
     one.want("a", 1000, 0, START_NS, START_NS)
-    one.deal(START_NS)  # 100 ms ahead, and so into the second step
+    one.deal(START_NS)  # 100 ms ahead, into the second step
     at_ns = START_NS + 40 * MS_NS
     one.change(Change(2, at_ns, Mode.RUN, Constant(100.0), START_NS, S_NS), START_NS)
     ((_, found),) = one.deal(START_NS)
@@ -114,7 +114,7 @@ def sizes(one: Permits[str]) -> dict[str, int]:
     return {asker: grant.size for asker, grant in one.deal(START_NS)}
 
 
-def test_permits_go_round_those_who_ask_and_who_had_one_last_waits_longest():
+def test_permits_are_dealt_round_robin():
     one = permits(2)
     for asker in "abc":
         one.want(asker, 5, 0, 0)
@@ -127,7 +127,7 @@ def test_permits_go_round_those_who_ask_and_who_had_one_last_waits_longest():
     assert sizes(one) == {"b": 1}
 
 
-def test_permits_are_shared_evenly_and_the_rest_goes_to_those_who_want_more():
+def test_permits_are_shared_evenly_as_far_as_demand_allows():
     one = permits(10)
     for asker, count in (("a", 1), ("b", 9), ("c", 9)):
         one.want(asker, count, 0, 0)
@@ -138,7 +138,7 @@ def test_permits_are_shared_evenly_and_the_rest_goes_to_those_who_want_more():
     assert sizes(one) == {}
 
 
-def test_part_of_a_permit_is_none_and_without_a_limit_none_is_dealt_short():
+def test_fractional_permits_are_rounded_down():
     one = permits(2.9)
     one.want("a", 5, 0, 0)
     assert sizes(one) == {"a": 2}
@@ -150,23 +150,23 @@ def test_part_of_a_permit_is_none_and_without_a_limit_none_is_dealt_short():
     assert sizes(one) == {"a": 5}
 
 
-def test_more_permits_than_were_given_do_not_come_back_and_what_makes_no_sense_is_passed_over():
+def test_inconsistent_reports_of_permits_are_ignored():
     one = permits(3)
     one.want("a", 2, 0, 7)
     assert sizes(one) == {"a": 2}
     one.want("a", 2, 1, 99)
     assert one.held == 0
     assert sizes(one) == {"a": 2}
-    one.want("a", 9, 0, 99)  # older than what it said before
+    one.want("a", 9, 0, 99)  # older than its previous report
     assert sizes(one) == {}
-    one.want("a", 9, 3, 99)  # a grant that there never was
+    one.want("a", 9, 3, 99)  # a grant that never existed
     assert sizes(one) == {}
     assert one.held == 2
-    one.want("a", 9, 2, 1)  # fewer than it said before: that was meant
+    one.want("a", 9, 2, 1)  # fewer than reported before
     assert one.held == 2
 
 
-def test_it_is_dealt_at_once_while_there_is_a_permit_to_deal_and_not_when_none_is_free():
+def test_dealing_is_due_only_while_a_permit_is_free():
     one = permits(1)
     assert one.next_ns(START_NS) == NEVER_NS
     one.want("a", 2, 0, 0)

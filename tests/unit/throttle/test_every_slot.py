@@ -18,7 +18,7 @@ from amoc.throttle.throttle import LEAD_NS, Throttle
 
 START_NS = 10**15
 RATES = st.integers(0, 3_000).map(float)
-"""Per second; 10 ms and more apart, close together, and not at all."""
+"""Per second: widely spaced, closely spaced and no slots."""
 
 
 def change(epoch: int, from_ns: int, profile: Profile, mode: Mode = Mode.RUN) -> Change:
@@ -26,12 +26,12 @@ def change(epoch: int, from_ns: int, profile: Profile, mode: Mode = Mode.RUN) ->
 
 
 class Book:
-    """An allocator with a clock, and askers that see and use at once what they are dealt."""
+    """An allocator with a clock, and askers that use their slots without delay."""
 
     def __init__(self, rate: float) -> None:
         self.now_ns = START_NS
         self.slots = SlotAllocator[str](change(1, START_NS, Constant(rate)), every=True)
-        self.ends_ns = {1: 1 << 62}  # of each epoch
+        self.ends_ns = {1: 1 << 62}  # end of each epoch
         self.seen = {"a": 0, "b": 0}
         self.dealt: list[Block] = []
 
@@ -48,10 +48,10 @@ class Book:
         epoch, from_ns = max(self.ends_ns) + 1, self.now_ns + LEAD_NS
         self.ends_ns[epoch - 1], self.ends_ns[epoch] = from_ns, 1 << 62
         self.slots.change(change(epoch, from_ns, Constant(rate), mode), self.now_ns)
-        self.now_ns = from_ns  # changes come one after the other
+        self.now_ns = from_ns  # changes follow one another
 
     def used(self, until_ns: int) -> list[tuple[int, int]]:
-        """Slots that were dealt, and not void because of a change."""
+        """Return the dealt slots that no change has voided."""
         return [
             (block.epoch, block.first + index * block.stride)
             for block in self.dealt
@@ -71,7 +71,7 @@ ACTS = st.lists(
 
 
 @given(RATES, ACTS)
-def test_slots_are_dealt_or_void_and_add_up_to_those_that_were_due(rate, acts):
+def test_dealt_and_void_slots_add_up_to_those_due(rate, acts):
     book = Book(rate)
     for what, number in acts:
         match what:
@@ -82,7 +82,7 @@ def test_slots_are_dealt_or_void_and_add_up_to_those_that_were_due(rate, acts):
                 book.change(float(number))
             case asker:
                 book.want(asker, number)
-    book.change(0.0, Mode.HELD)  # the end, as of a run
+    book.change(0.0, Mode.HELD)  # as at the end of a run
     until_ns = book.now_ns
     due = book.slots.due_before(until_ns)
     used = book.used(until_ns)
@@ -91,7 +91,7 @@ def test_slots_are_dealt_or_void_and_add_up_to_those_that_were_due(rate, acts):
 
 
 @given(st.integers(1, 20_000), st.integers(1, 5_000))
-def test_as_many_are_due_as_the_rate_says_however_long_nobody_asks(rate, length_ms):
+def test_without_askers_the_slots_due_match_the_rate(rate, length_ms):
     book = Book(float(rate))
     until_ns = START_NS + length_ms * MS_NS
     due = book.slots.due_before(until_ns)
@@ -99,7 +99,7 @@ def test_as_many_are_due_as_the_rate_says_however_long_nobody_asks(rate, length_
     assert due == ceil(rate * length_ms / 1000) or abs(due - rate * length_ms / 1000) < 1e-6
 
 
-def test_a_ramp_has_the_slots_of_its_area_also_when_what_is_over_is_forgotten():
+def test_a_ramp_yields_its_area_even_after_the_past_is_forgotten():
     ramp = Ramps((Line(0, 10 * S_NS, 0.0, 1_000.0),))
     one = SlotAllocator[str](change(1, START_NS, ramp), every=True)
     for second in range(12):
@@ -108,7 +108,7 @@ def test_a_ramp_has_the_slots_of_its_area_also_when_what_is_over_is_forgotten():
     assert one.due_before(START_NS + 12 * S_NS) == pytest.approx(7_000, abs=1)
 
 
-def test_the_end_of_a_throttle_is_exactly_where_it_is_told():
+def test_a_throttle_ends_exactly_at_the_given_time():
     one = Throttle[str]("arrival_rate", Constant(0.0), 1.0, 1, START_NS, every=True)
     one.change_profile(Constant(200.0), 1.0, START_NS)
     begun_ns = one.changed_ns
@@ -122,7 +122,7 @@ def test_the_end_of_a_throttle_is_exactly_where_it_is_told():
     assert one.state(end_ns).missed == 0, "nothing was late"
 
 
-def test_it_has_a_rate_and_is_never_open():
+def test_an_arrival_rate_is_finite_and_never_unlocked():
     one = Throttle[str]("arrival_rate", Constant(5.0), 1.0, 1, START_NS, every=True)
     with pytest.raises(ScenarioError, match="throttle arrival_rate starts iterations"):
         one.unlock(START_NS)

@@ -1,4 +1,4 @@
-"""A throttle with far workers: slots arrive before they are due. In simulated time."""
+"""A throttle with distant workers, in simulated time: slots arrive before they are due."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ TICK_NS = MS_NS
 
 
 class World:
-    """A controller and its workers, which messages take `way_ms` to; users come back at once.
+    """A controller and workers with a one-way latency of `way_ms`; users return at once.
 
     Attributes:
-        used: When each slot was due that was used, and when that was.
+        used: The due time of each used slot, and the time it was used.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class World:
                 heappop(self._on_the_way)[2]()
             if self.throttle.next_ns(self.now_ns) <= self.now_ns:
                 for worker, record in self.throttle.deal(self.now_ns):
-                    self._send(lambda worker=worker, record=record: self._hear(worker, record))
+                    self._send(lambda worker=worker, record=record: self._receive(worker, record))
             for worker, queue in enumerate(self.queues):
                 queue.work(self.now_ns, self.now_ns + S_NS)
                 if queue.report_due_ns <= self.now_ns:
@@ -92,7 +92,7 @@ class World:
                         )
                     )
 
-    def _hear(self, worker: int, record: object) -> None:
+    def _receive(self, worker: int, record: object) -> None:
         queue = self.queues[worker]
         match record:
             case Tokens():
@@ -110,9 +110,7 @@ class World:
 @pytest.mark.parametrize(
     ("rate", "workers", "users"), [(5.0, 2, 3), (50.0, 3, 20), (200.0, 6, 5), (2_000.0, 4, 200)]
 )
-def test_the_rate_is_reached_however_far_away_the_workers_are(
-    monkeypatch, rate, workers, users, way_ms
-):
+def test_the_rate_is_reached_at_any_latency(monkeypatch, rate, workers, users, way_ms):
     world = World(monkeypatch, rate, way_ms, workers, users)
     world.go_on(3)
     since_ns = world.now_ns
@@ -124,7 +122,7 @@ def test_the_rate_is_reached_however_far_away_the_workers_are(
 
 
 @pytest.mark.parametrize("way_ms", [0, 20, 80, 200])
-def test_a_lower_rate_is_in_force_everywhere_at_the_same_time(monkeypatch, way_ms):
+def test_a_lower_rate_takes_effect_everywhere_at_the_same_time(monkeypatch, way_ms):
     world = World(monkeypatch, 200.0, way_ms, 4, 10)
     world.go_on(3)
     world.change_rate(20.0)

@@ -26,7 +26,7 @@ _STEP = st.one_of(
 
 @dataclass
 class World:
-    """A book of permits and its askers."""
+    """An allocator of permits and its askers."""
 
     now_ns: int = 0
     epoch: int = 1
@@ -109,13 +109,13 @@ def play(steps: list[tuple[str, object]]) -> World:
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(_STEP, max_size=40))
-def test_whatever_happens_there_are_never_more_inside_than_may_be(steps):
+def test_concurrency_never_exceeds_the_limit(steps):
     play(steps)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(_STEP, max_size=30))
-def test_whatever_happens_nobody_starves_afterwards(steps):
+def test_no_asker_starves(steps):
     world = play(steps)
     world.mode, world.total = Mode.RUN, 1
     world.publish()

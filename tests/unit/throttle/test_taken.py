@@ -1,4 +1,4 @@
-"""The controller's counts of throttles, second by second, including stopped ones."""
+"""The controller's counts per throttle and second, including stopped throttles."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WORKER = WorkerId("node0", 0, 1)
 
 
 class Paced:
-    """A controller's throttles with a clock that a test sets, and a worker whose users wait."""
+    """A controller's throttles with a simulated clock, and a worker with waiting users."""
 
     def __init__(self) -> None:
         self.now_ns = 1_000 * S_NS
@@ -44,12 +44,12 @@ class Paced:
         return wanted, missed
 
 
-def test_what_a_throttle_missed_before_it_was_stopped_is_told_with_its_last_second() -> None:
+def test_slots_missed_before_a_stop_are_reported_with_the_last_second() -> None:
     it = Paced()
     it.pacer.start("a", ["constant", 200], 1)
     it.users_come("a")
-    # Nobody deals, so two seconds of slots are missed, but for the first 500 ms, which were dealt
-    # when users came, and the last 100.
+    # Nothing deals for two seconds, so all slots are missed except those of the first 500 ms,
+    # dealt when users arrived, and of the last 100 ms.
     it.later(2)
     it.pacer.tick()
     it.pacer.stop("a")
@@ -59,7 +59,7 @@ def test_what_a_throttle_missed_before_it_was_stopped_is_told_with_its_last_seco
     assert it.pacer.take(it.now_ns) == {}, "told once"
 
 
-def test_of_a_throttle_that_was_stopped_and_started_again_both_are_one_sum() -> None:
+def test_counts_of_a_restarted_throttle_are_summed() -> None:
     it = Paced()
     it.pacer.start("a", ["constant", 10], 1)
     it.later(1)
@@ -74,7 +74,7 @@ def test_of_a_throttle_that_was_stopped_and_started_again_both_are_one_sum() -> 
 
 
 @pytest.mark.parametrize("rates", [(inf, 10), (10, inf)])
-def test_if_either_had_no_limit_it_is_not_said_how_many_were_to_pass(rates) -> None:
+def test_the_wanted_count_is_unknown_if_either_had_no_limit(rates) -> None:
     it = Paced()
     for rate in rates:
         it.pacer.start("a", ["constant", rate], 1)
@@ -83,7 +83,7 @@ def test_if_either_had_no_limit_it_is_not_said_how_many_were_to_pass(rates) -> N
     assert it.taken("a") == (None, 0)
 
 
-def test_what_was_stopped_before_users_could_start_is_not_told() -> None:
+def test_throttles_stopped_before_users_may_start_are_not_reported() -> None:
     it = Paced()
     it.pacer.start("a", ["constant", 10], 1)
     it.later(1)

@@ -22,14 +22,14 @@ THERE = HERE._replace(
 )
 
 
-def test_nodes_that_may_come_have_workers_and_no_users_by_the_layout():
+def test_nodes_that_may_join_have_workers_but_no_users_in_the_layout():
     layout = with_seats(round_robin([2, 3]), 4)
     assert layout == Layout([2, 3, 3, 3], [0, 1])
     assert {Placement(layout).worker_of(one) for one in range(1, 100)} == set(range(5))
     assert with_seats(layout, 4) == layout
 
 
-def test_where_slots_start_users_nodes_that_may_come_have_ids_and_a_share_once_they_are_there():
+def test_with_slots_nodes_that_may_join_have_ids_and_a_share_after_joining():
     place = Placement(with_seats(by_worker([2, 2]), 3, by_slots=True))
     assert {place.worker_of(one) for one in range(1, 7)} == set(range(6))
     assert [place.share(10, one) for one in range(6)] == [3, 3, 2, 2, 0, 0]
@@ -39,7 +39,7 @@ def test_where_slots_start_users_nodes_that_may_come_have_ids_and_a_share_once_t
     assert [place.share(10, one) for one in range(6)] == [0, 0, 3, 3, 2, 2]
 
 
-def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
+def test_agreed_values_are_those_of_the_first_node_with_summed_workers():
     both = agreed({"node0": HERE, "node1": THERE})
     assert both == HERE._replace(workers=6, cores=6, fds_per_user=2, fd_limit=900)
     assert agreed({"node0": HERE}) == HERE
@@ -94,13 +94,13 @@ def test_what_agrees_is_that_of_the_first_with_the_workers_of_all():
         ),
     ],
 )
-def test_what_differs_is_named_in_one_line(other, kind, text):
+def test_differences_are_named_in_one_line(other, kind, text):
     with pytest.raises(AmocError) as caught:
         agreed({"node0": HERE, "node1": HERE._replace(**other)})
     assert (type(caught.value), str(caught.value)) == (kind, text)
 
 
-def test_what_init_of_all_nodes_has_declared_is_known_once_and_all_calls_are_made():
+def test_declarations_of_all_nodes_are_merged_and_all_calls_kept():
     one = Ready([("feed", [1])], [("sent", 0)], ["run.start"])
     two = Ready([("feed", [1])], [("sent", 0), ("more", 1)], ["run.start", "run.stop"])
     assert together({"node0": one, "node1": two}) == Ready(

@@ -1,4 +1,4 @@
-"""Events of the controller on their way to a scenario's subscribers."""
+"""Relay of the controller's events to the subscribers of a scenario."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FIRST, SECOND, REPLACED = (WorkerId("node0", *ids) for ids in ((0, 1), (1, 1), (
 
 
 class Sent:
-    """A relay, and what it has sent to whom."""
+    """A relay and the events it has sent."""
 
     def __init__(self) -> None:
         self.sent: list[tuple[int, str, dict]] = []
@@ -33,7 +33,7 @@ def relay() -> Iterator[Sent]:
     made.relay.end()
 
 
-def test_only_what_is_wanted_is_sent(relay):
+def test_only_subscribed_events_are_sent(relay):
     relay.relay.want(["throttle.stop"])
     relay.relay.worker_up(FIRST)
     events.THROTTLE_STOP(throttle="t")
@@ -42,7 +42,7 @@ def test_only_what_is_wanted_is_sent(relay):
     assert not events.COORDINATOR_STOP.subscribers
 
 
-def test_what_happens_before_a_worker_is_up_is_kept_for_it_until_the_run_begins(relay):
+def test_events_before_a_worker_is_up_are_kept_until_the_run_begins(relay):
     events.THROTTLE_STOP(throttle="a")
     events.COORDINATOR_STOP(coordinator="c")
     relay.relay.want(["throttle.stop"])
@@ -58,7 +58,7 @@ def test_what_happens_before_a_worker_is_up_is_kept_for_it_until_the_run_begins(
     assert [incarnation for incarnation, _, _ in relay.sent[4:]] in ([1, 2], [2, 1])
 
 
-def test_workers_that_come_up_before_it_is_known_what_is_wanted_get_that_and_no_more(relay):
+def test_workers_up_before_subscriptions_are_known_get_only_subscribed_events(relay):
     relay.relay.worker_up(FIRST)
     events.THROTTLE_STOP(throttle="before")
     events.COORDINATOR_STOP(coordinator="c")
@@ -68,7 +68,7 @@ def test_workers_that_come_up_before_it_is_known_what_is_wanted_get_that_and_no_
     assert [one["throttle"] for _, _, one in relay.sent] == ["before", "before"]
 
 
-def test_what_is_kept_is_limited(relay):
+def test_the_number_of_kept_events_is_limited(relay):
     for number in range(MAX_KEPT + 1):
         events.THROTTLE_STOP(throttle=str(number))
     relay.relay.want(["throttle.stop"])
@@ -76,7 +76,7 @@ def test_what_is_kept_is_limited(relay):
     assert len(relay.sent) == MAX_KEPT
 
 
-def test_nothing_is_heard_any_more_at_the_end(relay):
+def test_the_relay_unsubscribes_at_the_end(relay):
     relay.relay.want(["throttle.stop"])
     relay.relay.worker_up(FIRST)
     relay.relay.end()

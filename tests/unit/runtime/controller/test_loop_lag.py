@@ -1,4 +1,4 @@
-"""Lateness of the controller's loop is measured, also during a rest between two beats."""
+"""The lateness of the controller's loop is measured, even while beats are rare."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ really_sleep = monkey.get_original("time", "sleep")
 
 
 def rested() -> LoopLag:
-    """A lag whose loop is idle; give it some time, where others keep it from being so."""
+    """Return a `LoopLag` at rest; try repeatedly, as a busy machine may delay that."""
     lag = LoopLag()
     for _ in range(100):
         lag.wait()
@@ -22,13 +22,13 @@ def rested() -> LoopLag:
     raise AssertionError("the loop did not come to rest")
 
 
-def test_an_idle_loop_comes_to_rest_and_is_asked_less_often() -> None:
+def test_an_idle_loop_is_measured_less_often() -> None:
     lag, begun_s = rested(), time.monotonic()
     lag.wait()
     assert time.monotonic() - begun_s >= REST_S / 4 > BEAT_S
 
 
-def test_a_turn_that_takes_long_is_seen_though_it_ends_long_before_the_beat() -> None:
+def test_a_long_turn_is_noticed_though_it_ends_before_the_next_beat() -> None:
     lag = rested()
     lag.take_s()
 

@@ -1,4 +1,4 @@
-"""Reports that no genuine node sends are refused before use."""
+"""Reports that no genuine node would send are refused before use."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ UNFAIR = (
 
 
 @pytest.mark.parametrize("record", FAIR, ids=str)
-def test_what_a_node_says_is_taken(record):
+def test_valid_reports_are_accepted(record):
     check(record, WORKERS, HIGHEST)
 
 
 @pytest.mark.parametrize("record", UNFAIR, ids=str)
-def test_what_none_says_is_refused(record):
+def test_invalid_reports_are_refused(record):
     with pytest.raises((PeerError, TypeError, ValueError)):
         check(record, WORKERS, HIGHEST)
 
 
-def test_before_a_node_knows_its_numbers_its_samples_count_from_0():
+def test_worker_numbers_count_from_0_before_a_node_is_ready():
     early = SAMPLE._replace(workers=[(0, *FIGURES[1:])], gone=[], first=0)
     check(early, WORKERS, HIGHEST, is_ready=False)
     with pytest.raises(PeerError, match="its workers are 2 to 3, got worker 0"):

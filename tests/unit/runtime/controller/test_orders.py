@@ -1,4 +1,4 @@
-"""Orders: each worker's reply is collected, and no lost worker is waited for."""
+"""Orders: replies of all workers are collected, without waiting for lost ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIRST, SECOND = WorkerId("node0", 0, 1), WorkerId("node0", 1, 1)
 
 
 class Workers:
-    """Two workers and what they were told."""
+    """Two workers and the orders sent to them."""
 
     def __init__(self) -> None:
         self.told: list[tuple[WorkerId, Order]] = []
@@ -57,7 +57,7 @@ def asked(workers: Workers, *arguments: object, **options: object) -> gevent.Gre
     return asking
 
 
-def test_all_workers_are_asked_and_all_answers_come_back(workers):
+def test_all_workers_are_asked_and_all_answers_returned(workers):
     asking = asked(workers, lambda number, _: CountUsers(number), DEADLINE_S)
     assert workers.told == [(FIRST, CountUsers(1)), (SECOND, CountUsers(1))]
     workers.answer(SECOND, UserCounts, 2, 1, 3)
@@ -69,7 +69,7 @@ def test_all_workers_are_asked_and_all_answers_come_back(workers):
     assert answers[SECOND].answer == UserCounts(1, 2, 1, 3)
 
 
-def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(workers):
+def test_orders_may_differ_by_worker_and_go_to_some_only(workers):
     asking = asked(
         workers, lambda number, one: RemoveIds(number, [one.worker]), DEADLINE_S, to=[SECOND]
     )
@@ -78,7 +78,7 @@ def test_arguments_may_differ_from_worker_to_worker_and_some_may_be_left_out(wor
     assert list(asking.get(timeout=DEADLINE_S)) == [SECOND]
 
 
-def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
+def test_a_worker_lost_before_it_answers_is_reported_as_lost(workers):
     asking = asked(workers, pause, DEADLINE_S)
     workers.answer(FIRST, Done, "")
     workers.broadcast.worker_lost(SECOND)
@@ -88,20 +88,20 @@ def test_a_worker_that_is_lost_before_it_answers_is_said_to_be(workers):
     assert workers.broadcast.workers == {FIRST}
 
 
-def test_a_worker_that_is_silent_is_named_at_the_deadline(workers):
+def test_a_silent_worker_is_named_at_the_deadline(workers):
     answers = asked(workers, pause, 0.01).get(timeout=DEADLINE_S)
     assert answers[FIRST].error == "has not replied within 0.01 s"
     assert answers[FIRST].outcome is Outcome.SILENT
     workers.answer(FIRST, Done, "")  # too late, and harmless
 
 
-def test_an_order_to_nobody_is_answered_by_nobody(workers):
+def test_an_order_without_workers_has_no_answers(workers):
     for worker in (FIRST, SECOND):
         workers.broadcast.worker_lost(worker)
     assert asked(workers, pause, DEADLINE_S).get(timeout=DEADLINE_S) == {}
 
 
-def test_two_answers_of_one_worker_are_one(workers):
+def test_a_second_answer_of_a_worker_is_ignored(workers):
     asking = asked(workers, pause, DEADLINE_S)
     workers.answer(FIRST, Done, "a")
     workers.answer(FIRST, Done, "b")
@@ -110,7 +110,7 @@ def test_two_answers_of_one_worker_are_one(workers):
     assert asking.get(timeout=DEADLINE_S)[FIRST].answer == Done(1, "a")
 
 
-def test_a_command_waits_while_all_workers_that_it_is_for_are_being_replaced(workers):
+def test_a_command_waits_while_all_of_its_workers_are_being_replaced(workers):
     replaced = WorkerId("node0", 1, 2)
     workers.broadcast.worker_lost(SECOND)
     assert workers.broadcast.ready() == [FIRST]
@@ -122,7 +122,7 @@ def test_a_command_waits_while_all_workers_that_it_is_for_are_being_replaced(wor
     assert waiting.get(timeout=DEADLINE_S) == [replaced]
 
 
-def test_a_command_gives_up_when_no_worker_comes_up(workers, monkeypatch):
+def test_a_command_times_out_if_no_worker_comes_up(workers, monkeypatch):
     monkeypatch.setattr(orders, "REPLACE_S", 0.01)
     workers.broadcast.worker_lost(FIRST)
     workers.broadcast.worker_lost(SECOND)

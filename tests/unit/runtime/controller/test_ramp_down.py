@@ -1,4 +1,4 @@
-"""Ramping down: as many users stay as the stages want, whatever happens to the others."""
+"""Ramping down: the number of users follows the stages, whatever happens to workers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WORKERS = 2
 
 
 class World:
-    """A node with two workers that do at once what they are told, and its board."""
+    """A node with two workers that carry out orders immediately, and its board."""
 
     def __init__(self, ids: range = ALL) -> None:
         self.placement = Placement(one_node(WORKERS))
@@ -85,7 +85,7 @@ def test_the_highest_ids_go_first(world):
     assert world.present() == list(range(1, 11))
 
 
-def test_users_that_have_left_by_themselves_are_not_removed_once_more(world):
+def test_finished_users_are_not_removed_again(world):
     world.put(range(21, 36), UserState.FINISHED)
     world.fall_to(30)
     assert len(world.present()) == 25, "there are fewer than the line anyway"
@@ -96,7 +96,7 @@ def test_users_that_have_left_by_themselves_are_not_removed_once_more(world):
     assert len(world.present()) == 7
 
 
-def test_users_that_have_not_started_go_first_and_are_wanted_no_longer(world):
+def test_unstarted_users_are_withdrawn_first(world):
     world.put(range(21, 41), UserState.NONE)
     world.starts.add(range(21, 41))
     world.put([20], UserState.STARTING)
@@ -107,7 +107,7 @@ def test_users_that_have_not_started_go_first_and_are_wanted_no_longer(world):
     assert world.present() == list(range(1, 19))
 
 
-def test_only_users_of_its_own_ids_are_stopped():
+def test_only_users_in_the_given_id_range_are_stopped():
     world = World(range(11, 31))
     world.put(range(1, 26), UserState.RUNNING)
     world.starts.add(range(26, 41))
@@ -117,7 +117,7 @@ def test_only_users_of_its_own_ids_are_stopped():
     assert world.starts.undealt() == 10, "those of others are still to start"
 
 
-def test_users_of_a_lost_worker_count_and_its_successor_is_told(world):
+def test_users_of_a_lost_worker_count_and_its_replacement_removes_them(world):
     world.put(range(2, 41, 2), UserState.RESTARTING)
     (lost,) = (one for one in world.workers if one.worker == 1)
     world.workers.discard(lost)
@@ -128,7 +128,7 @@ def test_users_of_a_lost_worker_count_and_its_successor_is_told(world):
     assert world.present() == list(range(1, 11))
 
 
-def test_a_worker_that_hangs_holds_up_no_other(world):
+def test_a_hanging_worker_does_not_delay_others(world):
     world.hangs = {one for one in world.workers if one.worker == 1}
     for line in (30, 20, 10):
         world.fall_to(line)
@@ -136,16 +136,16 @@ def test_a_worker_that_hangs_holds_up_no_other(world):
     assert [one for one in world.present() if not one % 2] == list(range(2, 41, 2))
 
 
-def test_a_worker_that_dies_over_it_is_asked_again(world):
+def test_a_removal_is_repeated_if_the_worker_dies(world):
     world.dies = True
     world.fall_to(10)
     assert len(world.present()) == 40
     world.dies = False
-    world.fall_to(40)  # nothing more is to go
+    world.fall_to(40)  # no further users to remove
     assert world.present() == list(range(1, 11))
 
 
-def test_users_of_a_worker_that_is_lost_for_good_over_it_are_told_where_they_are_then(world):
+def test_users_of_a_permanently_lost_worker_are_removed_on_their_new_worker(world):
     (gone,) = (one for one in world.workers if one.worker == 1)
     asked = world.remove
 

@@ -16,13 +16,13 @@ from tests.unit.results import runs
 
 @pytest.fixture
 def long(monkeypatch):
-    """Any run is a long one."""
+    """Treat any run as a long one."""
     monkeypatch.setattr(report_writer, "SMALL_BYTES", -1)
 
 
 @pytest.fixture
 def endless(tmp_path, long):
-    """A run whose series is never read to its end: nobody writes into the pipe that it is."""
+    """A run whose series is a pipe without a writer, so reading it never ends."""
     runs.leave(tmp_path, [], runs.journal())
     directory = RunDirectory(tmp_path)
     directory.series.unlink()
@@ -35,7 +35,7 @@ def children() -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
-def test_a_short_run_has_its_report_without_another_process(tmp_path, monkeypatch):
+def test_the_report_of_a_short_run_needs_no_child_process(tmp_path, monkeypatch):
     monkeypatch.setattr(report_writer, "ChildProcess", None)
     runs.leave(tmp_path, runs.points(3))
     report_writer.write(RunDirectory(tmp_path), pytest.fail)
@@ -43,7 +43,7 @@ def test_a_short_run_has_its_report_without_another_process(tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_a_long_run_has_the_same_report(tmp_path, monkeypatch):
+def test_the_report_of_a_long_run_is_the_same(tmp_path, monkeypatch):
     directory = RunDirectory(runs.leave(tmp_path, runs.points(30)))
     report_writer.write(directory, pytest.fail)
     made = directory.report.read_text()
@@ -56,7 +56,7 @@ def test_a_long_run_has_the_same_report(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, monkeypatch, signum):
+def test_an_interrupt_skips_the_report_and_says_how_to_write_it(endless, monkeypatch, signum):
     monkeypatch.setattr(report_writer, "NOTIFY_AFTER_S", 0.0)
     said: list[str] = []
 
@@ -77,7 +77,7 @@ def test_an_interrupt_leaves_the_report_out_and_says_how_to_make_it(endless, mon
 
 
 @pytest.mark.slow
-def test_a_report_that_is_never_there_is_not_waited_for(endless, monkeypatch):
+def test_a_report_that_takes_too_long_is_skipped(endless, monkeypatch):
     monkeypatch.setattr(report_writer, "MAX_S", 0.0)
     said: list[str] = []
     there = children()

@@ -1,4 +1,4 @@
-"""The states of a run: transitions in the table happen, all others are errors that name both."""
+"""The states of a run: transitions outside the table are errors naming state and step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from amoc.runtime.controller.run_state import NEXT, State, Step, after
 ENDS = {State.FINISHED, State.FAILED}
 
 
-def test_a_run_that_goes_well_passes_through_every_state_but_failed():
+def test_a_successful_run_passes_through_every_state_but_failed():
     state, seen = State.IDLE, [State.IDLE]
     for step in (Step.LAUNCH, Step.READY, Step.PAUSE, Step.RESUME, Step.STOP, Step.ALL_LEFT):
         state = after(state, step)
@@ -34,17 +34,17 @@ def test_a_step_that_is_not_in_the_table_is_an_error_that_names_both(state, step
 
 
 @pytest.mark.parametrize("state", [one for one in State if one not in ENDS])
-def test_every_state_that_is_not_an_end_can_fail(state):
+def test_every_state_but_the_final_ones_can_fail(state):
     assert after(state, Step.FAIL) is State.FAILED
 
 
-def test_an_end_is_an_end_and_every_state_can_be_reached():
+def test_final_states_are_final_and_every_state_is_reachable():
     assert not [state for state, _ in NEXT if state in ENDS]
     assert {State.IDLE, *NEXT.values()} == set(State)
 
 
 class Runs(RuleBasedStateMachine):
-    """Any steps in any order: what the table allows is done, and nothing else changes anything."""
+    """Any steps in any order: only transitions in the table change the state."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -64,13 +64,13 @@ class Runs(RuleBasedStateMachine):
         assert not any(one in ENDS for one in self.path[:-1])
 
     @invariant()
-    def users_stop_only_once_and_are_stopped_before_a_run_has_finished(self) -> None:
+    def users_stop_once_and_before_the_run_finishes(self) -> None:
         assert self.path.count(State.STOPPING) <= 1
         if State.FINISHED in self.path:
             assert self.path[-2] is State.STOPPING
 
     @invariant()
-    def only_a_running_run_is_paused_and_it_goes_on_or_ends(self) -> None:
+    def only_a_running_run_pauses_and_it_resumes_or_ends(self) -> None:
         for before, now in itertools.pairwise(self.path):
             assert now is not State.PAUSED or before is State.RUNNING
             assert before is not State.PAUSED or now in {

@@ -17,7 +17,7 @@ gaps = st.lists(st.integers(1, 400), min_size=1, max_size=200)
 
 
 @given(texts, gaps, st.integers(0, 50))
-def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks(text, gaps, start):
+def test_stages_are_followed_exactly_at_irregular_intervals(text, gaps, start):
     stages = Stages.parse(text, start)
     follower = StageFollower(stages, start)
     now_ns, users = 0, start
@@ -28,14 +28,14 @@ def test_as_many_users_come_and_go_as_the_stages_want_however_unevenly_one_looks
             assert seen_ns <= due_ns <= now_ns + HORIZON_NS
         assert change.dues_ns == sorted(change.dues_ns)
         users += len(change.dues_ns) - change.removed
-        # Never fewer than now, never more than something between now and the horizon needs.
+        # At least as many as now, at most the maximum between now and the horizon.
         most = stages.most_between(now_ns, now_ns + HORIZON_NS)
         assert stages.count_at(now_ns) <= users == follower.target == most
     assert users == stages.count_at(stages.total_ns)
     assert follower.done
 
 
-def test_users_are_added_as_far_ahead_as_the_farthest_node_is_away():
+def test_users_are_added_ahead_by_the_latency_of_the_farthest_node():
     latency = NodeLatency()
     latency.round_trip_ns = S_NS
     change = StageFollower(Stages.parse("10s:100"), 0, latency).step(0)
@@ -43,14 +43,14 @@ def test_users_are_added_as_far_ahead_as_the_farthest_node_is_away():
     assert change.dues_ns[-1] == S_NS + HORIZON_NS
 
 
-def test_a_peak_between_two_looks_is_neither_missed_nor_counted_twice():
+def test_a_peak_between_two_steps_is_counted_exactly_once():
     for text, rises in (("1s:100, 1s:0", 100), ("10ms:1000, 10ms:0, 10ms:900, 1s:0", 1000)):
         follower = StageFollower(Stages.parse(text), 0)
         added = sum(len(follower.step(tick * MS_NS).dues_ns) for tick in range(0, 3_000, 20))
         assert added == rises, text
 
 
-def test_each_user_of_a_ramp_gets_the_moment_at_which_the_ramp_reaches_it():
+def test_each_user_of_a_ramp_starts_when_the_ramp_reaches_it():
     follower = StageFollower(Stages.parse("10s:100"), 0)
     dues = []
     for tick in range(0, 10_001, 20):
@@ -58,7 +58,7 @@ def test_each_user_of_a_ramp_gets_the_moment_at_which_the_ramp_reaches_it():
     assert dues == [k * S_NS // 10 for k in range(1, 101)]
 
 
-def test_a_jump_starts_everybody_at_once_and_a_steep_ramp_spreads_them():
+def test_a_jump_starts_users_at_once_and_a_steep_ramp_spreads_them():
     jump = StageFollower(Stages.parse("0s:5"), 0).step(0)
     assert jump.dues_ns == [0] * 5
     steep = StageFollower(Stages.parse("1s:100000"), 0).step(0)
@@ -67,7 +67,7 @@ def test_a_jump_starts_everybody_at_once_and_a_steep_ramp_spreads_them():
     assert max(spacings) - min(spacings) <= 1
 
 
-def test_nobody_is_removed_before_the_fall_has_come_to_it():
+def test_no_user_is_removed_before_the_ramp_down_reaches_it():
     follower = StageFollower(Stages.parse("1s:0", 10), 10)
     assert follower.step(0).removed == 0
     assert follower.step(99 * MS_NS).removed == 1  # 9.01 users: rounded down

@@ -22,7 +22,7 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def test_the_time_of_pauses_is_part_of_the_time_that_is_told():
+def test_the_elapsed_time_includes_pauses():
     status = Status(state=State.PAUSED, elapsed_s=10.0, paused_s=2.0)
     answer = status_answer(status, NOTHING)
     assert answer.summary.startswith("paused, 10 s into the run, of which 2 s paused; ")
@@ -45,7 +45,7 @@ def test_the_time_of_pauses_is_part_of_the_time_that_is_told():
         ),
     ],
 )
-def test_kinds_are_told_by_what_is_mixed(arrivals, scenario, told):
+def test_kinds_are_counted_by_users_or_by_iterations(arrivals, scenario, told):
     loads = FileLoads.of(scenario)
     plan: Any = SimpleNamespace(arrivals=arrivals, scenario=scenario, comment="", loads=loads)
     status = Status(plan=plan)

@@ -17,7 +17,7 @@ DEALT = st.dictionaries(st.integers(1, HIGHEST), st.sampled_from(list(UserState)
 
 
 class Node:
-    """A node's table, as it tells who has left."""
+    """A node's table of workers, which reports users that have left."""
 
     def __init__(self, number: int) -> None:
         self.board = Board(2, HIGHEST)
@@ -26,7 +26,7 @@ class Node:
 
 
 @given(DEALT, st.sets(st.integers(1, HIGHEST)), st.integers(0, 2))
-def test_those_of_a_lost_node_are_known_that_were_dealt_and_go_on(states, told_early, lost):
+def test_users_to_restart_from_a_lost_node_are_known(states, told_early, lost):
     place = Placement(round_robin([2, 2, 2]))
     where, nodes = Whereabouts(place, HIGHEST), [Node(number) for number in range(3)]
     homes = {one: nodes[place.worker_of(one) // 2] for one in states}
@@ -50,7 +50,7 @@ def test_those_of_a_lost_node_are_known_that_were_dealt_and_go_on(states, told_e
     assert [node.table.take_gone() for node in nodes] == [[], [], []], "each is told once"
 
 
-def test_users_of_a_node_that_gives_up_are_not_told_to_have_left():
+def test_users_of_a_node_that_gives_up_are_not_reported_as_gone():
     node = Node(0)
     node.table.dealt([1, 4])
     node.board.users[1], node.board.users[4] = UserState.RUNNING, UserState.STARTING
@@ -58,7 +58,7 @@ def test_users_of_a_node_that_gives_up_are_not_told_to_have_left():
     assert node.table.take_gone() == []
 
 
-def test_a_node_that_is_alone_tells_nothing():
+def test_a_single_node_does_not_report_users_that_have_left():
     board = Board(1, 10)
     table = WorkerTable(board)
     table.dealt([1])
@@ -66,7 +66,7 @@ def test_a_node_that_is_alone_tells_nothing():
     assert table.take_gone() == []
 
 
-def test_ids_in_a_row_that_no_node_was_given_are_known_but_not_those_put_on_chosen_nodes():
+def test_undealt_id_ranges_are_known_except_those_put_on_chosen_nodes():
     where = Whereabouts(Placement(round_robin([1, 1, 1])), 1000)
     where.dealt([5, *range(10, 101), 130])
     where.gone([(20, 5)])
@@ -76,7 +76,7 @@ def test_ids_in_a_row_that_no_node_was_given_are_known_but_not_those_put_on_chos
     assert where.never_dealt(range(200, 901)) == [(200, 299), (401, 900)]
 
 
-def test_whoever_has_moved_is_on_the_node_that_it_moved_to():
+def test_moved_users_are_on_their_new_node():
     place = Placement(round_robin([1, 1, 1]))
     where = Whereabouts(place, HIGHEST)
     where.dealt(range(1, 10))

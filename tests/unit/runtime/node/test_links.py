@@ -1,4 +1,4 @@
-"""The node's connections to its supervisor: output pipe, socket, and notice of its death."""
+"""The node's links to its supervisor: output pipe, socket, and detection of its death."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from amoc.runtime.node.supervisor_link import SupervisorLink
 DEADLINE_S = 60.0
 
 
-def test_what_is_printed_is_passed_on_in_whole_lines_and_the_rest_at_the_end():
+def test_output_is_relayed_in_whole_lines_and_the_rest_at_the_end():
     reading, writing = os.pipe()
     reports: list[Output] = []
     relay = OutputRelay(reading, reports.append)
@@ -39,7 +39,7 @@ def test_what_is_printed_is_passed_on_in_whole_lines_and_the_rest_at_the_end():
     assert [line for report in reports for line in report.lines] == ["one", "two"]
 
 
-def test_what_is_printed_too_fast_is_left_out_and_counted():
+def test_excess_output_is_dropped_and_counted():
     reading, writing = os.pipe()
     reports: list[Output] = []
     relay = OutputRelay(reading, reports.append)
@@ -60,7 +60,7 @@ def line():
         end.close()
 
 
-def test_what_goes_either_way_over_the_line_arrives(line):
+def test_messages_arrive_in_both_directions(line):
     link, theirs = line
     link.send(Terminate())
     assert pipe.read_one(theirs.fileno(), TO_SUPERVISOR) == Terminate()
@@ -70,11 +70,11 @@ def test_what_goes_either_way_over_the_line_arrives(line):
     theirs.shutdown(gsocket.SHUT_RDWR)
     heard = gevent.spawn(lambda: list(link.reports()))
     assert heard.get(timeout=DEADLINE_S) == said
-    link.send(Terminate())  # in vain, and no error
-    link.kill()  # nobody is there: nothing happens
+    link.send(Terminate())  # has no effect and raises no error
+    link.kill()  # no process: no effect
 
 
-def test_what_is_none_of_its_reports_is_an_error_that_names_it(line):
+def test_an_unknown_report_raises_an_error_that_names_it(line):
     link, theirs = line
     pipe.write(theirs.fileno(), TO_SUPERVISOR, Terminate())
     hearing = gevent.spawn(lambda: list(link.reports()))
@@ -82,7 +82,7 @@ def test_what_is_none_of_its_reports_is_an_error_that_names_it(line):
         hearing.get(timeout=DEADLINE_S)
 
 
-# In a process of its own: where tests have used gevent.subprocess the loop reaps every child.
+# In a separate process: once tests have used gevent.subprocess, the loop reaps every child.
 DEATHS = """
 import os, signal
 import gevent
@@ -90,7 +90,7 @@ from gevent import socket
 from amoc.runtime.node.supervisor_link import SupervisorLink
 
 def waited(end):
-    ours, theirs = socket.socketpair()  # the line stays open
+    ours, theirs = socket.socketpair()  # the socket stays open
     pid = os.posix_spawn("/bin/sleep", ["sleep", "100"], os.environ)
     link = SupervisorLink(pid, ours)
     waiting = gevent.spawn(link.wait_dead)
@@ -103,7 +103,7 @@ print(waited(lambda _, pid: os.kill(pid, signal.SIGTERM)), waited(lambda link, _
 
 
 @pytest.mark.slow
-def test_a_death_is_noticed_although_the_line_is_open_and_one_that_was_wanted_is_none():
+def test_a_death_is_noticed_while_the_socket_is_open_unless_requested():
     found = subprocess.run(
         [sys.executable, "-c", DEATHS], capture_output=True, text=True, timeout=60, check=False
     )

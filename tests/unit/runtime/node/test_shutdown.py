@@ -11,7 +11,7 @@ from amoc.runtime.node.shutdown import Shutdown
 from amoc.runtime.node.workers import WorkerTable
 
 
-def test_all_users_are_asked_to_stop_before_a_sample_is_taken():
+def test_all_users_are_asked_to_stop_before_the_next_sample():
     workers, done = WorkerTable(Board(2, 10)), []
     for worker in workers:
         worker.pid, worker.up = 1, True

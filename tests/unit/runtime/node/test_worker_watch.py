@@ -1,4 +1,4 @@
-"""What a node records about its workers' users between two samples."""
+"""Figures of users that a node records between two samples."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from amoc.runtime.node.workers import WorkerTable
 USERS = cell("users")
 
 
-def test_the_most_users_at_once_are_those_of_all_workers_when_some_had_started(tmp_path) -> None:
+def test_the_peak_of_users_is_summed_over_all_workers(tmp_path) -> None:
     board = Board(2, 100)
     host = SimpleNamespace(figures=lambda: NodePoint("node0"), fds=lambda _: 0)
     reports: list = []

@@ -1,4 +1,4 @@
-"""When a controller gives a node up, nothing of it runs, whatever the network has done."""
+"""A node that its controller gives up has already ended, whatever the network did."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ NEVER = None
 LOOK_NS = 100 * MS_NS
 BEAT_NS = int(BEAT_S * S_NS)
 MAX_STILL_NS = GIVEN_UP_NS - KILLED_NS - S_NS - LOOK_NS
-"""A second is left where a keeper stands still for so long just before it would kill its node."""
+"""Longest stall of a keeper, just before it would kill its node, that leaves a second."""
 
 
 def until(most_ns: int) -> st.SearchStrategy[int]:
-    """Times up to `most_ns`, all as likely: of large numbers, small ones would be drawn."""
+    """Times up to `most_ns` in whole ms; integers in ns would be biased towards small ones."""
     return st.integers(0, most_ns // MS_NS).map(lambda ms: ms * MS_NS)
 
 
@@ -37,8 +37,8 @@ STILL = st.tuples(until(30 * S_NS), until(MAX_STILL_NS))
 @given(WAYS, until(LOOK_NS), STILL)
 @example([], 0, (KILLED_NS - LOOK_NS + 1, MAX_STILL_NS))
 @example([], LOOK_NS - 1, (KILLED_NS + LOOK_NS - 2, MAX_STILL_NS))
-def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, phase_ns, still):
-    """Also where it stands still, from then on for so long, and beats are not made meanwhile."""
+def test_the_keeper_ends_its_node_before_the_controller_gives_it_up(ways, phase_ns, still):
+    """Holds even if the keeper stalls for a while and sends no heartbeats."""
     still_ns, for_ns = still
     heard, echoes = [0], []
     for number, (there_ns, back_ns) in enumerate(ways):
@@ -60,7 +60,7 @@ def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, p
             over_ns = now_ns
             break
     assert over_ns is not None
-    # Beats that come later are of a keeper that has ended its node: it makes no more.
+    # Later heartbeats do not exist: the keeper has ended its node and sends no more.
     heard_ns = [one for one in heard if one <= over_ns]
     given_up_ns = next(
         now_ns
@@ -71,7 +71,7 @@ def test_the_keeper_has_ended_its_node_before_the_controller_gives_it_up(ways, p
 
 
 def looked(until_ns: int) -> Fence:
-    """One of a keeper that has heard nothing since 0, and has looked all the time."""
+    """Return the fence of a keeper that heard nothing since 0 and checked all the time."""
     fence = Fence(0)
     for now_ns in range(0, until_ns, LOOK_NS):
         fence.is_orphaned(now_ns)
@@ -79,14 +79,14 @@ def looked(until_ns: int) -> Fence:
 
 
 @given(st.integers(0, ORPHANED_NS - 1))
-def test_a_short_cut_does_no_harm(cut_ns):
+def test_a_short_network_outage_does_no_harm(cut_ns):
     fence = looked(cut_ns)
     assert not fence.is_orphaned(cut_ns)
     fence.echoed(cut_ns)
     assert not fence.is_orphaned(cut_ns + ORPHANED_NS - 1)
 
 
-def test_a_keeper_that_stood_still_listens_before_it_judges():
+def test_a_stalled_keeper_listens_before_it_decides():
     fence = Fence(0)
     woken_ns = ORPHANED_NS + S_NS // 2
     assert not fence.is_orphaned(woken_ns)
@@ -94,14 +94,14 @@ def test_a_keeper_that_stood_still_listens_before_it_judges():
     assert not fence.is_orphaned(woken_ns + STALLED_NS)
 
 
-def test_a_keeper_that_stood_still_and_hears_nothing_stops_its_node():
+def test_a_stalled_keeper_that_hears_nothing_stops_its_node():
     fence = Fence(0)
     assert not fence.is_orphaned(ORPHANED_NS)
     assert fence.is_orphaned(ORPHANED_NS + STALLED_NS)
     assert Fence(0).is_orphaned(KILLED_NS)
 
 
-def test_an_orphan_that_hears_its_controller_again_stops_all_the_same():
+def test_an_orphan_stops_even_if_it_hears_its_controller_again():
     fence = looked(ORPHANED_NS)
     assert fence.is_orphaned(ORPHANED_NS)
     assert not fence.is_over(ORPHANED_NS)
@@ -110,13 +110,13 @@ def test_an_orphan_that_hears_its_controller_again_stops_all_the_same():
     assert fence.is_over(KILLED_NS)
 
 
-def test_an_echo_that_comes_late_says_nothing_of_now():
+def test_a_late_echo_does_not_count_as_recent():
     fence = looked(ORPHANED_NS)
     fence.echoed(0)
     assert fence.is_orphaned(ORPHANED_NS)
 
 
-def test_before_there_is_a_node_its_keeper_is_patient_and_then_it_is_not():
+def test_a_keeper_is_patient_only_until_its_node_starts():
     fence = Fence(0, PATIENCE_NS)
     for now_ns in range(0, PATIENCE_NS, LOOK_NS):
         assert not fence.is_orphaned(now_ns)

@@ -49,9 +49,8 @@ class FakeGate:
     def slots(self, count):
         """Offer `count` slots to waiters; return how many were used."""
         used = AsyncResult()
-        gevent.get_hub().loop.run_callback(
-            self._come, count, used
-        )  # in the hub, like the real gate
+        # In the hub, like the real gate.
+        gevent.get_hub().loop.run_callback(self._come, count, used)
         return used.get(timeout=DEADLINE_S)
 
     def _come(self, count, used):

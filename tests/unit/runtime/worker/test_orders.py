@@ -1,4 +1,4 @@
-"""The worker's side of orders: each is carried out and answered, or refused with the reason."""
+"""Orders in a worker: carried out and answered, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Users:
 
 
 class Worker:
-    """A worker and what it has answered."""
+    """A worker and its replies."""
 
     def __init__(self) -> None:
         self.users = Users()
@@ -71,7 +71,7 @@ class Worker:
         self.handler = OrderHandler(HERE, self.users, outbox)  # type: ignore[arg-type]
 
     def do(self, *given: Order) -> list[OrderReply]:
-        """Hear all orders at once; the replies."""
+        """Receive all orders at once; return the replies."""
         self.handler.handle(b"".join(map(ORDERS.pack, given)))
         replies: list[OrderReply] = []
         with gevent.Timeout(DEADLINE_S):
@@ -90,7 +90,7 @@ def worker():
     pause.reset()
 
 
-def test_each_order_is_answered_with_its_number_and_in_order(worker):
+def test_orders_are_answered_in_order_with_their_numbers(worker):
     assert worker.do(CountUsers(1), RemoveUsers(2, 4, False), RemoveUsers(3, 4, True)) == [
         UserCounts(1, 3, 2, 5, 9),
         UsersRemoved(2, 4, 0, 0, 0, []),
@@ -99,14 +99,14 @@ def test_each_order_is_answered_with_its_number_and_in_order(worker):
     assert worker.do(RemoveIds(4, [7, 8])) == [UsersRemoved(4, 2, 0, 0, 0, [])]
 
 
-def test_what_became_of_those_removed_is_answered_kind_by_kind(worker, monkeypatch):
+def test_a_removal_is_answered_with_counts_by_outcome(worker, monkeypatch):
     found = Removal(asked=1, killed=2, withdrawn=3, not_again=4, stuck=(5, 6))
     monkeypatch.setattr(worker.users, "remove", lambda *_: found)
     (answer,) = worker.do(RemoveUsers(7, 10, True))
     assert answer._asdict() == {"number": 7, **found._asdict(), "stuck": [5, 6]}
 
 
-def test_the_run_is_paused_here_and_goes_on(worker):
+def test_pause_and_resume_are_carried_out(worker):
     (reply,) = worker.do(Pause(1))
     assert reply == Done(1, "3 users, each stops at its next call to amoc")
     assert pause.clock.since_ns
@@ -132,9 +132,7 @@ def test_settings_are_verified_applied_and_reverted(worker, monkeypatch):
     assert worker.users.refreshed == 2
 
 
-def test_what_is_refused_is_answered_with_the_reason_and_a_defect_with_its_traceback(
-    worker, monkeypatch
-):
+def test_refusals_are_answered_with_a_reason_and_defects_with_a_traceback(worker, monkeypatch):
     def refuse(values):
         raise SettingError("rate must be above 0") if "rate" in values else KeyError("a defect")
 
@@ -146,6 +144,6 @@ def test_what_is_refused_is_answered_with_the_reason_and_a_defect_with_its_trace
     assert "a defect" in defect.error
 
 
-def test_what_is_no_order_is_an_error_that_names_it(worker):
+def test_an_unknown_order_raises_an_error_that_names_it(worker):
     with pytest.raises(PeerError, match=r"expected a known message, got .*Done"):
         worker.handler.handle(ORDER_REPLIES.pack(Done(1, "")))
