@@ -1,4 +1,4 @@
-"""Templates are compiled once for all runs, and a cache that is of no use is no reason to fail."""
+"""Templates are compiled once for all runs, and an unusable cache is not an error."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def rendered(source: str = "{{ name }} is here") -> str:
-    """What a process says that has not compiled anything yet."""
+    """The text rendered by a process that has not compiled anything yet."""
     environment = Counting(loader=DictLoader({"page": source}), bytecode_cache=CompiledTemplates())
     return environment.get_template("page").render(name="Ada")
 
@@ -36,18 +36,18 @@ def kept(cache: Path) -> list[Path]:
     return [one for one in cache.rglob("*") if one.is_file()]
 
 
-def test_the_next_process_compiles_nothing() -> None:
+def test_the_next_process_reuses_compiled_templates() -> None:
     assert rendered() == rendered() == "Ada is here"
     assert len(compiled) == 1
 
 
-def test_a_template_that_has_changed_is_compiled_again() -> None:
+def test_a_changed_template_is_compiled_again() -> None:
     rendered()
     assert rendered("{{ name }} is gone") == "Ada is gone"
     assert len(compiled) == 2
 
 
-def test_only_its_owner_can_write_there(cache: Path) -> None:
+def test_only_the_owner_can_write_to_the_cache(cache: Path) -> None:
     rendered()
     for one in kept(cache):
         assert one.stat().st_mode & 0o077 == 0
@@ -55,7 +55,7 @@ def test_only_its_owner_can_write_there(cache: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [0, 1, 20, 40, -1])
-def test_what_cannot_be_read_is_compiled_again(cache: Path, keep: int) -> None:
+def test_an_unreadable_cache_entry_is_compiled_again(cache: Path, keep: int) -> None:
     rendered()
     for one in kept(cache):
         one.write_bytes(one.read_bytes()[:keep])
@@ -63,7 +63,7 @@ def test_what_cannot_be_read_is_compiled_again(cache: Path, keep: int) -> None:
     assert len(compiled) == 2
 
 
-def test_where_nothing_can_be_kept_each_process_compiles(
+def test_without_a_writable_cache_each_process_compiles(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (cache / "file").touch()

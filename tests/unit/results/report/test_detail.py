@@ -1,4 +1,4 @@
-"""The seconds of a part of a run are those that charts of all its seconds have there."""
+"""Zooming into part of a run gives the same seconds as the charts of the whole run."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LONG = 90
 
 
 def eventful() -> list[Point]:
-    """A run with a pause, a missing second, a late node, and more workers than have lines."""
+    """A run with a pause, a missing second, a late node, and more workers than chart lines."""
     points = runs.points(LONG, stall=range(40, 44))
     for at in (20, 21):
         points[at] = replace(points[at], state="paused", active_s=0.0)
@@ -38,7 +38,7 @@ POINTS = eventful()
 
 
 def shown(points: list[Point]) -> tuple[dict[str, Any], detail.Shown]:
-    """What a page draws of a run, and what has to be known of its charts."""
+    """The data a page draws for a run, and the metadata of its charts."""
     summary = rebuild("run", "there", [], points, False)
     data, _, found = page.parts_and_shown(SavedRun(Path("there"), summary, points, [], True))
     return data, detail.Shown.from_json(json.loads(json.dumps(found.to_json())))  # type: ignore[return-value]
@@ -49,14 +49,14 @@ DATA, SHOWN = shown(POINTS)
 
 @settings(deadline=None, max_examples=30)
 @given(st.floats(0, LONG), st.floats(0.1, LONG))
-@example(31.0, 1.0)  # right behind the missing second
-def test_a_part_has_the_values_that_the_whole_has_there(from_s, span_s):
+@example(31.0, 1.0)  # right after the missing second
+def test_a_part_has_the_same_values_as_the_whole(from_s, span_s):
     to_s = from_s + span_s
     made = detail.columns(POINTS, from_s, to_s, SHOWN)
     times: Any = made["times"]
     whole = [at for at, t_s in enumerate(DATA["times"]) if times and times[0] <= t_s <= times[-1]]
     assert times == [DATA["times"][at] for at in whole]
-    # What a late node had counted comes with its next sample, which a part may end before.
+    # Counts of a late node arrive with its next sample, which may be after the part ends.
     inner = [at for at in range(len(times)) if not 58 <= times[at] <= 63]
     columns: Any = made["columns"]
     for key, chart in DATA["charts"].items():
@@ -67,7 +67,7 @@ def test_a_part_has_the_values_that_the_whole_has_there(from_s, span_s):
             )
 
 
-def test_all_seconds_between_two_moments_are_there_and_no_others():
+def test_a_part_has_exactly_the_seconds_between_two_times():
     made = detail.columns(POINTS, 9.5, 15.2, SHOWN)
     assert made["times"] == [10, 11, 12, 13, 14, 15, 16]
     assert made["row_s"] == 1
@@ -76,7 +76,7 @@ def test_all_seconds_between_two_moments_are_there_and_no_others():
 
 @given(st.floats(-5, LONG + 5), st.floats(-5, LONG + 5))
 @settings(deadline=None)
-def test_a_stored_series_finds_its_seconds(stored, from_s, to_s):
+def test_a_stored_series_returns_the_seconds_of_a_part(stored, from_s, to_s):
     assert between(stored, from_s, to_s) == between(POINTS, from_s, to_s)
 
 
@@ -97,7 +97,7 @@ def test_a_long_part_has_longer_rows():
     assert set(made["columns"]["users"]) == {"running"}
 
 
-def test_an_hour_has_each_second_in_the_page_unless_that_would_be_too_much():
+def test_the_page_has_every_second_of_an_hour_unless_that_is_too_much_data():
     points = [Point(float(t), 1.0, users={"running": t}) for t in range(1, page.SINGLE_S + 2)]
     assert shown(points[:-1])[0]["row_s"] == 1
     assert len(shown(points[:-1])[0]["times"]) == page.SINGLE_S

@@ -1,4 +1,4 @@
-"""Points become rows: nothing is lost or counted twice, and what is unknown stays unknown."""
+"""Downsampling points to rows: nothing is lost or counted twice, and gaps stay gaps."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_rows_hold_each_point_once_and_in_order(points, most):
 
 @pytest.mark.slow
 @given(series(), st.integers(1, 80))
-def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
+def test_a_row_never_spans_a_pause_or_a_gap(points, most):
     for row in buckets(points, ceil(len(points) / most)):
         active = {point.state != "paused" for point in row.points if not point.late}
         assert len(active) <= 1
@@ -56,13 +56,13 @@ def test_a_row_never_reaches_across_a_pause_or_a_hole(points, most):
 
 @pytest.mark.slow
 @given(st.integers(1, 1200), st.integers(1, 400))
-def test_there_are_no_more_rows_than_asked_for(seconds, most):
+def test_there_are_no_more_rows_than_requested(seconds, most):
     rows = downsample([second(t) for t in range(1, seconds + 1)], most)
     assert len(rows) <= most
     assert sum(row.seconds for row in rows) == seconds
 
 
-def test_percentiles_of_a_row_are_those_of_its_merged_durations():
+def test_percentiles_of_a_row_come_from_its_merged_durations():
     points = runs.points(40, stall=range(11, 13))
     rows = downsample(points, 2, ["message_ttd"])
     assert len(rows) == 2
@@ -72,7 +72,7 @@ def test_percentiles_of_a_row_are_those_of_its_merged_durations():
     assert longest == [2, columns.rounded(Tally.of(points[20:]).timers["message_ttd"].max_ns / 1e9)]
 
 
-def test_rates_are_means_and_levels_are_peaks_where_rows_are_put_together():
+def test_merged_rows_have_mean_rates_and_peak_levels():
     points = [
         second(t, counters={"sent": sent}, users={"running": users})
         for t, (sent, users) in enumerate([(10, 5), (30, 9), (0, 2), (4, 3)], 1)
@@ -89,7 +89,7 @@ def test_the_peak_of_a_gauge_stays_in_the_chart_of_a_long_run():
     assert max(chart.lines[0].known) == 1000
 
 
-def test_a_pause_and_a_hole_have_no_rate_rather_than_none_a_second():
+def test_a_pause_and_a_gap_have_no_rate_rather_than_zero():
     points = [
         second(1, counters={"sent": 8}),
         second(2, state="paused"),
@@ -101,7 +101,7 @@ def test_a_pause_and_a_hole_have_no_rate_rather_than_none_a_second():
     assert columns.rates(rows, lambda one: one.counters.get("sent", 0)) == [8, None, 7, None, 6]
 
 
-def test_what_a_late_node_had_counted_is_spread_over_the_time_that_it_was_late():
+def test_counts_of_a_late_node_are_spread_over_its_delay():
     points = [
         second(1, counters={"sent": 100}),
         second(2, late=["node1"], counters={"sent": 50}),
@@ -112,7 +112,7 @@ def test_what_a_late_node_had_counted_is_spread_over_the_time_that_it_was_late()
     assert sent == [100, None, None, 100]
 
 
-def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
+def test_counts_are_not_lost_when_a_node_is_late_at_the_end():
     points = [
         second(t, late=["node1"] if t > 3 else [], counters={"sent": 10}) for t in range(1, 7)
     ]
@@ -123,14 +123,14 @@ def test_what_was_counted_while_a_node_was_late_at_the_end_is_not_lost():
     assert rows[-1].seconds == 3
 
 
-def test_a_node_that_stays_away_does_not_hide_the_others():
+def test_a_node_that_stays_silent_does_not_hide_the_others():
     points = [second(t, late=["node1"], counters={"sent": 50}) for t in range(1, 41)]
     sent = columns.rates(downsample(points), lambda one: one.counters["sent"])
     assert sent[:MAX_LATE] == [None] * MAX_LATE
     assert sent[MAX_LATE:] == [50] * (40 - MAX_LATE)
 
 
-def test_starts_are_counted_from_totals_also_across_a_hole():
+def test_starts_are_derived_from_totals_even_across_a_gap():
     points = [
         second(t, users={"started": started}) for t, started in ((1, 10), (2, 30), (6, 40), (7, 40))
     ]
@@ -138,7 +138,7 @@ def test_starts_are_counted_from_totals_also_across_a_hole():
     assert started == [10, 20, None, 2.5, 0]
 
 
-def test_a_total_that_falls_is_no_negative_rate():
+def test_a_falling_total_does_not_give_a_negative_rate():
     points = [
         second(1, users={"started": 5}),
         replace(second(2, users={"started": 4}), state="running"),
@@ -157,7 +157,7 @@ def test_a_short_last_second_does_not_look_like_a_high_rate():
     assert columns.rates(rows, lambda one: one.counters["sent"]) == [100, 140]
 
 
-def test_a_node_that_has_left_before_the_run_ends_is_not_late():
+def test_a_node_that_left_before_the_end_is_not_late():
     points = [
         second(1, counters={"sent": 100}),
         replace(second(0), t_s=1.1, span_s=0.1, counters={"sent": 10}, late=["node0"]),

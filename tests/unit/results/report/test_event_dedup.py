@@ -1,4 +1,4 @@
-"""Events that say the same: one of a kind, with a count, and nothing of one user alone."""
+"""Similar events are merged into one row with a count and no user-specific numbers."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ STORM = [
 ]
 
 
-def test_log_lines_that_differ_in_numbers_are_one_row_and_one_mark():
+def test_log_lines_that_differ_only_in_numbers_are_one_row_and_one_mark():
     (row,) = rows(*STORM)
     assert (row.t_s, row.number, row.count) == (1.0, 1, 1203)
     assert row.text_with_count == "status 500 for user # (web) – 1,203 times until 0:45"
     assert [mark["t"] for mark in run_annotations.for_charts([row])] == [1.0]
 
 
-def test_a_number_that_is_the_same_in_all_stays():
+def test_a_number_common_to_all_lines_is_kept():
     (row,) = rows(*STORM)
     assert "status 500" in row.text
     (row,) = rows(*STORM, event(50.0, "status 503 for user 7 (web)"))
@@ -55,16 +55,16 @@ def test_a_number_that_is_the_same_in_all_stays():
         event(3.0, "no answer for user 5 (web)"),
     ],
 )
-def test_another_logger_level_or_text_is_another_kind(other):
+def test_lines_with_another_logger_level_or_text_are_not_merged(other):
     assert [row.number for row in rows(*STORM, other)] == [1, 2]
 
 
-def test_a_line_that_was_said_once_has_no_count():
+def test_a_single_line_has_no_count():
     (row,) = rows(event(1.0, "status 500 for user 5 (web, user 5)"))
     assert row.text_with_count == "status 500 for user 5 (web)"
 
 
-def test_workers_that_are_lost_are_news_each_time():
+def test_lost_workers_are_never_merged():
     lost = "worker 0 was killed by SIGKILL; its metrics are kept"
     found = rows(event(1.0, lost, "error"), event(2.0, lost, "error"))
     assert [(row.number, row.count) for row in found] == [(1, 1), (2, 1)]
@@ -82,7 +82,7 @@ def test_warnings_about_different_workers_stay_apart_and_the_same_one_is_counted
     ]
 
 
-def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
+def test_commands_and_trailing_parentheses_are_not_merged():
     command = {"t_s": 1.0, "kind": "command", "name": "note", "outcome": "ok", "comment": "x"}
     stuck = "2 users had to be removed (--stop-timeout)"
     found = rows(command, command, event(2.0, stuck, "error"), event(3.0, stuck, "error"))
@@ -90,7 +90,7 @@ def test_commands_and_what_is_said_in_brackets_at_the_end_are_left_alone():
     assert found[2].text == stuck
 
 
-def test_what_telling_left_untold_is_counted_together():
+def test_suppressed_warnings_are_counted_together():
     feed, told = OperatorFeed(), []
     feed.attach(OperatorLog(lambda level, text: told.append(event(1.0, text, level))))
     for second in range(3):
@@ -103,6 +103,6 @@ def test_what_telling_left_untold_is_counted_together():
 
 
 @given(st.lists(st.text(max_size=12), max_size=20))
-def test_nothing_that_was_said_is_lost(texts):
+def test_no_event_is_lost(texts):
     entries = [event(float(at), f"{text} (web)") for at, text in enumerate(texts)]
     assert sum(one.count for one in deduplicated(entries)) == len(texts)

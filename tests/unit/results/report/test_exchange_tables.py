@@ -5,7 +5,7 @@ from __future__ import annotations
 from amoc.results.report import tables
 
 
-def test_messages_are_shown_with_their_share_of_what_was_expected() -> None:
+def test_messages_are_shown_with_their_share_of_expected_messages() -> None:
     found = {"messages_expected": 200, "messages_delivered": 199, "messages_lost": 1}
     table = tables.messages(found, {"messages_lost": 0.5})
     rows = {row[0]: row[1:] for row in table.rows}

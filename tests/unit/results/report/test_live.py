@@ -1,4 +1,4 @@
-"""The page of a run that goes on says at each moment what a report made then would say."""
+"""The live page of a run always shows what a report made at that moment would show."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.unit.results import runs
 
 
 class Viewer:
-    """Keeps what it was sent, as the page's script does."""
+    """Keeps the data it was sent, as the page's script does."""
 
     def __init__(self, live: LivePage) -> None:
         self.fragments: dict[str, str] = {}
@@ -31,7 +31,7 @@ class Viewer:
         self.look(live)
 
     def look(self, live: LivePage) -> dict[str, Any]:
-        """Catch up with the page; what was sent for that."""
+        """Fetch and apply the next update, and return it."""
         sent: dict[str, Any] = live.since(self.version)
         self.version = sent["version"]
         self.fragments |= sent["fragments"]
@@ -53,18 +53,18 @@ def live_page(points: list[Point], journal: list[dict[str, Any]]) -> LivePage:
 
 
 def frozen(points: list[Point], journal: list[dict[str, Any]]) -> dict[str, object]:
-    """What a report of the same seconds draws."""
+    """The data drawn by a report of the same seconds."""
     made = rebuild("run", "there/run", journal, points, True)
     data, _ = page.parts(SavedRun(Path("there/run"), made, points, journal, False))
     return data
 
 
 def begun(seconds: int) -> list[dict[str, Any]]:
-    """The journal of a run that has not ended."""
+    """The journal of an active run."""
     return [one for one in runs.journal(seconds) if one["kind"] != "end"]
 
 
-def test_who_looks_now_and_then_sees_what_a_report_shows():
+def test_an_occasional_viewer_sees_what_a_report_shows():
     source, journal = runs.points(60), begun(60)
     points: list[Point] = []
     live = live_page(points, journal)
@@ -91,7 +91,7 @@ def test_who_looks_now_and_then_sees_what_a_report_shows():
     assert "messages_sent" in always.fragments["tables"]
 
 
-def test_a_page_begins_with_the_rows_of_its_first_charts_and_gets_all_with_the_first_update():
+def test_a_page_starts_with_its_first_charts_and_gets_the_rest_with_the_first_update():
     live = live_page(runs.points(60), begun(60))
     viewer = Viewer(live)
     viewer.data = live.first_data()
@@ -106,7 +106,7 @@ def test_a_page_begins_with_the_rows_of_its_first_charts_and_gets_all_with_the_f
     assert {**viewer.data, "version": viewer.version} == live.data()
 
 
-def test_only_what_has_changed_is_sent():
+def test_only_changes_are_sent():
     source, journal = runs.points(40), begun(40)
     points = source[:39]
     live = live_page(points, journal)
@@ -121,7 +121,7 @@ def test_only_what_has_changed_is_sent():
     assert len(str(sent)) < 60_000
 
 
-def test_who_was_away_for_too_long_gets_all_of_it():
+def test_a_viewer_that_was_away_too_long_gets_everything():
     live = live_page(runs.points(10), begun(10))
     viewer = Viewer(live)
     for _ in range(MAX_KNOWN + 1):
@@ -131,7 +131,7 @@ def test_who_was_away_for_too_long_gets_all_of_it():
     assert "data" in live.since(5_000_000), "a version of a page that there was before"
 
 
-def test_the_last_update_has_the_summary_that_the_run_has_left():
+def test_the_last_update_has_the_final_summary():
     points, journal = runs.points(20), runs.journal(20)
     live = live_page(points, begun(20))
     viewer = Viewer(live)
@@ -143,7 +143,7 @@ def test_the_last_update_has_the_summary_that_the_run_has_left():
     assert ">ok<" in sent["fragments"]["verdict"]
 
 
-def test_charts_are_made_anew_only_when_they_may():
+def test_charts_are_rebuilt_only_when_allowed():
     points = runs.points(19)
     live = live_page(points, begun(20))
     viewer = Viewer(live)
@@ -156,7 +156,7 @@ def test_charts_are_made_anew_only_when_they_may():
     assert any(one["title"] == "queue" for one in viewer.data["charts"].values())
 
 
-def test_settings_are_shown_as_they_are_now_also_where_they_differ_between_nodes():
+def test_current_settings_are_shown_including_differences_between_nodes():
     pace = {"name": "pace", "value": "5", "source": "default", "description": "", "module": "x"}
     live = live_page(runs.points(5), runs.journal(5, settings=[pace])[:-1])
 
@@ -173,7 +173,7 @@ def test_settings_are_shown_as_they_are_now_also_where_they_differ_between_nodes
 
 
 @pytest.mark.slow
-def test_a_long_run_is_there_before_its_seconds_are_read(tmp_path, monkeypatch):
+def test_the_page_of_a_long_run_is_available_before_its_seconds_are_read(tmp_path, monkeypatch):
     monkeypatch.setattr(live_pages, "SHORT", 100)
     path, source, journal = tmp_path / "series.amoc", runs.points(260), begun(260)
     writer = SeriesWriter(path)

@@ -1,4 +1,4 @@
-"""Charts of a run that goes on are those of a report, however they came about."""
+"""Live charts equal those of a report, however they were built up."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.unit.results import runs
 
 
 def made(points: list[Point], charted: Charted | None = None) -> LiveCharts:
-    """All charts of some seconds, made at once."""
+    """All charts of some seconds, built at once."""
     charts = LiveCharts()
     summary = rebuild("run", "run", runs.journal(60), points, True)
     timers = content.covered_by(summary).timers
@@ -30,7 +30,7 @@ def made(points: list[Point], charted: Charted | None = None) -> LiveCharts:
 
 
 def grown(points: list[Point], at: int, steps: int, charted: Charted | None) -> LiveCharts:
-    """The same, made of the first seconds, to which the others were added."""
+    """The same, built from the first seconds and extended by the others."""
     charts = made(points[:at], charted)
     for begin in range(at, len(points), steps):
         for point in points[begin : begin + steps]:
@@ -61,7 +61,7 @@ def eventful(length: int, happens: list[tuple[int, str]]) -> list[Point]:
     st.lists(st.tuples(st.integers(5, 19), st.sampled_from(["late", "paused", "missing"]))),
     st.integers(1, 3),
 )
-def test_charts_that_grew_are_those_that_are_made_at_once(length, before, happens, steps):
+def test_incrementally_built_charts_equal_those_built_at_once(length, before, happens, steps):
     points = eventful(length, happens)
     at = len(points) - before
     whole = made(points)
@@ -71,7 +71,7 @@ def test_charts_that_grew_are_those_that_are_made_at_once(length, before, happen
     assert there.edition == 1
 
 
-def test_what_is_sent_is_what_has_changed():
+def test_updates_contain_only_changes():
     points = runs.points(30)
     charts = made(points[:20])
     held = charts.drawing.data(charts.times)
@@ -97,7 +97,7 @@ def test_what_is_sent_is_what_has_changed():
         {"gauges": {"connected": 1.0, "queue": 2.0}},
     ],
 )
-def test_charts_say_when_something_new_has_no_line(new):
+def test_update_returns_false_if_a_new_metric_has_no_line(new):
     points = runs.points(12)
     charts = made(points[:10])
     timers = content.covered_by(rebuild("", "", [], points, True)).timers
@@ -108,7 +108,7 @@ def test_charts_say_when_something_new_has_no_line(new):
     assert fits is ("gauges" in new), "what has a name of its own is a matter of Charted"
 
 
-def test_metrics_stay_where_they_were_and_new_ones_come_behind_them():
+def test_metrics_keep_their_place_and_new_ones_are_appended():
     before = Charted(causes=Names.of(["b", "a"], MAX_CAUSES))
     now = Charted(causes=Names.of(["a", "c", "b", *"defgh"], MAX_CAUSES))
     after = now.after(before)
@@ -136,7 +136,7 @@ def test_the_worst_of_many_workers_keep_their_lines():
     assert lines["maximum of all workers"] == [0.9] * 13
 
 
-def test_rows_of_a_long_run_become_longer():
+def test_rows_of_a_long_run_are_merged():
     points = [Point(float(t), 1.0, users={"running": t}) for t in range(1, 2 * MAX_ROWS + 3)]
     charts = LiveCharts()
     charts.make([], Charted(), {}, {})

@@ -1,4 +1,4 @@
-"""The report as a page: what it holds, what it refuses, and how large it becomes."""
+"""The report page: its content, its escaping, and its size."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Page(HTMLParser):
 
     @property
     def said(self) -> str:
-        """What a person reads, with a space between elements."""
+        """The visible text, with a space between elements."""
         hidden = ("script", "style")
         return " ".join(" ".join(text for tag, text in self.texts if tag not in hidden).split())
 
@@ -90,7 +90,7 @@ def values(found: Page, chart: str, label: str) -> list[float | None]:
     return next(line["values"] for line in lines if line["label"] == label)
 
 
-def test_the_page_says_the_figures_of_the_summary():
+def test_the_page_shows_the_values_of_the_summary():
     one = record(runs.points(60), comment="before the change", seed=42)
     found = Page(render(one))
     timer = one.summary["timers"]["message_ttd"]
@@ -112,7 +112,7 @@ def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
     assert re.search(rf"{verdict} chat.py [^.]+\. .*the lag was 80 ms", found.said)
 
 
-def test_an_aborted_run_has_not_come_to_its_end():
+def test_an_aborted_run_is_not_shown_as_completed():
     why = "the run was aborted after 6.9 s of 1 min (--abort-on-fail): crashes must be == 0"
     said = Page(render(record(runs.points(7), verdict="failed thresholds", reasons=[why]))).said
     assert "The run completed" not in said
@@ -121,7 +121,7 @@ def test_an_aborted_run_has_not_come_to_its_end():
     assert "The run completed" in said
 
 
-def test_notes_are_said_to_change_nothing_and_there_is_no_box_without_them():
+def test_notes_are_marked_as_not_affecting_the_verdict_and_have_no_box_if_empty():
     note = "sends let 147 a second through, not 400: there were too few users"
     said = Page(render(record(runs.points(3), notes=[note]))).said
     assert f"These notes do not affect the verdict: {note}" in said
@@ -132,7 +132,7 @@ def test_notes_are_said_to_change_nothing_and_there_is_no_box_without_them():
 
 
 @pytest.mark.parametrize("verdict", ["killed", "running"])
-def test_what_the_reason_says_is_not_said_before_it(verdict):
+def test_the_verdict_sentence_does_not_repeat_the_reason(verdict):
     journal = [one for one in runs.journal(5) if one["kind"] != "end"]
     summary = rebuild("a-run", "a-run", journal, runs.points(5), running=verdict == "running")
     assert summary["run"]["verdict"] == verdict
@@ -141,7 +141,7 @@ def test_what_the_reason_says_is_not_said_before_it(verdict):
     assert "The run" not in said.split(summary["run"]["reasons"][0])[0]
 
 
-def test_thresholds_have_outcome_value_and_source():
+def test_thresholds_show_outcome_value_and_source():
     one = record(runs.points(3))
     one.summary["thresholds"] = [
         {
@@ -160,7 +160,7 @@ def test_thresholds_have_outcome_value_and_source():
     assert "passed x.p99 < 1s measured 500 ms (from chat.py)" in found.said
 
 
-def test_findings_of_the_generators_health_say_where_when_and_what_to_do():
+def test_health_findings_show_place_time_and_advice():
     one = record(runs.points(20), verdict="generator-limited")
     one.summary["health"] = {
         "limited": True,
@@ -200,7 +200,7 @@ def test_a_threshold_without_a_sample_says_so():
     assert "failed x.p99 < 1s x.p99 must be < 1s, but x has no sample (from chat.py)" in said
 
 
-def test_no_foreign_text_becomes_an_element_or_leaves_the_data():
+def test_untrusted_text_cannot_create_elements_or_escape_the_data():
     points = [
         replace(
             point,
@@ -261,7 +261,7 @@ def test_names_of_ten_thousand_characters_are_cut():
     assert not re.search("n{2000}", html)
 
 
-def test_the_policy_knows_the_pages_script_and_style_by_their_hashes_and_nothing_else():
+def test_the_content_security_policy_allows_only_the_pages_own_hashes():
     html = render(record(runs.points(3)))
     found = Page(html)
     policy = next(
@@ -279,7 +279,7 @@ def test_the_policy_knows_the_pages_script_and_style_by_their_hashes_and_nothing
     assert not [one for _, one in found.elements if "style" in one]
 
 
-def test_the_page_refers_to_nothing_outside_of_it():
+def test_the_page_has_no_external_references():
     found = Page(render(record(runs.points(3))))
     assert not [one for _, one in found.elements if "src" in one]
     hrefs = [one["href"] for _, one in found.elements if "href" in one]
@@ -288,7 +288,7 @@ def test_the_page_refers_to_nothing_outside_of_it():
     assert {one[1:] for one in hrefs if one.startswith("#")} <= targets
 
 
-def test_the_page_carries_the_licence_of_what_draws_its_charts():
+def test_the_page_includes_the_licence_of_its_chart_library():
     html = render(record([]))
     assert "Copyright (c) 2022 Leon Sorokin" in html
     assert "The MIT License (MIT)" in html
@@ -321,7 +321,7 @@ def test_a_pause_is_a_gap_in_rates_and_a_band():
     ]
 
 
-def test_a_late_node_is_a_gap_a_band_and_a_line_of_what_happened():
+def test_a_late_node_is_a_gap_a_band_and_an_event():
     points = [
         replace(point, late=["node1"]) if 6 <= point.t_s <= 8 else point
         for point in runs.points(12)
@@ -332,7 +332,7 @@ def test_a_late_node_is_a_gap_a_band_and_a_line_of_what_happened():
     assert "node1 sent no samples for 3 s" in found.said
 
 
-def test_seconds_that_are_missing_from_the_series_are_a_gap():
+def test_seconds_missing_from_the_series_are_a_gap():
     points = [point for point in runs.points(30) if not 10 < point.t_s <= 20]
     found = Page(render(record(points)))
     sent = values(found, "counters0", "messages_sent")
@@ -351,29 +351,29 @@ def test_commands_and_lost_workers_are_numbered_in_charts_and_in_the_table():
     assert "2 0:40 02:00:00 event worker 1 was <b>slow</b>" in found.said
 
 
-def test_key_metrics_have_their_names_above_their_values():
+def test_key_metrics_show_their_names_above_their_values():
     said = Page(render(record(runs.points(60)))).said
     assert "Peak users 50 50 started, 0 finished Crashed iterations 3 1 cause" in said
 
 
-def test_each_counter_has_a_colour_of_its_own_from_the_first():
+def test_each_counter_has_a_distinct_colour():
     found = Page(render(record(runs.points(60))))
     colours = {one["label"]: one["colour"] for one in found.data["charts"]["counters0"]["lines"]}
     assert colours == {"messages_received": 1, "messages_sent": 2}
 
 
-def test_of_many_workers_those_that_were_the_worst_have_lines():
+def test_with_many_workers_the_worst_ones_have_lines():
     points = runs.points(10)
     some = [replace(points[0].workers[0], worker=n, lag_p99_s=n / 100) for n in range(12)]
     points = [replace(one, workers=some) for one in points]
-    points[3] = replace(points[3], workers=some[:11])  # one that was away is known none the less
+    points[3] = replace(points[3], workers=some[:11])  # a worker that was absent still counts
     found = Page(render(record(points)))
     labels = [line["label"] for line in found.data["charts"]["lag"]["lines"]]
     assert labels[:2] == ["median of all workers", "maximum of all workers"]
     assert labels[2:-1] == [f"worker {n} of node0" for n in range(8, 12)]
 
 
-def test_of_workers_that_are_told_of_together_there_are_the_mean_and_the_highest():
+def test_jointly_reported_workers_have_lines_for_mean_and_maximum():
     points, few = runs.points(10), runs.points(10)[0].workers[0]
     told = [
         Together(f"node{n}", 32, replace(few, cpu=0.1 * n), replace(few, cpu=0.3 * n))
@@ -388,7 +388,7 @@ def test_of_workers_that_are_told_of_together_there_are_the_mean_and_the_highest
     assert named[0]["values"].count(None) == 7
 
 
-def test_the_warm_up_is_shaded_and_left_out_of_figures():
+def test_the_warm_up_is_shaded_and_excluded_from_the_values():
     points = runs.points(60, stall=range(1, 6))
     one = record(points, warmup_s=10.0)
     one.summary["window"] = window_of(RunTotals.of(points, 10.0).window)
@@ -403,7 +403,7 @@ def test_the_warm_up_is_shaded_and_left_out_of_figures():
     assert f"message_ttd {steady['count']:,}" in found.said
 
 
-def test_kinds_have_all_their_users_and_iterations_without_the_warm_up():
+def test_kinds_show_all_their_users_and_iterations_after_the_warm_up():
     points = [
         replace(
             one,
@@ -429,7 +429,7 @@ def test_kinds_have_all_their_users_and_iterations_without_the_warm_up():
     assert "Kinds of users" not in Page(render(record(runs.points(20)))).said
 
 
-def test_a_run_that_ended_during_its_warm_up_is_shown_with_that():
+def test_a_run_that_ended_during_its_warm_up_shows_the_warm_up():
     points = runs.points(20)
     one = record(points, warmup_s=60.0)
     one.summary["window"] = window_of(RunTotals.of(points, 60.0).window)
@@ -441,7 +441,7 @@ def test_a_run_that_ended_during_its_warm_up_is_shown_with_that():
     assert max(found.data["spectra"]["timer0spectrum"]["lines"][0]["values"]) > 0
 
 
-def test_service_and_response_time_have_one_scale_and_stand_side_by_side():
+def test_service_and_response_time_share_a_scale_and_are_adjacent():
     found = Page(render(record(runs.points(10))))
     charts = found.data["charts"]
     assert charts["timer00"]["title"] == "message_ttd service time"
@@ -453,14 +453,14 @@ def test_service_and_response_time_have_one_scale_and_stand_side_by_side():
     assert figures.index("timer01") == figures.index("timer00") + 1
 
 
-def test_each_chart_has_its_figures_in_words():
+def test_each_chart_has_a_text_alternative():
     found = Page(render(record(runs.points(30))))
     drawn = [one for one in found.attributes("figure") if "data-chart" in one]
     words = [one for one in found.attributes("table") if one.get("class") == "words"]
     assert len(words) == len([one for one in drawn if one["data-chart"] in found.data["charts"]])
 
 
-def test_busy_metrics_come_first_and_the_rest_is_counted():
+def test_busy_metrics_come_first_and_the_others_are_counted():
     points = [
         replace(
             point,
@@ -501,9 +501,9 @@ def test_a_long_run_with_very_many_metrics_stays_below_three_megabytes():
         )
         for number in range(49)
     ]
-    # As many rows as a run of any length has: more seconds would only make them longer.
+    # The number of rows of a run of any length: more seconds would only make them longer.
     points = [replace(seconds[t % 49], t_s=float(t)) for t in range(1, 2 * MAX_ROWS)]
-    # Adding up hours of 600 timers takes a minute; who is busiest shows in a minute of them.
+    # Summing hours of 600 timers takes a minute; a minute of data shows which are busiest.
     summary = rebuild("a-run", "a-run", [], points[:60], running=False)
     html = render(SavedRun(Path("a-run"), summary, points, [], complete=True))
     assert len(html.encode()) < 3_000_000
@@ -514,7 +514,7 @@ def test_a_long_run_with_very_many_metrics_stays_below_three_megabytes():
     assert len(found.data["charts"]["lag"]["lines"]) == own.MAX_WORKERS + 1
 
 
-def test_a_page_is_written_for_its_owner_and_replaces_the_old_one(tmp_path):
+def test_a_page_is_private_to_its_owner_and_replaces_the_old_one(tmp_path):
     path = tmp_path / "report.html"
     path.write_text("old")
     path.chmod(0o644)
@@ -531,7 +531,7 @@ def test_a_page_that_cannot_be_written_is_an_error_that_names_it(tmp_path):
         write(record([]), tmp_path / "no" / "report.html")
 
 
-def test_an_old_page_survives_one_that_cannot_be_finished(tmp_path):
+def test_an_old_page_survives_a_failed_write(tmp_path):
     path = tmp_path / "report.html"
     path.mkdir()
     with pytest.raises(ResourceError, match="cannot be written"):
@@ -539,7 +539,7 @@ def test_an_old_page_survives_one_that_cannot_be_finished(tmp_path):
     assert [one.name for one in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_data_holds_nothing_that_ends_its_element_and_is_still_json():
+def test_embedded_data_cannot_end_its_element_and_is_still_json():
     text = shell.json_text({"a": [HOSTILE, "\ud800", "\x00"], "b": None})
     assert not re.search("[<>&\u2028\u2029]", text)
     assert json.loads(text)["a"][0] == HOSTILE
@@ -566,7 +566,7 @@ THEIRS = """\
 HEAD = "Traceback (most recent call last):\n"
 
 
-def test_frames_of_amoc_before_those_of_the_scenario_are_left_out_and_counted():
+def test_frames_of_amoc_above_the_scenario_are_left_out_and_counted():
     inner = OURS.replace("user.py", "waiting.py")
     found = traces.shortened(HEAD + OURS + OURS + THEIRS + inner + "ValueError: no\n")
     hint = "  … 2 frames of amoc …\n"
@@ -574,20 +574,20 @@ def test_frames_of_amoc_before_those_of_the_scenario_are_left_out_and_counted():
     assert traces.shortened(OURS + THEIRS) == "  … 1 frame of amoc …\n" + THEIRS
 
 
-def test_a_stack_that_never_leaves_amoc_stays_as_it_is():
+def test_a_stack_entirely_within_amoc_is_unchanged():
     no_file = THEIRS.replace("shop.py", "amoc/" + 300 * "x" + ".py")
     for trace in (HEAD + OURS + "ValueError: no\n", OURS, THEIRS, no_file, "", "no traceback"):
         assert traces.shortened(trace) == trace
 
 
-def test_each_of_several_stacks_is_led_to_what_the_scenario_did():
+def test_each_of_several_stacks_is_shortened_to_the_scenario():
     between = "KeyError: 1\n\nDuring handling of the above exception, another occurred:\n\n"
     found = traces.shortened(HEAD + OURS + THEIRS + between + HEAD + OURS + THEIRS + "E\n")
     assert found.count("… 1 frame of amoc …") == 2
     assert "user.py" not in found
 
 
-def test_a_throttle_is_drawn_with_its_target_rate_and_who_waited():
+def test_a_throttle_is_charted_with_target_rate_and_waiting_users():
     found = Page(render(record(runs.points(5))))
     assert values(found, "throttle0flow", "target rate") == [100] * 5
     assert values(found, "throttle0wait", "waiting") == [20] * 5
@@ -597,17 +597,17 @@ def test_a_throttle_is_drawn_with_its_target_rate_and_who_waited():
 @pytest.mark.parametrize(
     ("waiting", "rate", "charted"), [(0, 100.0, False), (3, 100.0, True), (0, 50.0, True)]
 )
-def test_the_rate_of_starts_is_charted_only_if_it_had_a_say(waiting, rate, charted):
+def test_the_start_rate_is_charted_only_if_it_was_a_limit(waiting, rate, charted):
     own = ThrottlePoint(rate=100.0, interval_s=1.0, mode="run", requests=5, executions=5)
     points = [replace(point, throttles={"user_rate": own}) for point in runs.points(5)]
     changed = own._replace(waiting=waiting, rate=rate)
     points[3] = replace(points[3], throttles={"user_rate": changed})
     found = Page(render(record(points)))
     assert ("throttle0flow" in found.data["charts"]) is charted
-    assert "user_rate" in found.said, "its figures are in the table all the same"
+    assert "user_rate" in found.said, "its values are still in the table"
 
 
-def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_was_not_late():
+def test_cpu_waits_are_shares_and_a_worker_that_released_no_one_has_no_lateness():
     (point,) = runs.points(1)
     late = [0.004, 0.0]
     half = [
@@ -621,7 +621,7 @@ def test_times_without_a_core_are_shares_and_a_worker_that_let_nobody_through_wa
     assert values(found, "late", "worker 1 of node0") == [None]
 
 
-def test_charts_of_amoc_itself_say_what_is_too_much():
+def test_charts_of_amoc_itself_show_their_limits():
     found = Page(render(record(runs.points(5))))
     limits = Limits()
     assert found.data["charts"]["lag"]["limits"] == [
@@ -634,7 +634,7 @@ def test_charts_of_amoc_itself_say_what_is_too_much():
     assert found.data["charts"]["rss"]["limits"] == []
 
 
-def test_settings_of_the_scenario_and_those_that_were_given_come_first():
+def test_settings_of_the_scenario_and_explicit_ones_come_first():
     given = [
         ("workers", "default", "amoc.scenario.builtin_settings"),
         ("user_rate", "--set", "amoc.scenario.builtin_settings"),

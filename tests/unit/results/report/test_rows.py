@@ -1,4 +1,4 @@
-"""A row says of its points what they would say one by one."""
+"""A row summarizes its points without changing their totals, peaks and durations."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def neighbours(draw) -> list[Point]:
 
 @pytest.mark.slow
 @given(neighbours())
-def test_counts_are_sums_and_levels_are_the_highest_and_the_last(points):
+def test_counts_are_summed_and_levels_keep_the_highest_and_the_last(points):
     row = row_of(points[-1].t_s, points, True)
     assert (row.seconds, row.span_s) == (len(points), sum(one.span_s for one in points))
     for name in "abc":
@@ -75,7 +75,7 @@ def test_counts_are_sums_and_levels_are_the_highest_and_the_last(points):
 
 @pytest.mark.slow
 @given(neighbours())
-def test_a_worker_is_shown_at_its_worst_and_all_together_in_the_second_that_was_worst(points):
+def test_a_worker_keeps_its_worst_value_and_the_total_that_of_the_worst_second(points):
     row = row_of(points[-1].t_s, points, True)
     for worker in row.highest.workers:
         same = [(one, it) for it in points for one in it.workers if one.worker == worker.worker]
@@ -85,7 +85,7 @@ def test_a_worker_is_shown_at_its_worst_and_all_together_in_the_second_that_was_
     assert row.workers_cpu == max(busy, default=None)
 
 
-def test_durations_are_those_of_all_points_together():
+def test_durations_are_merged_over_all_points():
     points = runs.points(20, stall=range(5, 7))
     row = row_of(20.0, points, True, ["message_ttd", "unknown"])
     merged = samples(points, "message_ttd")
@@ -98,14 +98,14 @@ def test_a_row_keeps_no_histogram():
     assert not any(point.timers for point in (row.counted, row.highest, row.last))
 
 
-def test_a_hole_knows_nothing():
+def test_a_gap_has_no_values():
     hole = row_of(7.0, [], True)
     assert (hole.t_s, hole.active, hole.seconds) == (7.0, False, 0)
     for column in (columns.rates, columns.highest, columns.latest, columns.growth):
         assert column([hole], lambda one: one.span_s) == [None]
 
 
-def test_a_second_of_no_length_has_no_rate():
+def test_a_second_of_zero_length_has_no_rate():
     (point,) = runs.points(1)
     row = row_of(1.0, [replace(point, span_s=0.0)], True)
     assert columns.rates([row], lambda one: one.counters["messages_sent"]) == [None]

@@ -1,4 +1,4 @@
-"""Numbers and differences as people read them."""
+"""Numbers and differences formatted for people."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from amoc.results.report.texts import around, difference, size
         (None, 1.0, "s", ("", "")),
     ],
 )
-def test_a_difference_has_no_digits_that_its_figures_do_not_have(first, second, unit, said):
+def test_a_difference_has_no_more_precision_than_its_values(first, second, unit, said):
     assert difference(first, second, unit) == said
 
 
-def test_a_difference_that_is_certain_is_shown_however_small():
+def test_an_exact_difference_is_shown_however_small():
     assert difference(1000.2, 1000.4, "/s", exact=True) == ("+0.2/s", "+0.02 %")
 
 
@@ -60,18 +60,18 @@ def test_noise_has_two_digits_at_most(noise, value, unit, said):
         ("yesterday", "yesterday"),
     ],
 )
-def test_a_time_is_said_in_utc_unless_its_zone_is_not_known(stamp, said):
+def test_times_are_shown_in_utc_unless_their_zone_is_unknown(stamp, said):
     assert time_of_day(stamp) == said
 
 
 @pytest.mark.parametrize(
     ("value", "said"), [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (1.5 * 2**20, "1.5 MiB")]
 )
-def test_a_size_has_the_largest_unit_of_which_there_is_one(value, said):
+def test_a_size_uses_the_largest_unit_it_reaches(value, said):
     assert size(value) == said
 
 
-def test_findings_are_a_table_of_where_what_when_and_what_to_do():
+def test_findings_are_a_table_of_place_figure_time_and_advice():
     finding = {
         "where": "worker 1 of node0",
         "text": "worker 1 of node0: its loop was late",
@@ -86,6 +86,6 @@ def test_findings_are_a_table_of_where_what_when_and_what_to_do():
     ]
 
 
-def test_a_worker_of_which_little_is_known_has_a_row():
+def test_a_worker_with_missing_values_has_a_row():
     (row,) = tables.workers([{"node": "node0", "worker": 1}], 10.0).rows  # type: ignore[list-item]
     assert row == ("worker 1 of node0", "0", "0", "0 %", "0 B", "0 µs")

@@ -1,4 +1,4 @@
-"""Thresholds: what can be said, what makes no sense, and what comes of it on merged figures."""
+"""Thresholds: valid and invalid expressions, and their results on merged values."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ WINDOW = Tally.of(points(60))
 
 
 def check(text, *made, known=KNOWN):
-    """What comes of a threshold on these points, or on a run of 60 s."""
+    """The result of a threshold on these points, or on a run of 60 s."""
     window = Tally.of(made) if made else WINDOW
     return parse(text).evaluate(window, known)
 
@@ -78,7 +78,7 @@ def check(text, *made, known=KNOWN):
         "level.of.water.max < 5",
     ],
 )
-def test_what_can_be_said(text):
+def test_valid_thresholds_are_parsed(text):
     assert parse(text).text == text
 
 
@@ -121,7 +121,7 @@ def test_what_can_be_said(text):
         ("x" * 2000 + " < 3", "at most 1000 characters"),
     ],
 )
-def test_what_makes_no_sense_is_refused_by_name_rule_and_source(text, what):
+def test_an_invalid_threshold_is_rejected_with_name_rule_and_source(text, what):
     with pytest.raises(ValueError, match=what) as caught:
         parse(text, "the file")
     message = str(caught.value)
@@ -130,7 +130,7 @@ def test_what_makes_no_sense_is_refused_by_name_rule_and_source(text, what):
     assert "\n" not in message
 
 
-def test_all_problems_are_said_at_once_and_what_is_said_twice_counts_once():
+def test_all_problems_are_reported_at_once_and_duplicates_count_once():
     with pytest.raises(UsageError) as caught:
         gather(("--expect", ["crashes", "crashes == 0"]), ("scenario chat", ["x.p99 < 3"]))
     assert len(str(caught.value).splitlines()) == 2
@@ -139,7 +139,7 @@ def test_all_problems_are_said_at_once_and_what_is_said_twice_counts_once():
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_threshold_or_an_error_in_one_line(text):
+def test_any_text_is_a_threshold_or_a_one_line_error(text):
     problem = ""
     try:
         parse(text)
@@ -172,14 +172,14 @@ def test_any_text_is_a_threshold_or_an_error_in_one_line(text):
         ("connection_failures.rate < 1/s", 0.0, "0/s"),
     ],
 )
-def test_what_a_figure_is(text, value, shown):
+def test_each_statistic_has_the_expected_value(text, value, shown):
     result = check(text)
     assert result.passed, result.reason
     assert result.value == pytest.approx(value)
     assert (result.value_text, result.reason) == (shown, "")
 
 
-def test_durations_are_those_of_the_merged_histogram():
+def test_durations_come_from_the_merged_histogram():
     timer = Histogram.of([ns * 1_000_000 for ns in range(1, 1001)])
     point = Point(t_s=1, span_s=1, timers={"turn": timer})
     for statistic, expected in {
@@ -193,7 +193,7 @@ def test_durations_are_those_of_the_merged_histogram():
         assert check(f"turn.{statistic} > 1ns", point).value == expected
 
 
-def test_what_is_not_met_says_the_rule_the_value_and_the_source():
+def test_a_failed_threshold_states_rule_value_and_source():
     result = parse("messages_sent.rate > 900/s", "--expect").evaluate(WINDOW, KNOWN)
     assert not result.passed
     assert result.reason == "messages_sent.rate must be > 900/s, got 99.7/s (from --expect)"
@@ -212,7 +212,7 @@ def test_what_is_not_met_says_the_rule_the_value_and_the_source():
         ("connected.max < 1s", "connected is a gauge, so connected.max is a plain number"),
     ],
 )
-def test_without_a_sample_it_is_not_met(text, why):
+def test_a_threshold_without_a_sample_fails(text, why):
     result = check(text)
     assert (result.passed, result.value, result.value_text) == (False, None, "no sample")
     assert f", but {why}" in result.reason
@@ -231,7 +231,7 @@ def test_without_a_sample_it_is_not_met(text, why):
         "starts.rate < 3/s",
     ],
 )
-def test_an_empty_window_meets_nothing(text):
+def test_every_threshold_fails_on_an_empty_window(text):
     result = parse(text).evaluate(Tally(), KNOWN)
     assert (result.passed, result.value) == (False, None)
 
@@ -248,7 +248,7 @@ def test_an_empty_window_meets_nothing(text):
         "total is right.failed < 1%",
     ],
 )
-def test_failures_of_what_was_never_executed_meet_nothing(text):
+def test_a_threshold_on_failures_fails_if_nothing_was_executed(text):
     ends = {
         "login": "count failures",
         AGGREGATED: "count failures",
@@ -264,7 +264,7 @@ def test_failures_of_what_was_never_executed_meet_nothing(text):
 
 
 @pytest.mark.parametrize("value", [nan, inf, -inf])
-def test_a_gauge_that_is_no_number_is_no_sample(value):
+def test_a_gauge_that_is_nan_is_not_a_sample(value):
     point = Point(t_s=1, span_s=1, gauges={"level": value})
     for text in ("level < 5", "level.min < 5", "level.max > 5"):
         assert check(text, point).value is None
@@ -276,7 +276,7 @@ def test_starts_are_counted_within_the_window_and_users_since_the_run_began():
     assert check("users.started == 50", *later).passed
 
 
-def test_rates_and_what_goes_up_and_down_are_of_the_seconds_in_which_the_run_was_running():
+def test_rates_and_levels_cover_only_seconds_in_which_the_run_was_running():
     made = [
         Point(
             t_s=float(second),
@@ -322,7 +322,7 @@ def test_rates_and_what_goes_up_and_down_are_of_the_seconds_in_which_the_run_was
         assert check(text, *made).value == per_s, text
 
 
-def test_rates_are_taken_over_the_time_in_which_the_run_was_running():
+def test_rates_cover_only_the_running_part_of_a_second():
     made = [
         Point(t_s=1, span_s=1, counters={"turns": 100}),
         Point(t_s=2, span_s=1, active_s=0.5, state="paused", counters={"turns": 50}),
@@ -334,7 +334,7 @@ def test_rates_are_taken_over_the_time_in_which_the_run_was_running():
     assert check("turns == 207", *made).passed
 
 
-def test_a_pause_is_no_part_of_the_warm_up():
+def test_a_pause_does_not_count_as_warm_up():
     made = [
         Point(t_s=1, span_s=1, counters={"turns": 1}),
         Point(t_s=9, span_s=8, active_s=0, state="paused", counters={"turns": 10}),
@@ -346,7 +346,7 @@ def test_a_pause_is_no_part_of_the_warm_up():
     assert parse("turns == 1110").evaluate(RunTotals.of(made, 1.0).window, KNOWN).passed
 
 
-def test_points_without_a_throttle_leave_its_counts():
+def test_points_without_a_throttle_keep_its_counts():
     used = Point(t_s=1, span_s=1, throttles={"a": ThrottlePoint(executions=3, waiting=2)})
     after = Point(t_s=2, span_s=1)
     assert check("throttle.a.executions == 3", used, after).passed
@@ -358,7 +358,7 @@ def test_points_without_a_throttle_leave_its_counts():
     st.sampled_from(["200ms", "1s", "250us", "17ns", "1m"]),
     st.sampled_from(["<", "<=", ">", ">="]),
 )
-def test_what_is_shown_lies_on_the_side_of_the_limit_on_which_the_value_is(value, limit, compare):
+def test_a_rounded_value_stays_on_its_side_of_the_limit(value, limit, compare):
     one = parse(f"x.p99 {compare} {limit}")
     for near in (value, one.limit, one.limit * (1 + 1e-12), one.limit * (1 - 1e-7)):
         number, unit = one.shown(near).split()
@@ -375,7 +375,7 @@ def test_a_value_next_to_the_limit_is_not_shown_as_the_limit():
     assert parse("a / b < 1%").shown(0.010001) == "1.0001%"
 
 
-def test_declared_metrics_are_checked_for_their_kinds_before_the_start():
+def test_kinds_of_declared_metrics_are_checked_before_the_start():
     texts = [
         "messages_sent.p99 < 1s",
         "message_ttd < 5",
@@ -392,12 +392,12 @@ def test_declared_metrics_are_checked_for_their_kinds_before_the_start():
     assert "did you mean crashes" in doubtful[1]
 
 
-def test_what_is_declared_later_or_fits_is_no_problem():
+def test_metrics_that_fit_or_may_be_declared_later_are_accepted():
     texts = ["rounds > 5", "message_ttd.response.p99 < 1s", "connected.max < 5", "crashes == 0"]
     assert misfits(map(parse, texts), KNOWN) == ([], [])
 
 
-def test_a_metric_whose_name_ends_like_a_statistic_is_told_how_it_is_said():
+def test_a_metric_named_like_a_statistic_gets_a_hint_how_to_write_it():
     known = {"queue.max": Kind.GAUGE}
     ((line,), _) = misfits([parse("queue.max < 5")], known)
     assert "queue.max is itself a gauge; use queue.max.last" in line
@@ -429,7 +429,7 @@ def test_a_metric_whose_name_ends_like_a_statistic_is_told_how_it_is_said():
         ("connection_failures / connections < 1%", 0.5, Outlook.OPEN),
     ],
 )
-def test_what_can_become_of_what_is_not_met(text, value, outlook):
+def test_the_outlook_of_a_failed_threshold(text, value, outlook):
     assert parse(text).outlook(value, KNOWN) is outlook
 
 
@@ -438,7 +438,7 @@ def test_what_can_become_of_what_is_not_met(text, value, outlook):
     st.sampled_from(["<", "<=", ">", ">=", "==", "!="]),
     st.integers(1, 20),
 )
-def test_what_is_lost_never_recovers_and_what_is_pending_may(counts, compare, limit):
+def test_a_lost_threshold_never_recovers_and_a_pending_one_may(counts, compare, limit):
     one = parse(f"messages_sent {compare} {limit}")
     window, lost = Tally(), False
     for second, count in enumerate(counts, 1):
@@ -451,7 +451,7 @@ def test_what_is_lost_never_recovers_and_what_is_pending_may(counts, compare, li
             lost = lost or outlook is Outlook.LOST
 
 
-def test_the_summary_has_them_as_they_were_said():
+def test_the_summary_keeps_thresholds_as_written():
     one = parse("crashes == 0")
     assert to_json(one, check("crashes == 0")) == {
         "expression": "crashes == 0",
@@ -463,7 +463,7 @@ def test_the_summary_has_them_as_they_were_said():
     }
 
 
-def test_kinds_come_as_numbers_and_causes_of_crashes_are_none():
+def test_kinds_are_read_from_numbers_and_crash_causes_are_not_metrics():
     with registry.Registry().activated():
         metrics.counter("rounds")
         metrics.timer("turn")
@@ -481,7 +481,7 @@ def test_kinds_come_as_numbers_and_causes_of_crashes_are_none():
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """No run has begun, and what a test imports is gone after it."""
+    """No run has begun, and modules imported by a test are removed after it."""
     monkeypatch.setattr(settings, "in_force", lambda: False)
     before, path = set(sys.modules), list(sys.path)
     yield
@@ -496,7 +496,7 @@ def scenario(tmp_path, text):
     return load(str(file))
 
 
-def test_a_scenario_says_what_it_expects_at_its_top_level(fresh, tmp_path):
+def test_a_scenario_declares_thresholds_at_its_top_level(fresh, tmp_path):
     scenario(
         tmp_path,
         """
@@ -509,7 +509,7 @@ def test_a_scenario_says_what_it_expects_at_its_top_level(fresh, tmp_path):
     assert declared.declared() == ["crashes == 0", "turn.p99 < 1s"]
 
 
-def test_what_makes_no_sense_there_is_said_at_once_with_file_and_line(fresh, tmp_path):
+def test_invalid_thresholds_in_a_scenario_are_reported_with_file_and_line(fresh, tmp_path):
     scenario(tmp_path, 'import amoc\namoc.expect("turn.p99 < 1")\namoc.expect("x")\n')
     with pytest.raises(ScenarioError) as caught:
         declared.declared()
@@ -518,14 +518,14 @@ def test_what_makes_no_sense_there_is_said_at_once_with_file_and_line(fresh, tmp
     assert second.endswith("(from expecting_trial.py:3)")
 
 
-def test_during_a_run_it_is_too_late(fresh, monkeypatch):
+def test_thresholds_cannot_be_declared_during_a_run(fresh, monkeypatch):
     monkeypatch.setattr(settings, "in_force", lambda: True)
     with pytest.raises(ScenarioError, match=r"top level, before the run begins \(test_threshold"):
         amoc.expect("crashes == 0")
     assert declared.declared() == []
 
 
-def test_a_module_that_is_gone_expects_nothing(fresh, tmp_path):
+def test_thresholds_of_an_unloaded_module_are_dropped(fresh, tmp_path):
     loaded = scenario(tmp_path, 'import amoc\namoc.expect("crashes == 0")\n')
     assert declared.declared() == ["crashes == 0"]
     del sys.modules[loaded.module.__name__]
