@@ -1,4 +1,4 @@
-"""Two runs side by side: what differs in their making, and which figures differ beyond noise."""
+"""Comparing two runs: differences in setup, and metrics that differ beyond noise."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def results(comparison) -> dict[tuple[str, str, str], str]:
     return {(one.kind, one.name, one.statistic): one.result for one in comparison.all_metrics}
 
 
-def test_like_runs_do_not_differ(tmp_path):
+def test_similar_runs_do_not_differ(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2))
     assert found.significant == []
     assert found.tested > 15
@@ -37,7 +37,7 @@ def test_like_runs_do_not_differ(tmp_path):
     )
 
 
-def test_a_slower_target_and_a_higher_rate_are_named(tmp_path):
+def test_a_slower_target_and_a_higher_rate_are_detected(tmp_path):
     slow = left(tmp_path / "b", seed=3, service_s=0.024, rate=110)
     found = compare(left(tmp_path / "a"), slow)
     words = results(found)
@@ -59,7 +59,7 @@ def test_differences_are_absolute_and_relative(tmp_path):
     assert p50.to_json()["significant"] is True
 
 
-def test_a_figure_differs_exactly_where_it_exceeds_its_noise(tmp_path):
+def test_a_metric_is_significant_exactly_if_its_difference_exceeds_its_noise(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", seed=3, service_s=0.021, rate=103))
     tested = [one for one in found.all_metrics if one.p_value is not None]
     assert {one.significant for one in tested} == {True, False}
@@ -67,7 +67,7 @@ def test_a_figure_differs_exactly_where_it_exceeds_its_noise(tmp_path):
         assert one.significant is (abs(one.difference) > one.noise), one
 
 
-def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
+def test_a_metric_that_varies_as_much_as_its_mean_is_inconclusive(tmp_path):
     def busy(name, seed):
         draw = random.Random(seed)
         points = [
@@ -84,7 +84,7 @@ def test_what_varies_as_much_as_it_is_high_is_not_certain(tmp_path):
     assert not any(one.significant for one in found.metrics)
 
 
-def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
+def test_a_metric_that_is_zero_in_both_runs_is_within_noise(tmp_path):
     records = []
     for name in ("a", "b"):
         points = [replace(point, counters={"none": 0}) for point in runs.points(30)]
@@ -93,12 +93,12 @@ def test_what_is_nothing_in_both_runs_is_certain(tmp_path):
     assert results(compare(*records))["counters", "none", "rate"] == WITHIN
 
 
-def test_no_warm_up_is_none(tmp_path):
+def test_a_missing_warm_up_is_shown_as_none(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", warmup_s=10.0)).setup
     assert [(one.name, one.first, one.second) for one in found] == [("warm-up", "none", "10 s")]
 
 
-def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):
+def test_maxima_are_shown_but_not_tested(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", stall=range(30, 32)))
     longest = next(
         one for one in found.metrics if (one.name, one.statistic) == ("message_ttd", "max")
@@ -108,14 +108,14 @@ def test_what_one_value_decides_is_shown_and_not_judged(tmp_path):
     assert longest.p_value is None
 
 
-def test_of_short_runs_nothing_is_said(tmp_path):
+def test_short_runs_are_not_tested(tmp_path):
     found = compare(left(tmp_path / "a", 5), left(tmp_path / "b", 5))
     assert found.tested == 0
     assert set(results(found).values()) == {TOO_FEW, ""}
     assert found.conclusion() == "too few seconds of data to compare the runs"
 
 
-def test_settings_and_versions_that_differ_are_listed(tmp_path):
+def test_different_settings_and_versions_are_listed(tmp_path):
     first = left(tmp_path / "a", settings=[("rate", "600"), ("same", "1")])
     second = left(tmp_path / "b", settings=[("rate", "900"), ("same", "1"), ("new", "x")])
     found = {(one.kind, one.name): (one.first, one.second) for one in compare(first, second).setup}
@@ -144,7 +144,7 @@ def test_only_seconds_in_which_the_run_was_running_count(tmp_path):
     assert [side.tally.points for side in found.sides] == [60, 50]
 
 
-def test_what_only_one_run_has_is_shown(tmp_path):
+def test_a_metric_of_only_one_run_is_shown(tmp_path):
     bare = SavedRun(tmp_path, left(tmp_path / "x", 1).summary, [], [], False)
     found = compare(bare, left(tmp_path / "b"))
     p50 = next(one for one in found.metrics if (one.name, one.statistic) == ("message_ttd", "p50"))
@@ -153,7 +153,7 @@ def test_what_only_one_run_has_is_shown(tmp_path):
     assert (sent.first, sent.result) == (None, TOO_FEW)
 
 
-def test_a_comparison_is_json(tmp_path):
+def test_a_comparison_can_be_written_as_json(tmp_path):
     found = compare(left(tmp_path / "a"), left(tmp_path / "b", service_s=0.03))
     told = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert [run["run"]["id"] for run in told["runs"]] == ["a", "b"]
@@ -161,7 +161,7 @@ def test_a_comparison_is_json(tmp_path):
     assert any(one["result"] == "slower" for one in told["metrics"])
 
 
-def test_plans_that_differ_are_listed(tmp_path):
+def test_differences_between_plans_are_listed(tmp_path):
     records = []
     for name, plan in (
         ("a", {"users": [1, 11], "duration_s": 30.0, "rates": {}}),
@@ -181,7 +181,7 @@ def test_plans_that_differ_are_listed(tmp_path):
 
 @pytest.mark.once
 @pytest.mark.slow
-def test_of_many_pairs_of_like_runs_hardly_any_has_a_figure_that_differs(tmp_path):
+def test_among_many_pairs_of_similar_runs_hardly_any_metric_differs(tmp_path):
     pairs, wrong = 50, []
     summary = left(tmp_path / "x", 1).summary
     for pair in range(pairs):

@@ -1,4 +1,4 @@
-"""Like runs are seldom said to differ, runs that differ are found: by simulation, with seeds."""
+"""Seeded simulations: similar runs rarely test as different, and real differences are found."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from amoc.results.series import Point
 
 
 def rate(values) -> noise.Estimate | None:
-    """What is known of the rate of a counter that grew by these."""
+    """The estimated rate of a counter with these increments."""
     points = [
         Point(t_s=n + 1.0, span_s=1.0, counters={"sent": value}) for n, value in enumerate(values)
     ]
@@ -31,7 +31,7 @@ def steady(points) -> noise.SteadyState:
 
 
 def mean(values) -> noise.Estimate | None:
-    """The mean of a gauge that has these values second by second."""
+    """The estimated mean of a gauge with these values per second."""
     points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": one}) for n, one in enumerate(values)]
     return noise.mean(steady(points), LEVEL)
 
@@ -41,7 +41,7 @@ def percentiles(points, fractions, timer="ttd") -> list[quantile_test.Percentile
 
 
 def drifting(draw: random.Random, seconds: int, memory: float) -> list[float]:
-    """Counts around 100 that resemble those of the second before."""
+    """Autocorrelated counts around 100."""
     apart, values = draw.gauss(0, 10), []
     for _ in range(seconds):
         apart = memory * apart + draw.gauss(0, 10 * (1 - memory**2) ** 0.5)
@@ -67,7 +67,7 @@ def timed(draw: random.Random, seconds: int, each: int, slower: float = 1.0) -> 
 @pytest.mark.once
 @pytest.mark.slow
 @pytest.mark.parametrize(("seconds", "memory"), [(15, 0.0), (30, 0.5), (120, 0.8), (300, 0.9)])
-def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
+def test_about_one_percent_of_similar_runs_test_as_different(seconds, memory):
     draw, pairs = random.Random(5), 400
     found = [rate(drifting(draw, seconds, memory)) for _ in range(pairs + 1)]
     wrong = sum(one.p_value(other) < noise.SIGNIFICANCE for one, other in pairwise(found))
@@ -75,7 +75,7 @@ def test_of_a_hundred_like_runs_about_one_is_said_to_differ(seconds, memory):
 
 
 @pytest.mark.slow
-def test_percentiles_of_like_runs_seldom_differ_however_many_durations_each_has():
+def test_percentiles_of_similar_runs_rarely_differ_for_any_number_of_durations():
     draw, pairs, wrong = random.Random(6), 60, 0
     for _ in range(pairs):
         first = percentiles(timed(draw, 30, 40), [0.5, 0.95])
@@ -105,7 +105,7 @@ def test_a_second_of_a_stall_does_not_make_a_run_differ():
     assert first.p_value(second) > noise.SIGNIFICANCE
 
 
-def test_a_stall_does_not_hide_that_all_else_is_slower():
+def test_a_stall_does_not_hide_a_general_slowdown():
     draw = random.Random(8)
     stalled = timed(draw, 60, 50, slower=1.2)
     for second in (20, 21, 22):
@@ -118,18 +118,18 @@ def test_a_stall_does_not_hide_that_all_else_is_slower():
         assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
-def test_the_error_of_a_mean_is_that_of_its_blocks():
-    found = noise.estimate(2.0, [1.0, 3.0] * 8, 0.1)  # none resembles the one before
+def test_the_error_of_a_mean_comes_from_its_blocks():
+    found = noise.estimate(2.0, [1.0, 3.0] * 8, 0.1)  # no autocorrelation
     assert found == noise.Estimate(2.0, pytest.approx((1 / 15) ** 0.5), 15.0, 0.1)
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 9])
-def test_of_too_few_seconds_nothing_is_said(seconds):
+def test_too_few_seconds_give_no_estimate(seconds):
     assert rate([5] * seconds) is None
     assert mean([5.0] * seconds) is None
 
 
-def test_of_too_few_durations_nothing_is_said_of_their_tail():
+def test_too_few_durations_give_no_estimate_of_the_tail():
     points = timed(random.Random(1), 60, 5)  # 300: 3 of them are beyond the 99th percentile
     p50, p99 = percentiles(points, [0.5, 0.99])
     assert p50 is not None
@@ -137,7 +137,7 @@ def test_of_too_few_durations_nothing_is_said_of_their_tail():
     assert percentiles(points, [0.5], "unknown") == [None]
 
 
-def test_what_is_below_the_resolution_never_differs():
+def test_differences_below_the_resolution_are_never_significant():
     same = Histogram.of([1_000_000] * 100)
     next_cell = Histogram.of([1_005_000] * 100)
     assert same.cells.keys() != next_cell.cells.keys()
@@ -153,19 +153,19 @@ def test_what_is_below_the_resolution_never_differs():
     assert counts[0].p_value(counts[1]) == 1.0
 
 
-def test_what_does_not_vary_and_is_not_the_same_differs():
+def test_different_constants_are_significantly_different():
     first, second = (rate([count] * 30) for count in (100, 110))
     assert first.p_value(second) == 0.0
 
 
-def test_levels_leave_out_what_is_not_known():
+def test_unknown_values_are_left_out_of_levels():
     points = [Point(t_s=n + 1.0, span_s=1.0, gauges={"g": 5.0} if n % 2 else {}) for n in range(40)]
     found = noise.mean(steady(points), LEVEL)
     assert (found.value, found.error) == (5.0, 0.0)
 
 
-def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
-    # Sums are rounded, by some versions of Python more than by others.
+def test_constant_levels_are_equal_for_any_number_of_seconds():
+    # Sums have rounding errors that differ between Python versions.
     levels = ((44, 0.1 + 0.2), (47, 0.3))
     long, short = (mean([value] * count) for count, value in levels)
     assert long.value != short.value
@@ -174,22 +174,24 @@ def test_a_level_that_never_changes_is_the_same_for_any_number_of_seconds():
 
 @pytest.mark.parametrize(
     ("t", "freedom", "both_tails"),
-    # From any table of Student's t.
+    # Values from a table of Student's t.
     [(12.706, 1, 0.05), (4.303, 2, 0.05), (2.228, 10, 0.05), (3.169, 10, 0.01), (2.678, 50, 0.01)],
 )
-def test_the_tails_of_student_t_are_those_of_the_tables(t, freedom, both_tails):
+def test_the_tails_of_students_t_match_published_tables(t, freedom, both_tails):
     assert noise.two_sided_p(t, freedom) == pytest.approx(both_tails, rel=0.002)
     assert noise.two_sided_p(-t, freedom) == noise.two_sided_p(t, freedom)
 
 
 @given(st.floats(1e-9, 0.9), st.floats(1, 60))
-def test_the_t_of_a_level_is_where_its_tails_begin(level, freedom):
+def test_the_critical_t_has_tails_of_the_given_level(level, freedom):
     t = noise.critical_t(level, freedom)
     assert noise.two_sided_p(t, freedom) == pytest.approx(level, rel=1e-6)
 
 
 @given(st.floats(0, 10), st.floats(0, 10), st.floats(-30, 30), st.floats(1e-6, 0.1))
-def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, level):
+def test_exceeding_the_critical_difference_equals_a_p_value_below_the_level(
+    first, second, value, level
+):
     one = noise.Estimate(0.0, round(first, 3), 5.0, 0.5)
     other = noise.Estimate(value, round(second, 3), 9.0, 0.1)
     reach = one.critical_difference(other, level)
@@ -197,11 +199,11 @@ def test_what_exceeds_its_reach_is_what_is_improbable(first, second, value, leve
     assert (abs(value) > reach) is (one.p_value(other) < level)
 
 
-def test_tails_begin_at_one():
+def test_the_tails_at_zero_have_probability_one():
     assert noise.two_sided_p(0.0, 7.3) == pytest.approx(1.0)
 
 
-def test_neighbours_that_are_alike_are_worth_less():
+def test_autocorrelation_is_estimated_from_neighbouring_values():
     draw = random.Random(2)
     independent = [draw.gauss(0, 1) for _ in range(30)]
     walk = [sum(independent[: n + 1]) for n in range(30)]
@@ -210,7 +212,7 @@ def test_neighbours_that_are_alike_are_worth_less():
     assert noise.autocorrelation([3.0] * 10) == 0.0
 
 
-def test_of_many_comparisons_each_must_be_surer():
+def test_holms_correction_requires_smaller_p_values_for_more_comparisons():
     assert noise.holm([0.009]) == [True]
     assert noise.holm([0.009] + [0.5] * 9) == [False] * 10
     assert noise.holm([0.5, 0.0001, 0.02, 0.004]) == [False, True, False, False]
@@ -219,7 +221,7 @@ def test_of_many_comparisons_each_must_be_surer():
 
 
 @given(st.lists(st.floats(0, 1), max_size=30))
-def test_the_surest_come_first_whatever_their_order(chances):
+def test_holms_correction_accepts_the_smallest_p_values_in_any_order(chances):
     held = noise.holm(chances)
     yes = [one for one, ok in zip(chances, held, strict=True) if ok]
     no = [one for one, ok in zip(chances, held, strict=True) if not ok]

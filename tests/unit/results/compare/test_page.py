@@ -1,4 +1,4 @@
-"""The page that compares two runs: whole, inert, and honest about gaps."""
+"""The comparison page: complete, self-contained, and with gaps shown as gaps."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def test_both_runs_are_in_each_chart(tmp_path):
     assert ">slower<" in html
 
 
-def test_the_page_needs_nothing_and_does_nothing(tmp_path):
+def test_the_page_is_self_contained(tmp_path):
     html = page.render(compare(left(tmp_path / "a"), left(tmp_path / "b", seed=2)))
     assert "default-src &#39;none&#39;" in html
     assert not re.search(r'(?:src|href)="(?!#|data:)', html)
 
 
-def test_what_a_scenario_says_is_text(tmp_path):
+def test_text_from_a_scenario_is_escaped(tmp_path):
     points = [
         Point(t_s=n + 1.0, span_s=1.0, users={"running": 1}, counters={HOSTILE: 1})
         for n in range(20)
@@ -69,7 +69,7 @@ def test_runs_without_a_second_have_a_page(tmp_path):
     assert data_of(page.render(compare(empty, left(tmp_path / "b"))))["times"]
 
 
-def test_the_page_is_written_as_a_whole_for_its_owner(tmp_path):
+def test_the_page_is_private_to_its_owner_and_write_errors_are_reported(tmp_path):
     found = compare(left(tmp_path / "a", 5), left(tmp_path / "b", 5))
     page.write(found, tmp_path / "page.html")
     assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
@@ -89,7 +89,7 @@ def ticking(span_s: float, count: int, hole: range = range(0)) -> list[Point]:
 
 
 @pytest.mark.parametrize("span_s", [1.0, 0.98, 1.003, 1.04])
-def test_seconds_that_are_not_quite_one_leave_no_gaps(span_s):
+def test_seconds_of_inexact_length_leave_no_gaps(span_s):
     rows = charts.steps(
         [("A", ticking(span_s, 300)), ("B", ticking(1.0, 300))], 300 * max(span_s, 1.0)
     )
@@ -98,7 +98,7 @@ def test_seconds_that_are_not_quite_one_leave_no_gaps(span_s):
     assert len(rows["A"]) == len(rows["B"])
 
 
-def test_holes_and_the_end_of_the_shorter_run_are_gaps():
+def test_missing_seconds_and_the_end_of_the_shorter_run_are_gaps():
     rows = charts.steps(
         [("A", ticking(1.0, 60, hole=range(20, 30))), ("B", ticking(1.0, 10))], 60.0
     )
@@ -110,13 +110,13 @@ def test_holes_and_the_end_of_the_shorter_run_are_gaps():
 
 
 def test_a_second_is_shown_only_where_it_covers_the_middle_of_a_step():
-    """Between 1 s and 2.2 s, which is too short for a gap, there is nothing."""
+    """No data between 1 s and 2.2 s, which is too short for a gap."""
     points = [Point(t_s=1.0, span_s=1.0), Point(t_s=3.2, span_s=1.0)]
     rows = charts.steps([("A", points)], 4.0)["A"]
     assert [bool(row.seconds) for row in rows] == [True, False, True, False]
 
 
-def test_long_runs_have_no_more_steps_than_a_chart_is_wide_and_lose_no_count():
+def test_long_runs_are_limited_to_the_chart_width_and_lose_no_counts():
     points = ticking(1.0, 10_000)
     rows = charts.steps([("A", points), ("B", [])], 10_000.0, most=1_000)
     assert len(rows["A"]) == 1_000

@@ -1,4 +1,4 @@
-"""Percentiles of like runs seldom differ where durations are of two kinds: by simulation."""
+"""Simulations: percentiles of similar runs with bimodal durations rarely test as different."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FAST_NS, SLOW_NS = 5_000_000, 200_000_000
 
 
 def known(seconds, fraction) -> quantile_test.Percentile | None:
-    """A percentile of a run whose durations in each second are these, in ns."""
+    """A percentile of a run with these durations per second, in ns."""
     points = [
         Point(t_s=n + 1.0, span_s=1.0, timers={"t": Histogram.of(some)})
         for n, some in enumerate(seconds)
@@ -29,7 +29,7 @@ def known(seconds, fraction) -> quantile_test.Percentile | None:
 def of_two_kinds(
     draw, share, fraction, fast_ns=FAST_NS, spread=0.1
 ) -> quantile_test.Percentile | None:
-    """60 s with 50 durations each, `share` of them of the slow kind."""
+    """60 s with 50 durations each, a `share` of them slow."""
 
     def one() -> int:
         middle_ns = SLOW_NS if draw.random() < share else fast_ns
@@ -43,7 +43,7 @@ def of_two_kinds(
 @pytest.mark.parametrize(
     ("share", "fraction", "spread"), [(0.01, 0.99, 0.1), (0.05, 0.95, 0.1), (0.01, 0.99, 0.0)]
 )
-def test_a_percentile_between_two_kinds_of_durations_is_no_difference(share, fraction, spread):
+def test_a_percentile_between_two_modes_rarely_tests_as_different(share, fraction, spread):
     draw, pairs = random.Random(3), 100
     found = [of_two_kinds(draw, share, fraction, spread=spread) for _ in range(pairs + 1)]
     wrong = sum(one.p_value(other) < noise.SIGNIFICANCE for one, other in pairwise(found))
@@ -51,7 +51,7 @@ def test_a_percentile_between_two_kinds_of_durations_is_no_difference(share, fra
 
 
 @pytest.mark.slow
-def test_what_is_slow_more_often_or_slower_is_found_behind_a_rare_slow_kind():
+def test_more_or_longer_slow_durations_are_detected_beyond_a_rare_slow_mode():
     draw, found = random.Random(4), 0
     for _ in range(20):
         usual = of_two_kinds(draw, 0.01, 0.99)
@@ -62,29 +62,29 @@ def test_what_is_slow_more_often_or_slower_is_found_behind_a_rare_slow_kind():
     assert found >= 0.95 * 40
 
 
-def test_the_noise_beside_a_gap_reaches_over_it():
+def test_the_noise_next_to_a_gap_spans_the_gap():
     draw = random.Random(5)
     one, other = (of_two_kinds(draw, 0.01, 0.99) for _ in range(2))
     assert one.critical_difference(other, noise.SIGNIFICANCE) > (SLOW_NS - FAST_NS) / 2e9
 
 
 @pytest.mark.parametrize("fraction", [0.5, 0.99])
-def test_durations_that_are_all_the_same_differ_from_others_that_are(fraction):
+def test_two_different_constant_durations_differ_significantly(fraction):
     one, other = (known([[ns] * 50] * 30, fraction) for ns in (5_000_000, 5_500_000))
     assert one.p_value(other) == 0.0
     assert one.critical_difference(other, noise.SIGNIFICANCE) < 0.0005
 
 
-def test_deadlines_that_differ_are_found_though_as_many_exceed_them():
-    """The shares differ only at durations that lie between the two."""
+def test_different_deadlines_are_detected_even_if_equally_often_exceeded():
+    """The shares differ only for durations between the two."""
     draw = random.Random(6)
     seconds = [[int(1e7 * draw.lognormvariate(0, 0.2)) for _ in range(98)] for _ in range(30)]
     one, other = (known([[*some, ns, ns] for some in seconds], 0.99) for ns in (10**9, 2 * 10**9))
     assert one.p_value(other) < noise.SIGNIFICANCE / 100
 
 
-def test_where_two_durations_lie_between_the_percentiles_the_less_significant_one_counts():
-    """Half of the time one run was fast, so it is not sure how often it is; it is never slow."""
+def test_between_two_percentiles_the_least_significant_duration_counts():
+    """One run was fast half of the time, so its share is uncertain; it was never slow."""
     fast, usual, slow = 5_000_000, 20_000_000, 80_000_000
     one = known([[fast] * 10] * 15 + [[fast] * 2 + [usual] * 8] * 15, 0.5)
     other = known([[usual] * 4 + [slow] * 6] * 30, 0.5)
@@ -104,7 +104,7 @@ _SECONDS = st.lists(
 
 @pytest.mark.slow
 @given(_SECONDS, _SECONDS, st.floats(1e-6, 0.1))
-def test_what_exceeds_its_reach_is_what_is_improbable(first, second, level):
+def test_exceeding_the_critical_difference_equals_a_p_value_below_the_level(first, second, level):
     one, other = known(first, 0.5), known(second, 0.5)
     apart = abs(one.value - other.value)
     assert (apart > one.critical_difference(other, level)) is (one.p_value(other) < level)

@@ -1,4 +1,4 @@
-"""JUnit XML: as Ant's schema has it, whatever a summary says."""
+"""JUnit XML: valid by Ant's schema for any summary."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from amoc.results.export import junit
 
-# The schema's rules that are not of XML itself. Children in order; what is required; tokens.
+# Rules of the schema beyond well-formed XML: order of children, required attributes, tokens.
 CHILDREN = {
     "testsuites": ["testsuite"],
     "testsuite": ["properties", "testcase", "system-out", "system-err"],
@@ -69,7 +69,7 @@ def summary(
 
 
 def read(text: str) -> ET.Element:
-    """The suite, of a document that follows the schema."""
+    """Check a document against the schema and return its suite."""
     root = ET.fromstring(text.encode())
     assert root.tag == "testsuites"
     for element in root.iter():
@@ -89,7 +89,7 @@ def read(text: str) -> ET.Element:
 
 
 def cases(suite: ET.Element) -> dict[str, str]:
-    """What came of each case, by its name."""
+    """The outcome of each case by name."""
     return {
         case.attrib["name"]: case[0].tag if len(case) else "passed"
         for case in suite.findall("testcase")
@@ -137,12 +137,12 @@ LIMITED = {
         ),
     ],
 )
-def test_what_is_an_error_what_a_failure_and_what_was_not_judged(made, outcomes):
+def test_verdicts_map_to_errors_failures_and_skipped_cases(made, outcomes):
     first, expected, last = outcomes
     assert cases(read(junit.render(made))) == {junit.RUN: first, **expected, junit.GENERATOR: last}
 
 
-def test_a_failure_says_why_and_an_error_what_to_do():
+def test_a_failure_states_the_reason_and_an_error_the_advice():
     suite = read(junit.render(summary("failed thresholds", thresholds=[UNMET])))
     assert suite.find("testcase/failure").attrib["message"] == UNMET["reason"]
     suite = read(junit.render(summary("generator-limited", health=LIMITED)))
@@ -157,12 +157,12 @@ def test_a_failure_says_why_and_an_error_what_to_do():
     ("verdict", "why"),
     [("incomplete", "data of the run is missing"), ("killed", "the run did not complete")],
 )
-def test_a_threshold_that_was_not_evaluated_says_why(verdict, why):
+def test_a_skipped_threshold_states_the_reason(verdict, why):
     suite = read(junit.render(summary(verdict, thresholds=[MET])))
     assert suite.find("testcase/skipped").attrib["message"] == f"not evaluated: {why}"
 
 
-def test_the_suite_is_named_after_the_scenario_and_tells_of_the_run():
+def test_the_suite_is_named_after_the_scenario_and_describes_the_run():
     suite = read(junit.render(summary()))
     assert suite.attrib["name"] == "chat"
     assert suite.attrib["timestamp"] == "2026-11-25T02:00:00"
@@ -178,14 +178,14 @@ def test_the_suite_is_named_after_the_scenario_and_tells_of_the_run():
     assert "1 crashed iteration: OSError: no" in suite.find("system-out").text
 
 
-def test_an_aborted_run_says_after_how_long_and_why():
+def test_an_aborted_run_states_when_and_why():
     made = summary("failed thresholds", reasons=[ABORTED, UNMET["reason"]])
     failure = read(junit.render(made)).find("testcase/failure")
     assert failure.attrib["type"] == "aborted"
     assert failure.text == ABORTED
 
 
-def test_what_is_printed_says_each_failure_once_and_notes_too():
+def test_system_out_lists_each_failure_once_and_the_notes():
     made = summary(
         "failed thresholds",
         thresholds=[MET, UNMET],
@@ -212,12 +212,12 @@ def test_what_is_printed_says_each_failure_once_and_notes_too():
     ]
 
 
-def test_a_threshold_that_is_no_reason_is_said_to_be_unmet():
+def test_a_failed_threshold_not_among_the_reasons_is_listed():
     made = summary("interrupted", thresholds=[UNMET], reasons=["stopped at once"])
     assert "failed: turn.p99 < 1s" in read(junit.render(made)).find("system-out").text
 
 
-def test_cases_are_named_the_same_whatever_comes_of_the_run():
+def test_case_names_do_not_depend_on_the_outcome():
     made = [
         summary("ok", thresholds=[MET, threshold("turn.p99 < 1s")]),
         summary("generator-limited", thresholds=[MET, UNMET], health=LIMITED),
@@ -227,7 +227,7 @@ def test_cases_are_named_the_same_whatever_comes_of_the_run():
     assert names[0] == names[1] == names[2]
 
 
-def test_a_summary_of_before_has_a_document_too():
+def test_a_summary_of_an_earlier_version_is_rendered():
     old = summary()
     for key in ("versions", "settings", "thresholds", "health", "users", "crashes"):
         del old[key]
@@ -253,7 +253,7 @@ def test_any_text_gives_a_well_formed_document(one, two, three):
 
 
 @pytest.mark.parametrize("text", ["\0", "\x1b[31m", "\ud800", "\ufffe", "\x0b"])
-def test_what_xml_cannot_hold_stands_as_python_writes_it(text):
+def test_characters_not_allowed_in_xml_are_escaped_as_in_python(text):
     suite = read(junit.render(summary(comment=f"a{text}b")))
     found = {
         one.attrib["name"]: one.attrib["value"] for one in suite.findall("properties/property")
@@ -262,7 +262,7 @@ def test_what_xml_cannot_hold_stands_as_python_writes_it(text):
     assert found["run.comment"] == f"a{escaped}b"
 
 
-def test_the_file_is_replaced_as_a_whole(tmp_path):
+def test_the_file_is_replaced_atomically(tmp_path):
     path = tmp_path / "junit.xml"
     path.write_text("of another run")
     junit.write(summary(comment="é"), path)

@@ -1,4 +1,4 @@
-"""A run for other programs, read back by them: csv, json, and HdrHistogram's own reader."""
+"""Exports read back by other programs: csv, json, and HdrHistogram's own reader."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows_of(points):
     return list(csv.DictReader(io.StringIO(text), strict=True))
 
 
-def test_a_row_of_csv_has_what_the_point_has():
+def test_a_csv_row_has_the_values_of_its_point():
     points = runs.points(30)
     rows = rows_of(points)
     assert len(rows) == 30
@@ -56,7 +56,7 @@ def test_a_row_of_csv_has_what_the_point_has():
     assert float(row["controller.lag_s"]) == 0.002
 
 
-def test_what_a_second_does_not_know_is_empty_and_no_zero():
+def test_unknown_values_are_empty_rather_than_zero():
     points = [
         Point(t_s=1.0, span_s=1.0, counters={"a": 3}, gauges={"g": float("nan")}),
         Point(t_s=2.0, span_s=1.0, counters={"b,\n": 4}, timers={"t": Histogram.of([5])}),
@@ -69,7 +69,7 @@ def test_what_a_second_does_not_know_is_empty_and_no_zero():
     assert second["counters.b,\n.count"] == "4"
 
 
-def test_the_json_is_one_document_with_summary_and_percentiles():
+def test_json_is_one_document_with_summary_and_percentiles():
     points = [*runs.points(3), Point(t_s=4.0, span_s=1.0, gauges={"g": float("inf")})]
     found = json.loads("\n".join(json_lines(record_of(points))))
     assert found["summary"]["run"]["id"] == "an-id"
@@ -89,7 +89,7 @@ def test_a_run_without_a_second_can_be_exported(form):
         assert json.loads("\n".join(lines))["points"] == []
 
 
-# HdrHistogram's own reader as the judge
+# Verified with HdrHistogram's own reader
 
 
 def decoded(histogram: Histogram) -> HdrHistogram:
@@ -97,7 +97,7 @@ def decoded(histogram: Histogram) -> HdrHistogram:
 
 
 @given(st.dictionaries(st.integers(0, CELLS - 1), st.integers(1, 2**53), max_size=40))
-def test_every_count_comes_back_from_its_cell(cells):
+def test_every_count_is_decoded_into_its_cell(cells):
     found = decoded(Histogram(cells, 1))
     assert found.counts_len == CELLS
     there = {cell: count for cell in range(CELLS) if (count := found.get_count_at_index(cell))}
@@ -106,7 +106,7 @@ def test_every_count_comes_back_from_its_cell(cells):
 
 
 @pytest.mark.parametrize("percentile", [50, 90, 99, 99.9, 100])
-def test_percentiles_are_those_of_the_tools(percentile):
+def test_percentiles_match_hdrhistograms(percentile):
     draw = random.Random(3)
     durations = [int(draw.lognormvariate(16, 1.2)) for _ in range(20_000)]
     ours = Histogram.of(durations)
@@ -116,7 +116,7 @@ def test_percentiles_are_those_of_the_tools(percentile):
 
 
 @pytest.mark.parametrize("ns", [0, 1, 255, 256, 10**9, end_ns(CELLS - 1), 10**15])
-def test_the_cell_of_a_duration_is_the_same_one(ns):
+def test_a_duration_falls_into_the_same_cell_as_in_hdrhistogram(ns):
     found = decoded(Histogram.of([ns]))
     theirs = HdrHistogram(1, hdr_log.HIGHEST_NS, hdr_log.DIGITS)
     assert theirs.record_value(min(ns, hdr_log.HIGHEST_NS))
@@ -149,7 +149,7 @@ def test_the_log_is_read_line_by_line_with_tags_and_times(tmp_path):
     assert reader.get_start_time_sec() == pytest.approx(runs.BEGAN_AT)
 
 
-def test_the_log_says_its_version_and_the_longest_in_milliseconds():
+def test_the_log_states_its_version_and_maxima_in_milliseconds():
     timer = Histogram.of([1_500_000])
     timers = {"a.response": timer, "none": Histogram()}
     points = [Point(t_s=1.5, span_s=1.0, at=1_000.0, timers=timers)]
@@ -161,7 +161,7 @@ def test_the_log_says_its_version_and_the_longest_in_milliseconds():
     assert interval.startswith("Tag=a.response,0.500,1.000,1.500,HISTF")
 
 
-def test_a_tag_of_the_log_ends_where_its_name_ends():
+def test_names_are_made_valid_and_distinct_tags_of_the_log():
     timers = {name: Histogram.of([5]) for name in ("GET /a,b", "GET /a b", "GET_/a_b")}
     lines = list(hlog_lines(record_of([Point(t_s=1.0, span_s=1.0, at=1e9, timers=timers)])))
     tags = [line.removeprefix("Tag=").split(",")[0] for line in lines if line.startswith("Tag=")]
@@ -170,7 +170,7 @@ def test_a_tag_of_the_log_ends_where_its_name_ends():
     assert not any(" " in tag for tag in tags)
 
 
-def test_every_column_is_in_the_page_and_no_other():
+def test_the_docs_list_exactly_the_columns():
     page = (Path(__file__).parents[4] / "docs/export.md").read_text().split("## JSON")[0]
     documented = re.findall(r"^\| `([\w.]+)` \|", page, re.MULTILINE)
     [header] = csv.reader([next(csv_lines(record_of(runs.points(1))))])

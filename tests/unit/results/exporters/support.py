@@ -1,4 +1,4 @@
-"""Backends on loopback as they must be feared: away, slow, rude; all on the hub of the test."""
+"""Badly behaved backends on loopback: absent, slow or invalid, run on the test's hub."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DEADLINE_S = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition` returns as soon as it is true; the loop turns meanwhile."""
+    """Wait until `condition` returns a true value, and return it; the event loop keeps running."""
     with gevent.Timeout(DEADLINE_S, False):
         while not (found := condition()):
             gevent.sleep(0.002)
@@ -25,7 +25,7 @@ def eventually(condition: Callable[[], Any], what: str) -> Any:
 
 
 def feed(exporter: Exporter, points: list[Point], tally: Tally | None = None) -> Tally:
-    """Give points to an exporter, as the controller does; the sum of all so far."""
+    """Pass points to an exporter as the controller does; return their sum so far."""
     tally = Tally() if tally is None else tally
     for point in points:
         tally.add(point)
@@ -34,7 +34,7 @@ def feed(exporter: Exporter, points: list[Point], tally: Tally | None = None) ->
 
 
 class Carbon:
-    """Takes lines on a port that is its own from the start, also while nobody listens there.
+    """Receives lines on a port that stays reserved even while nothing listens on it.
 
     Attributes:
         lines: What was read.
@@ -55,7 +55,7 @@ class Carbon:
 
     @staticmethod
     def _bound(port: int) -> Any:
-        # A port that is bound and not listened on refuses.
+        # A port that is bound but not listening refuses connections.
         bound = socket.socket()
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))
@@ -66,12 +66,12 @@ class Carbon:
         self._greenlets.append(gevent.spawn(self._accept, self._listener))
 
     def die(self) -> None:
-        """Break all connections as a killed process would, and refuse new ones."""
+        """Reset all connections as a killed process would, and refuse new ones."""
         gevent.killall(self._greenlets)
         self._greenlets.clear()
         self._listener.close()
         for one in self._open:
-            # Closing with something unread, or without lingering, is a reset.
+            # Closing with unread data, or without lingering, sends a reset.
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             one.close()
         self._open.clear()
@@ -94,7 +94,7 @@ class Carbon:
         one.close()
 
     def seconds(self) -> list[int]:
-        """The times of which something has come, in the order of coming; each once."""
+        """The distinct times of received lines, in order of arrival."""
         return list(dict.fromkeys(int(line.rsplit(" ", 1)[1]) for line in self.lines))
 
     def __enter__(self) -> Self:

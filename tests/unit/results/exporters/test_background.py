@@ -1,4 +1,4 @@
-"""A background queue works on what it is given, though the backend may be away or slow."""
+"""Background queues deliver what they are given, even if the backend is down or slow."""
 
 from dataclasses import replace
 from math import inf
@@ -17,7 +17,7 @@ from tests.unit.results.exporters.support import eventually
 
 
 class Backend:
-    """Takes chunks, if it is there."""
+    """Accepts chunks while it is up."""
 
     def __init__(self):
         self.error = None
@@ -59,7 +59,7 @@ def test_chunks_are_delivered_in_order():
     assert (backend.taken, told) == ([b"a", b"b", b"c"], [])
 
 
-def test_a_backend_that_is_away_costs_one_warning_and_gets_all_when_it_is_back():
+def test_a_backend_that_is_down_causes_one_warning_and_gets_everything_later():
     backend, told, one = begin()
     backend.error = ConnectionRefusedError(111, "Connection refused")
     one.put(b"a")
@@ -76,7 +76,7 @@ def test_a_backend_that_is_away_costs_one_warning_and_gets_all_when_it_is_back()
     ]
 
 
-def test_what_was_not_delivered_at_the_end_is_said():
+def test_undelivered_points_are_reported_at_the_end():
     backend, told, one = begin()
     backend.error = TimeoutError("timed out")
     one.put(b"a")
@@ -86,7 +86,7 @@ def test_what_was_not_delivered_at_the_end_is_said():
     assert told[1:] == ["it: 2 points could not be delivered"]
 
 
-def test_a_connection_that_is_found_broken_at_the_end_is_made_anew():
+def test_a_connection_found_broken_at_the_end_is_reopened():
     backend, told, one = begin(repeat=1)
     one.put(b"a")
     eventually(lambda: backend.taken, "the first is there")
@@ -97,7 +97,7 @@ def test_a_connection_that_is_found_broken_at_the_end_is_made_anew():
     assert len(told) == 1
 
 
-def test_of_what_went_out_before_it_is_said_that_it_may_not_have_got_there():
+def test_points_sent_earlier_are_reported_as_possibly_undelivered():
     backend, told, one = begin(repeat=100)
     one.put(b"a")
     eventually(lambda: backend.taken, "the first is there")
@@ -109,7 +109,7 @@ def test_of_what_went_out_before_it_is_said_that_it_may_not_have_got_there():
     ]
 
 
-def test_a_backend_that_hangs_is_not_waited_for_beyond_the_deadline():
+def test_a_hanging_backend_is_not_awaited_beyond_the_deadline():
     backend, told, one = begin()
     backend.hangs = True
     one.put(b"a")
@@ -119,7 +119,7 @@ def test_a_backend_that_hangs_is_not_waited_for_beyond_the_deadline():
 
 
 @pytest.mark.parametrize("error", [RefusedError("no"), ZeroDivisionError("no")])
-def test_what_is_refused_does_not_keep_the_others(error):
+def test_a_rejected_chunk_does_not_block_the_others(error):
     backend, told, one = begin()
     backend.error = error
     one.put(b"a")
@@ -143,7 +143,7 @@ def lost(queue):
     return sum(queue.backlog.missing())
 
 
-def test_points_are_worked_on_in_order_and_those_that_are_left_at_the_end():
+def test_points_are_processed_in_order_and_the_remaining_ones_at_the_end():
     seen = []
     queue = begin_points(seen.append)
     points = runs.points(5)
@@ -154,7 +154,7 @@ def test_points_are_worked_on_in_order_and_those_that_are_left_at_the_end():
     assert (seen, lost(queue)) == (points, 0)
 
 
-def test_what_is_too_slow_loses_the_oldest_and_the_end_does_not_wait_for_it():
+def test_a_slow_consumer_loses_the_oldest_points_and_does_not_delay_the_end():
     begun = Event()
 
     def never(point):
@@ -167,13 +167,13 @@ def test_what_is_too_slow_loses_the_oldest_and_the_end_does_not_wait_for_it():
     begun.wait()
     for point in points[1:]:
         queue.put(point)
-    # What it hangs with, and what there was no room for.
+    # The point it hangs on, and those that did not fit.
     assert lost(queue) - MAX_POINTS == 1 + 3
     queue.stop(0.01)
     assert lost(queue) == len(points)
 
 
-def test_an_error_is_said_once_and_does_not_end_it():
+def test_an_error_is_reported_once_and_the_queue_continues():
     told, seen = [], []
 
     def work(point):
@@ -191,12 +191,12 @@ def test_an_error_is_said_once_and_does_not_end_it():
     ]
 
 
-def test_what_points_that_were_dropped_have_counted_comes_with_the_next_one():
+def test_counts_of_dropped_points_are_added_to_the_next_one():
     seen = []
     queue = begin_points(seen.append)
     points = runs.points(MAX_POINTS + 5)
     points[2] = replace(points[2], throttles={"gone": ThrottlePoint(executions=7)})
-    for point in points:  # before the queue has its turn
+    for point in points:  # before the queue gets to run
         queue.put(point)
     queue.stop(5.0)
     assert lost(queue) == 5
@@ -206,7 +206,7 @@ def test_what_points_that_were_dropped_have_counted_comes_with_the_next_one():
         *(now.t_s, now.at),
         *(now.gauges, now.users),
     )
-    # It is as if it had been longer, so rates are those of all of them.
+    # It acts as one longer point, so rates cover all of them.
     assert (first.span_s, first.begin_s) == (before.span_s, points[0].begin_s)
     assert first.throttles["gone"] == ThrottlePoint(executions=7)
     whole, found = Tally.of(points), Tally.of(seen)
@@ -217,7 +217,7 @@ def test_what_points_that_were_dropped_have_counted_comes_with_the_next_one():
     assert (found.span_s, found.starts) == (whole.span_s, whole.starts)
 
 
-def test_timers_of_the_loop_fire_while_very_many_values_are_made(monkeypatch):
+def test_event_loop_timers_fire_while_very_many_values_are_produced(monkeypatch):
     monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     turns = []
 
@@ -230,11 +230,11 @@ def test_timers_of_the_loop_fire_while_very_many_values_are_made(monkeypatch):
     values = list(in_turns(range(100)))
     beside.kill()
     assert values == list(range(100))
-    # Each pause is as long as a turn; where a turn begins within one, it ends in the next.
+    # Each pause is as long as a turn; a turn that begins within one ends in the next.
     assert len(turns) >= 40
 
 
-def test_the_loop_is_not_bothered_by_what_is_quick(monkeypatch):
+def test_quick_work_does_not_yield_to_the_event_loop(monkeypatch):
     monkeypatch.setattr(periodic_yield, "HOLD_NS", 10**18)
     turns = []
     beside = gevent.spawn(turns.append, 1)

@@ -1,4 +1,4 @@
-"""What waits for a backend."""
+"""The backlog of chunks waiting for a backend."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,7 @@ from amoc.results.exporters.backlog import ChunkBacklog
 
 
 def chunks(backlog):
-    """All that waits, taken and done."""
+    """Take all waiting chunks and mark them as done."""
     found = []
     while (chunk := backlog.take()) is not None:
         found.append(chunk)
@@ -15,7 +15,7 @@ def chunks(backlog):
     return found
 
 
-def test_chunks_leave_in_the_order_in_which_they_came():
+def test_chunks_leave_in_order_of_arrival():
     backlog = ChunkBacklog(100)
     for chunk in (b"a", b"b", b"c"):
         backlog.put(chunk)
@@ -24,7 +24,7 @@ def test_chunks_leave_in_the_order_in_which_they_came():
     assert (len(backlog), backlog.missing()) == (0, (0, 0))
 
 
-def test_the_oldest_are_dropped_where_there_is_no_room():
+def test_the_oldest_chunks_are_dropped_when_full():
     backlog = ChunkBacklog(10)
     for chunk in (b"aaaa", b"bbbb", b"cccc"):
         backlog.put(chunk)
@@ -32,13 +32,13 @@ def test_the_oldest_are_dropped_where_there_is_no_room():
     assert backlog.missing() == (1, 0)
 
 
-def test_a_chunk_that_is_larger_than_all_room_is_dropped():
+def test_a_chunk_larger_than_the_limit_is_dropped():
     backlog = ChunkBacklog(10)
     backlog.put(b"a" * 11)
     assert (backlog.take(), backlog.missing(), len(backlog)) == (None, (1, 0), 0)
 
 
-def test_what_is_under_way_is_not_dropped():
+def test_a_chunk_being_sent_is_not_dropped():
     backlog = ChunkBacklog(10)
     backlog.put(b"aaaaaaaa")
     assert backlog.take() == b"aaaaaaaa"
@@ -49,7 +49,7 @@ def test_what_is_under_way_is_not_dropped():
     assert backlog.take() == b"bbbbbbbb"
 
 
-def test_what_may_have_been_on_the_way_goes_out_again_over_the_next_connection():
+def test_chunks_possibly_in_flight_are_sent_again_over_the_next_connection():
     backlog = ChunkBacklog(100, repeat_bytes=5)
     for chunk in (b"aaa", b"bbb", b"ccc", b"ddd", b"eee"):
         backlog.put(chunk)
@@ -58,11 +58,11 @@ def test_what_may_have_been_on_the_way_goes_out_again_over_the_next_connection()
         backlog.done()
     assert backlog.take() == b"ddd"
     backlog.again()
-    # Of five bytes on the way three are in "ccc", the others at the end of "bbb".
+    # Of five bytes in flight three are in "ccc", the others at the end of "bbb".
     assert chunks(backlog) == [b"bbb", b"ccc", b"ddd", b"eee"]
 
 
-def test_the_last_one_goes_out_again_however_long_it_is():
+def test_the_last_chunk_is_sent_again_however_long_it_is():
     backlog = ChunkBacklog(100, repeat_bytes=5)
     backlog.put(b"a" * 50)
     backlog.take()
@@ -71,7 +71,7 @@ def test_the_last_one_goes_out_again_however_long_it_is():
     assert chunks(backlog) == [b"a" * 50]
 
 
-def test_what_went_out_before_may_have_arrived_and_what_did_not_has_not():
+def test_chunks_sent_earlier_are_doubtful_and_unsent_ones_are_missing():
     backlog = ChunkBacklog(100, repeat_bytes=100)
     for chunk in (b"a", b"b", b"c", b"d"):
         backlog.put(chunk)
@@ -89,7 +89,7 @@ def test_what_went_out_before_may_have_arrived_and_what_did_not_has_not():
     assert backlog.missing() == (11, 2)
 
 
-def test_a_chunk_that_is_refused_does_not_come_back():
+def test_a_rejected_chunk_is_not_sent_again():
     backlog = ChunkBacklog(100, repeat_bytes=2)
     backlog.put(b"a")
     backlog.put(b"b")
@@ -103,7 +103,7 @@ STEPS = st.lists(st.sampled_from(["put", "take", "done", "again", "refused"]), m
 
 
 @given(STEPS, st.integers(0, 40))
-def test_whatever_happens_order_and_bounds_are_kept_and_every_chunk_is_accounted_for(steps, repeat):
+def test_order_and_bounds_always_hold_and_every_chunk_is_accounted_for(steps, repeat):
     most = 24
     backlog = ChunkBacklog(most, repeat)
     put = 0
@@ -115,7 +115,7 @@ def test_whatever_happens_order_and_bounds_are_kept_and_every_chunk_is_accounted
             put += 1
         elif step == "take":
             out = chunk = backlog.take()
-            # One that went out before may come again, but none is passed over for a later one.
+            # A chunk may be sent again, but none is skipped for a later one.
             assert chunk is None or int(chunk) <= last + 1 + sum(backlog.missing())
             last = max(last, -1 if chunk is None else int(chunk))
         elif step == "done":
@@ -125,13 +125,13 @@ def test_whatever_happens_order_and_bounds_are_kept_and_every_chunk_is_accounted
             getattr(backlog, step)()
             out = None
         assert len(backlog) <= most // 8 + 1
-        # What is certainly lost has never arrived, and what has not is lost, or may be.
+        # A chunk counted as lost never arrived; one that did not arrive is lost or doubtful.
         lost, doubtful = backlog.missing()
         assert lost <= put - len(arrived) <= lost + doubtful
 
 
 @given(st.integers(0, 20), st.integers(0, 40))
-def test_as_many_of_the_last_chunks_go_out_again_as_may_have_been_on_the_way(sent, repeat):
+def test_the_last_chunks_that_may_have_been_in_flight_are_sent_again(sent, repeat):
     backlog = ChunkBacklog(10_000, repeat)
     for number in range(sent):
         backlog.put(b"%08d" % number)

@@ -1,4 +1,4 @@
-"""Points on their way to carbon, over real sockets."""
+"""Points sent to carbon over real sockets."""
 
 from dataclasses import replace
 
@@ -50,7 +50,7 @@ def test_two_points_of_one_second_do_not_overwrite_each_other():
         assert carbon.seconds() == [10, 11, 12]
 
 
-def test_points_wait_for_a_carbon_that_refuses_and_arrive_when_it_is_there():
+def test_points_wait_while_carbon_refuses_and_arrive_once_it_is_up():
     told, points = [], runs.points(30)
     with Carbon(listening=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
@@ -66,7 +66,7 @@ def test_points_wait_for_a_carbon_that_refuses_and_arrive_when_it_is_there():
     assert told == [text]
 
 
-def test_points_of_an_outage_arrive_after_it_and_those_before_it_are_not_lost():
+def test_points_of_an_outage_arrive_after_it_and_earlier_ones_are_not_lost():
     told, points = [], runs.points(30)
     with Carbon() as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
@@ -83,13 +83,13 @@ def test_points_of_an_outage_arrive_after_it_and_those_before_it_are_not_lost():
     assert len(told) == 1
 
 
-def test_a_point_that_was_cut_in_the_middle_is_sent_again():
+def test_a_partially_sent_point_is_sent_again():
     told, points = [], runs.points(10)
     with Carbon(reads=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
         tally = feed(exporter, points[:3])
         eventually(lambda: carbon.connections, "it is connected")
-        # Nothing of what is under way has been read when the connection is reset.
+        # None of the data in flight has been read when the connection is reset.
         carbon.die()
         carbon.reads = True
         carbon.listen()
@@ -100,7 +100,7 @@ def test_a_point_that_was_cut_in_the_middle_is_sent_again():
 
 
 @pytest.mark.slow
-def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
+def test_a_carbon_that_accepts_but_never_reads_causes_one_warning(monkeypatch):
     monkeypatch.setattr(graphite, "SEND_S", 0.05)
     monkeypatch.setattr(graphite, "MAX_BYTES", 100_000)
     told, turns = [], []
@@ -124,7 +124,7 @@ def test_a_carbon_that_accepts_and_never_reads_costs_one_warning(monkeypatch):
     assert "points could not be delivered" in told[1]
 
 
-def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
+def test_a_carbon_that_died_without_reading_gets_everything_again():
     told, points = [], runs.points(60)
     with Carbon(reads=False) as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
@@ -143,7 +143,7 @@ def test_a_carbon_that_has_read_nothing_when_it_dies_gets_all_of_it_again():
     assert len(told) == 1
 
 
-def test_totals_are_those_of_the_run_also_where_points_came_too_fast():
+def test_totals_match_the_run_even_when_points_came_too_fast():
     told, points = [], runs.points(100)
     with Carbon() as carbon:
         exporter = Graphite("127.0.0.1", carbon.port, "amoc", told.append)
@@ -156,7 +156,7 @@ def test_totals_are_those_of_the_run_also_where_points_came_too_fast():
     assert told == [f"graphite at 127.0.0.1:{carbon.port}: 70 points could not be delivered"]
 
 
-def test_a_name_that_nobody_knows_costs_one_warning():
+def test_an_unknown_host_name_causes_one_warning():
     told = []
     exporter = Graphite("carbon.invalid", 2003, "amoc", told.append)
     feed(exporter, runs.points(2))

@@ -1,4 +1,4 @@
-"""Events on their way to graphite-web, over real sockets."""
+"""Events sent to graphite-web over real sockets."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def _impatient(monkeypatch):
 
 
 class Web:
-    """Takes events as graphite-web does."""
+    """Accepts events as graphite-web does."""
 
     def __init__(self, status="200 OK", port=0, **tls):
         self.status = status
@@ -47,7 +47,7 @@ class Web:
         self._server.stop()
 
 
-def test_an_event_says_what_happened_when_and_to_which_run():
+def test_an_event_has_text_time_and_run():
     text = "the rate is halved " * 20
     event = json.loads(as_event(text, ["amoc", "a run", "x" * 80, "amoc"], 12.9))
     assert event == {
@@ -73,7 +73,7 @@ def test_events_are_posted_in_order(path):
     assert told == []
 
 
-def test_events_wait_for_a_web_that_is_away():
+def test_events_wait_while_graphite_web_is_down():
     told = []
     with Carbon(listening=False) as nobody:
         port = nobody.port
@@ -91,7 +91,7 @@ def test_events_wait_for_a_web_that_is_away():
 
 
 @pytest.mark.parametrize("status", ["301 Moved Permanently", "403 Forbidden", "500 Oops"])
-def test_an_event_that_is_refused_is_dropped_and_said(status):
+def test_a_rejected_event_is_dropped_and_reported(status):
     told = []
     with Web(status) as web:
         exporter = GraphiteEvents(f"http://127.0.0.1:{web.port}", RUN, told.append)
@@ -108,7 +108,7 @@ def test_an_event_that_is_refused_is_dropped_and_said(status):
     ]
 
 
-def test_what_accepts_and_never_answers_costs_one_warning(monkeypatch):
+def test_a_server_that_never_responds_causes_one_warning(monkeypatch):
     monkeypatch.setattr(graphite_events, "POST_S", 0.02)
     told = []
     with Carbon(reads=False) as silent:
@@ -121,7 +121,7 @@ def test_what_accepts_and_never_answers_costs_one_warning(monkeypatch):
     assert told[1].endswith(": 1 event could not be delivered")
 
 
-def test_what_answers_something_else_than_http_costs_one_warning():
+def test_a_response_that_is_not_http_causes_one_warning():
     told = []
 
     def rude(connection, _):
@@ -139,7 +139,7 @@ def test_what_answers_something_else_than_http_costs_one_warning():
 
 
 @pytest.mark.slow
-def test_a_web_with_tls_is_believed_if_its_certificate_is_known(tmp_path, monkeypatch):
+def test_events_over_tls_require_a_trusted_certificate(tmp_path, monkeypatch):
     key, certificate = tmp_path / "tls.key", tmp_path / "tls.crt"
     subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""What a point is called where names are paths."""
+"""The names of a point's values in backends that use paths."""
 
 import dataclasses
 import re
@@ -47,12 +47,12 @@ def point(**fields):
         ("x" * 300, "x" * names.MAX_ELEMENT),
     ],
 )
-def test_an_element_holds_what_every_backend_takes(name, clean):
+def test_an_element_has_only_characters_every_backend_accepts(name, clean):
     assert element(name) == clean
 
 
 @given(st.lists(st.text("ab._ é/", max_size=6) | st.text(max_size=200), unique=True))
-def test_every_name_has_an_element_of_its_own_and_keeps_it(some):
+def test_every_name_gets_a_unique_element_and_keeps_it(some):
     elements = Elements()
     elements.learn(some[: len(some) // 2])
     early = dict(elements)
@@ -62,21 +62,21 @@ def test_every_name_has_an_element_of_its_own_and_keeps_it(some):
     assert all(re.fullmatch(r"[A-Za-z0-9_-]{1,100}", elements[name]) for name in some)
 
 
-def test_of_two_names_the_one_that_needs_no_change_gets_the_element():
+def test_a_name_that_needs_no_change_keeps_its_element():
     elements = Elements()
     elements.learn(["a.b", "a_b", "a:b"])
     assert elements["a_b"] == "a_b"
     assert re.fullmatch(r"a_b_[0-9a-f]{6}", elements["a.b"])
 
 
-def test_a_hash_is_that_of_the_name_in_every_run():
+def test_the_hash_of_a_name_is_the_same_in_every_run():
     first, second = Elements(), Elements()
     first.learn(["a_b", "a.b"])
     second.learn(["a_b", "a:b", "a.b"])
     assert first["a.b"] == second["a.b"]
 
 
-def test_what_was_counted_has_its_increment_and_its_total():
+def test_counts_have_an_increment_and_a_total():
     found = entries(
         point(counters={"sent": 3}, crashes={"E": 2}, users={"started": 5}),
         point(counters={"sent": 4}, crashes={"E": 1}, users={"started": 9}),
@@ -87,7 +87,7 @@ def test_what_was_counted_has_its_increment_and_its_total():
     assert found["users.started"] == Entry("users.started", 4, 9)
 
 
-def test_a_second_in_which_nothing_happened_is_one_of_zeros_without_percentiles():
+def test_an_idle_second_has_zeros_and_no_percentiles():
     busy = point(counters={"sent": 3}, timers={"t": Histogram.of([10**6])}, crashes={"E": 2})
     found = entries(busy, point())
     for path, total in {"counters.sent": 3, "timers.t": 1, "crashes.causes.E": 2}.items():
@@ -95,7 +95,7 @@ def test_a_second_in_which_nothing_happened_is_one_of_zeros_without_percentiles(
     assert not [path for path in found if path.startswith("timers.t.")]
 
 
-def test_a_timer_is_told_in_milliseconds():
+def test_timers_are_exported_in_milliseconds():
     durations = [1_000_000 * ms for ms in range(1, 101)]
     found = entries(point(timers={"t": Histogram.of(durations)}))
     assert found["timers.t"].value == 100
@@ -106,13 +106,13 @@ def test_a_timer_is_told_in_milliseconds():
     assert told["max"] == 100
 
 
-def test_a_gauge_that_is_no_number_is_left_out():
+def test_a_gauge_without_a_finite_value_is_left_out():
     found = entries(point(gauges={"a": nan, "b": inf, "c": -1.5}))
     assert [path for path in found if path.startswith("gauges.")] == ["gauges.c"]
     assert found["gauges.c"] == Entry("gauges.c", -1.5)
 
 
-def test_a_throttle_without_a_limit_wants_no_rate():
+def test_a_throttle_without_a_limit_has_no_target_rate():
     found = entries(
         point(
             throttles={
@@ -127,14 +127,14 @@ def test_a_throttle_without_a_limit_wants_no_rate():
     assert found["throttles.a_b.waiting"] == Entry("throttles.a_b.waiting", 2)
 
 
-def test_users_that_are_removed_and_added_again_start_once():
+def test_users_removed_and_added_again_count_as_started_once():
     found = entries(
         point(users={"started": 5}), point(users={"started": 4}), point(users={"started": 6})
     )
     assert found["users.started"] == Entry("users.started", 1, 6)
 
 
-def test_causes_are_the_first_so_many_and_all_others():
+def test_causes_beyond_the_limit_are_grouped_as_other():
     causes = Causes(most=2)
     assert causes.grouped({"a": 1, "b": 5, "c": 3}) == {"b": 5, "c": 3, names.OTHER_CAUSES: 1}
     assert causes.grouped({"a": 7, "c": 1, "d": 2}) == {"c": 1, names.OTHER_CAUSES: 9}
@@ -148,7 +148,7 @@ def test_no_crash_is_lost_among_the_causes(seconds):
     assert len({cause for one in grouped for cause in one}) <= 4
 
 
-def test_the_totals_of_a_run_are_those_of_its_tally():
+def test_totals_match_the_tally_of_the_run():
     points = runs.points(30, stall=range(10, 12))
     tally, found = Tally.of(points), entries(*points)
     for name, total in tally.counters.items():
@@ -161,16 +161,16 @@ def test_the_totals_of_a_run_are_those_of_its_tally():
 
 
 @pytest.mark.parametrize(("record", "told"), [(WorkerPoint, names.WORKER), (NodePoint, names.NODE)])
-def test_every_figure_of_a_process_is_told(record, told):
+def test_every_value_of_a_process_is_exported(record, told):
     fields = {field.name for field in dataclasses.fields(record)}
     place = {"node", "worker", "incarnation", "name"}
-    # A time series has no need of what was so far.
+    # A time series does not need running totals.
     so_far = {"users_peak", "cpu_s", "max_rss_bytes", "loop_lag_p99_s"}
     assert fields - set(told) <= place | so_far
     assert set(told) <= fields
 
 
-def test_every_path_is_in_the_page_and_no_other():
+def test_the_docs_list_exactly_the_paths():
     everything = dataclasses.replace(
         runs.points(20)[-1], throttles={"messages": ThrottlePoint(60.0, 60.0, "run", 5, 4, 1, 2)}
     )
@@ -193,7 +193,7 @@ def test_every_path_is_in_the_page_and_no_other():
 
 
 @given(st.integers(-(10**15), 10**15) | st.floats(-1e300, 1e300))
-def test_a_number_is_written_as_it_is(value):
+def test_numbers_are_written_as_plain_decimals(value):
     text = number(value)
     assert re.fullmatch(r"-?[\d.]+(e[+-]\d+)?", text)
     assert float(text) == pytest.approx(value, rel=1e-9)

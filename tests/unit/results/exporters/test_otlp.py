@@ -1,4 +1,4 @@
-"""Metrics on their way to a receiver: a stand-in that decodes them, over real sockets.
+"""Metrics sent over real sockets to a stand-in receiver that decodes them.
 
 tests/servers has one that was written by others.
 """
@@ -94,7 +94,7 @@ def growing(points) -> list[int]:
 POINTS = runs.points(6)
 
 
-def test_every_point_arrives_with_what_the_environment_adds():
+def test_every_point_arrives_with_headers_from_the_environment():
     told: list[str] = []
     environ = {
         "OTEL_EXPORTER_OTLP_HEADERS": "api-key=%2A1",
@@ -115,7 +115,7 @@ def test_every_point_arrives_with_what_the_environment_adds():
 
 
 @pytest.mark.parametrize("status", ["429 Slow Down", "503 Busy"])
-def test_a_busy_receiver_gets_the_same_again(status):
+def test_a_busy_receiver_gets_the_same_request_again(status):
     told: list[str] = []
     with Receiver(status, status) as receiver:
         one = exporter(receiver.url, told)
@@ -128,7 +128,7 @@ def test_a_busy_receiver_gets_the_same_again(status):
     assert "kept" in text
 
 
-def test_what_is_rejected_is_dropped_and_said():
+def test_rejected_requests_are_dropped_and_reported():
     told: list[str] = []
     with Receiver("400 Bad", "400 Bad") as receiver:
         one = exporter(receiver.url, told)
@@ -141,7 +141,7 @@ def test_what_is_rejected_is_dropped_and_said():
     ]
 
 
-def test_what_is_rejected_in_part_is_said():
+def test_partial_rejections_are_reported():
     told: list[str] = []
     with Receiver(rejected=3) as receiver:
         one = exporter(receiver.url, told)
@@ -150,7 +150,7 @@ def test_what_is_rejected_in_part_is_said():
     assert "it rejects 3 values: no" in told[0]
 
 
-def test_a_receiver_that_comes_back_gets_all_of_it():
+def test_a_receiver_that_comes_back_gets_everything():
     told: list[str] = []
     with Carbon(listening=False) as nobody:
         one = exporter(f"http://127.0.0.1:{nobody.port}", told)
@@ -164,7 +164,7 @@ def test_a_receiver_that_comes_back_gets_all_of_it():
     assert len(told) == 1
 
 
-def test_a_receiver_that_stays_away_does_not_hold_up_the_end():
+def test_a_receiver_that_stays_down_does_not_delay_the_end():
     told: list[str] = []
     with Carbon(listening=False) as nobody:
         one = exporter(f"http://127.0.0.1:{nobody.port}", told)
@@ -173,7 +173,7 @@ def test_a_receiver_that_stays_away_does_not_hold_up_the_end():
     assert told[-1].endswith(f"{len(POINTS)} requests could not be delivered")
 
 
-def test_points_are_sent_together_where_the_interval_is_longer():
+def test_points_are_batched_with_a_longer_interval():
     told: list[str] = []
     with Receiver() as receiver:
         one = exporter(receiver.url, told, interval_s=4.0, is_delta=True)

@@ -1,4 +1,4 @@
-"""Where OpenTelemetry data goes, by the variables of its specification."""
+"""OpenTelemetry's environment variables determine where data is sent."""
 
 import pytest
 
@@ -27,7 +27,7 @@ def test_nothing_is_sent_unless_an_endpoint_is_given():
     assert url({ALL + "ENDPOINT": "  "}) is None
 
 
-def test_paths_are_added_to_an_endpoint_for_all_and_not_to_one_of_its_own():
+def test_paths_are_added_to_a_general_endpoint_and_not_to_a_signals_own():
     assert url({ALL + "ENDPOINT": "http://otel:4318/"}) == "http://otel:4318/v1/metrics"
     environ = {ALL + "ENDPOINT": "http://otel", OWN + "ENDPOINT": "https://own/x?y"}
     assert url(environ) == "https://own/x?y"
@@ -38,12 +38,12 @@ def test_paths_are_added_to_an_endpoint_for_all_and_not_to_one_of_its_own():
 
 
 @pytest.mark.parametrize("off", [{"OTEL_SDK_DISABLED": "true"}, {"OTEL_METRICS_EXPORTER": "none"}])
-def test_the_environment_can_turn_it_off_but_for_the_setting(off):
+def test_the_environment_can_disable_the_exporter_unless_the_setting_is_given(off):
     assert url({ALL + "ENDPOINT": "http://otel", **off}) is None
     assert url(off, "http://otel") is not None
 
 
-def test_variables_of_the_signal_are_stronger():
+def test_variables_of_the_signal_take_precedence():
     environ = {
         ALL + "ENDPOINT": "http://otel",
         ALL + "HEADERS": "a=1",
@@ -59,7 +59,7 @@ def test_variables_of_the_signal_are_stronger():
     assert target(environ, "", "metrics") == wanted
 
 
-def test_all_that_makes_no_sense_is_said_at_once():
+def test_all_invalid_variables_are_reported_at_once():
     environ = {
         ALL + "ENDPOINT": "otel:4318",
         ALL + "HEADERS": "a",
@@ -78,7 +78,7 @@ def test_all_that_makes_no_sense_is_said_at_once():
     )
 
 
-def test_metrics_have_options():
+def test_metric_options_are_read_from_the_environment():
     assert metric_options({}) == MetricOptions(False, False, 1.0)
     environ = {
         OWN + "TEMPORALITY_PREFERENCE": "Delta",
@@ -90,7 +90,7 @@ def test_metrics_have_options():
         metric_options({OWN + "TEMPORALITY_PREFERENCE": "x"})
 
 
-def test_the_resource_is_the_run_and_what_the_environment_says():
+def test_the_resource_describes_the_run_and_includes_environment_attributes():
     found = resource({}, RUN)
     assert found["service.name"] == "amoc"
     assert found["service.instance.id"] == RUN.run_id

@@ -1,4 +1,4 @@
-"""What a run's points become as OTLP, decoded by the protocol's own definitions."""
+"""Points of a run as OTLP metrics, decoded by the protocol's own definitions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DELTA = MetricOptions(is_delta=True)
 
 
 def decoded(body: bytes) -> dict:
-    """The data points by metric and attributes; each is there once, as is each metric."""
+    """Data points by metric and attributes, after checking that none occurs twice."""
     request = ExportMetricsServiceRequest.FromString(body)
     (of_resource,) = request.resource_metrics
     (scope,) = of_resource.scope_metrics
@@ -63,7 +63,7 @@ def point(second: int = 1, **fields) -> Point:
     return Point(t_s=float(second), span_s=1.0, at=1_790_000_000.0 + second, **fields)
 
 
-def test_totals_are_those_of_the_run():
+def test_totals_match_the_run():
     points = runs.points(20, stall=range(5, 7))
     tally = Tally.of(points)
     last = sent(points)[-1]
@@ -82,7 +82,7 @@ def test_totals_are_those_of_the_run():
     assert last["amoc.crashes", ("cause", cause)].as_int == sum(tally.crashes.values())
 
 
-def test_times_are_those_of_the_points():
+def test_times_match_the_points():
     points = runs.points(2)
     for one, found in zip(points, sent(points), strict=True):
         total = found["amoc.counter", ("counter", "messages_sent")]
@@ -92,7 +92,7 @@ def test_times_are_those_of_the_points():
     assert delta.start_time_unix_nano == int(points[0].at * 1e9)
 
 
-def test_steps_checks_and_requests_have_metrics_of_their_own():
+def test_steps_checks_and_requests_have_separate_metrics():
     timers = {"login": Histogram.of([10**7] * 2), "Aggregated": Histogram.of([10**7] * 2)}
     (found,) = sent([point(counters=STEP, timers=timers)])
     assert found["amoc.step.executions", ("step", "login")].as_int == 3
@@ -111,7 +111,7 @@ def test_steps_checks_and_requests_have_metrics_of_their_own():
     assert not [key for key in found if key[0] == "amoc.timer.duration"]
 
 
-def test_a_step_that_is_known_late_keeps_what_it_has_counted():
+def test_a_step_recognized_late_keeps_its_counts():
     early = point(counters={"login.count": 2, "login.failures": 2, "login.failures.why": 2})
     late = point(2, counters={"login.count": 1}, timers={"login": Histogram.of([5])})
     found = sent([early, late])[1]
@@ -124,7 +124,7 @@ DURATIONS = st.lists(st.integers(0, 10**11), max_size=50)
 
 
 @given(st.lists(DURATIONS, min_size=1, max_size=4))
-def test_what_was_sent_bit_by_bit_adds_up_to_what_was_sent_in_all(seconds):
+def test_deltas_add_up_to_the_cumulative_values(seconds):
     points = [
         point(second, timers={"t": Histogram.of(some)}, counters={"n": len(some)})
         for second, some in enumerate(seconds, 1)
@@ -168,20 +168,20 @@ def test_every_duration_is_in_one_exponential_bucket(some):
         assert least <= upto <= sum(ns <= end_ns * (1 + 0.0041) for ns in some)
 
 
-def test_names_of_any_characters_can_be_sent():
+def test_names_may_have_any_characters():
     names = {"": 1, "\ud800": 1, "\x00": 1, "é日": 1, "x" * 5000: 1}
     (found,) = sent([point(counters=names)])
     shown = {key[1][1] for key in found if key[0] == "amoc.counter"}
     assert shown == {"", "?", "\x00", "é日", "x" * 5000}
 
 
-def test_it_yields_between_metrics():
+def test_encoding_yields_between_metrics():
     breaths = []
     Metrics(RESOURCE, MetricOptions()).request(runs.points(1)[0], lambda: breaths.append(1))
     assert len(breaths) > 10
 
 
-def test_every_metric_is_in_the_page_with_its_attributes_and_no_other():
+def test_the_docs_list_exactly_the_metrics_with_their_attributes():
     everything = point(
         counters=STEP,
         timers={name: Histogram.of([5]) for name in ("login", "Aggregated", "turn")},

@@ -1,4 +1,4 @@
-"""Spans on their way to a receiver, decoded by the protocol's own definitions."""
+"""Spans sent to a receiver, decoded by the protocol's own definitions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _own_metrics(monkeypatch) -> Iterator[None]:
         yield
 
 
-def test_spans_say_what_was_done() -> None:
+def test_spans_carry_name_status_and_attributes() -> None:
     made = ExportTraceServiceRequest.FromString(request({"service.name": "x"}, [PLAIN, FAILED]))
     (of_resource,) = made.resource_spans
     assert of_resource.resource.attributes[0].value.string_value == "x"
@@ -83,7 +83,7 @@ def exporter(url: str, told: list[str]) -> OtlpSpans:
     return OtlpSpans(where, {}, told.append)
 
 
-def test_batches_are_sent_when_they_are_full_and_the_rest_at_the_end(
+def test_full_batches_are_sent_at_once_and_the_rest_at_the_end(
     receiver: tuple[Receiver, str],
 ) -> None:
     told: list[str] = []
@@ -97,7 +97,9 @@ def test_batches_are_sent_when_they_are_full_and_the_rest_at_the_end(
     assert told == []
 
 
-def test_a_batch_does_not_wait_for_long(receiver: tuple[Receiver, str], monkeypatch) -> None:
+def test_a_partial_batch_is_sent_after_a_short_wait(
+    receiver: tuple[Receiver, str], monkeypatch
+) -> None:
     monkeypatch.setattr(otlp_spans, "DELAY_S", 0.01)
     one = exporter(receiver[1], [])
     one.take(PLAIN)
@@ -105,9 +107,9 @@ def test_a_batch_does_not_wait_for_long(receiver: tuple[Receiver, str], monkeypa
     one.close(1.0)
 
 
-def test_what_there_is_no_room_for_is_counted(receiver: tuple[Receiver, str]) -> None:
+def test_dropped_spans_are_counted(receiver: tuple[Receiver, str]) -> None:
     one = exporter(receiver[1], [])
-    for _ in range(MAX_WAITING + 5):  # the loop does not turn meanwhile
+    for _ in range(MAX_WAITING + 5):  # without yielding to the event loop
         one.take(PLAIN)
     one.close(30.0)
     assert sum(receiver[0].batches) == MAX_WAITING
@@ -119,7 +121,7 @@ def metrics_of(name: str) -> int:
     return metrics.built_in(metrics.Counter, name).value
 
 
-def test_a_receiver_that_is_away_does_not_hold_up_the_end() -> None:
+def test_a_receiver_that_is_down_does_not_delay_the_end() -> None:
     told: list[str] = []
     with Carbon(listening=False) as nobody, gevent.Timeout(30.0):
         one = exporter(f"http://127.0.0.1:{nobody.port}", told)

@@ -22,7 +22,7 @@ OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0
 
 
 def get(port, path="/metrics", **headers):
-    """The answer of amoc, and its body."""
+    """amoc's response and its body."""
     connection = HTTPConnection("127.0.0.1", port)
     connection.sock = socket.create_connection(("127.0.0.1", port), timeout=20)
     try:
@@ -50,9 +50,7 @@ def served():
         ("*/*", "text/plain", parse),
     ],
 )
-def test_a_scraper_gets_the_latest_figures_in_the_format_that_it_asks_for(
-    served, accept, kind, read
-):
+def test_a_scrape_returns_the_latest_values_in_the_requested_format(served, accept, kind, read):
     exporter, port = served
     points = runs.points(20)
     tally = feed(exporter, points[:10])
@@ -69,13 +67,13 @@ def test_a_scraper_gets_the_latest_figures_in_the_format_that_it_asks_for(
     assert text != get(port, Accept=accept)[1]
 
 
-def test_only_metrics_are_there(served):
+def test_only_the_metrics_path_exists(served):
     _, port = served
     assert get(port, "/")[0].status == 404
     assert get(port, "/metrics/x")[0].status == 404
 
 
-def test_a_port_that_is_taken_is_said_before_anything_else():
+def test_a_port_in_use_is_reported_at_the_start():
     with Carbon() as other, pytest.raises(ResourceError) as caught:
         Prometheus("127.0.0.1", other.port, RUN, lambda text: None)
     assert str(caught.value) == (
@@ -84,14 +82,14 @@ def test_a_port_that_is_taken_is_said_before_anything_else():
     )
 
 
-def test_an_address_that_is_not_ours_is_said():
+def test_an_address_of_another_host_is_reported():
     with pytest.raises(ResourceError) as caught:
         Prometheus("192.0.2.1", 9464, RUN, lambda text: None)
     assert "got 192.0.2.1:9464: " in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["localhost", "::1"])
-def test_other_names_of_this_host_are_fine(host):
+def test_other_names_of_this_host_are_accepted(host):
     told, port = [], free_port()
     exporter = Prometheus(host, port, RUN, told.append)
     with socket.create_connection((host, port), timeout=20) as one:
@@ -101,7 +99,7 @@ def test_other_names_of_this_host_are_fine(host):
     assert told == []
 
 
-def test_beyond_loopback_it_says_who_can_read():
+def test_listening_beyond_loopback_causes_a_warning():
     told, port = [], free_port()
     Prometheus("0.0.0.0", port, RUN, told.append).close(1.0)
     assert told == [
@@ -112,7 +110,7 @@ def test_beyond_loopback_it_says_who_can_read():
     ]
 
 
-def test_the_loop_turns_while_a_scrape_is_made(served, monkeypatch):
+def test_a_scrape_yields_to_the_event_loop(served, monkeypatch):
     monkeypatch.setattr(periodic_yield, "HOLD_NS", 0)
     exporter, port = served
     feed(exporter, runs.points(3))
@@ -125,11 +123,11 @@ def test_the_loop_turns_while_a_scrape_is_made(served, monkeypatch):
     assert turns > families / 2
 
 
-def test_who_connects_and_says_nothing_keeps_nobody_and_is_let_go(served, monkeypatch):
+def test_a_silent_client_blocks_no_one_and_is_disconnected(served, monkeypatch):
     _, port = served
     silent = [socket.create_connection(("127.0.0.1", port)) for _ in range(5)]
     assert get(port)[0].status == 200
-    # Not before: whoever is slow would be let go as well.
+    # Not earlier: slow clients would be disconnected as well.
     monkeypatch.setattr(prometheus, "SILENT_S", 0.02)
     brief = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(5)]
     for one in brief:
@@ -138,7 +136,7 @@ def test_who_connects_and_says_nothing_keeps_nobody_and_is_let_go(served, monkey
         one.close()
 
 
-def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
+def test_a_connection_kept_between_scrapes_does_not_delay_the_end():
     port = free_port()
     exporter = Prometheus("127.0.0.1", port, RUN, lambda text: None)
     with socket.create_connection(("127.0.0.1", port), timeout=20) as kept:
@@ -151,7 +149,7 @@ def test_a_connection_that_is_kept_between_scrapes_does_not_keep_the_end():
         assert kept.recv(1) == b""
 
 
-def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
+def test_a_scrape_in_progress_is_answered_before_the_end(served, monkeypatch):
     under_way = Event()
 
     def yield_if_due(_yield):
@@ -167,7 +165,7 @@ def test_a_scrape_under_way_is_answered_before_the_end(served, monkeypatch):
     assert asking.get()[1].endswith('amoc_node_ports_used{node="node0"} 0.0\n')
 
 
-def test_after_the_end_nobody_is_there():
+def test_connections_are_refused_after_the_end():
     port = free_port()
     exporter = Prometheus("127.0.0.1", port, RUN, lambda text: None)
     exporter.close(1.0)

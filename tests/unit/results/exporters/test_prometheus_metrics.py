@@ -1,4 +1,4 @@
-"""A run as Prometheus sees it."""
+"""The metrics of a run in Prometheus format."""
 
 import re
 from math import inf, nan
@@ -53,7 +53,7 @@ def seen(points, how="text"):
 
 
 @pytest.mark.parametrize("how", FORMATS)
-def test_a_scrape_holds_what_the_run_has_seen(how):
+def test_a_scrape_matches_the_totals_of_the_run(how):
     points = runs.points(40)
     tally, found = Tally.of(points), seen(points, how)
     for name, total in tally.counters.items():
@@ -79,14 +79,14 @@ def test_a_scrape_holds_what_the_run_has_seen(how):
 
 
 @pytest.mark.parametrize("how", FORMATS)
-def test_a_scrape_before_the_first_point_says_which_run_it_is(how):
+def test_a_scrape_before_the_first_point_identifies_the_run(how):
     (key,) = seen([], how)
     assert key[0] == "amoc_run_info"
     assert ("run_id", RUN.run_id) in key
     assert ("scenario", "chat") in key
 
 
-def test_a_run_without_anything_can_be_scraped():
+def test_a_run_without_metrics_can_be_scraped():
     assert seen([point()])["amoc_run_seconds",] == 1
 
 
@@ -94,7 +94,7 @@ durations = st.lists(st.integers(0, 10**11), max_size=200)
 
 
 @given(durations)
-def test_a_bucket_is_exact_but_for_what_is_near_its_end(some):
+def test_a_bucket_is_exact_except_near_its_bound(some):
     for (end, count), bound in zip(cumulative(Histogram.of(some)), [*BOUNDS_S, inf], strict=True):
         assert end == pytest.approx(bound)
         least = sum(ns <= bound * 1e9 * (1 - 0.004) for ns in some)
@@ -103,20 +103,20 @@ def test_a_bucket_is_exact_but_for_what_is_near_its_end(some):
 
 
 @given(durations)
-def test_buckets_grow_and_the_last_one_holds_all(some):
+def test_buckets_are_cumulative_and_the_last_one_holds_all(some):
     counts = [count for _, count in cumulative(Histogram.of(some))]
     assert counts == sorted(counts)
     assert counts[-1] == len(some)
 
 
-# Names that are built to meet each other, or what amoc itself uses.
+# Names built to collide with each other or with those amoc uses itself.
 words = st.sampled_from(["users", "run", "a", "a_seconds", "a_total", "crashes", "é", "a.b", "a-b"])
 ends = st.sampled_from(["", "_total", "_seconds", "_count", "_sum", "_bucket", "_info", "_created"])
 some_names = st.lists(st.builds("".join, st.tuples(words, ends)), unique=True, max_size=12)
 
 
 @given(some_names, st.data())
-def test_no_metric_is_told_under_the_name_of_another(names, data):
+def test_no_two_metrics_share_an_exported_name(names, data):
     kinds = {name: data.draw(st.sampled_from(["counter", "gauge", "timer"])) for name in names}
     one = point(
         counters={name: 1 for name, kind in kinds.items() if kind == "counter"},
@@ -125,12 +125,12 @@ def test_no_metric_is_told_under_the_name_of_another(names, data):
     )
     built_in = len(seen([point()]))
     each = {"counter": 1, "gauge": 1, "timer": len(BOUNDS_S) + 1 + 2 + 4}
-    # `seen` fails where a sample is there twice, and both parsers where a family is.
+    # `seen` fails on a duplicate sample, and both parsers on a duplicate family.
     for how in FORMATS:
         assert len(seen([one], how)) == built_in + sum(each[kind] for kind in kinds.values())
 
 
-def test_a_name_is_kept_for_the_whole_run():
+def test_an_exported_name_is_kept_for_the_whole_run():
     families = Families(RUN)
     tally = Tally()
 
@@ -144,19 +144,19 @@ def test_a_name_is_kept_for_the_whole_run():
     assert len([name for name in told() if name.startswith("amoc_a_b_")]) == 1
 
 
-def test_a_timer_that_rests_has_its_buckets_and_no_quantiles():
+def test_an_idle_timer_keeps_its_buckets_and_has_no_quantiles():
     found = seen([point(timers={"t": Histogram.of([10**6])}), point()])
     assert found["amoc_t_seconds_count",] == 1
     assert not [key for key in found if key[0] == "amoc_t_seconds_quantile"]
 
 
-def test_values_that_are_no_numbers_are_told_as_what_they_are():
+def test_infinite_and_nan_values_are_exported_as_such():
     found = seen([point(gauges={"a": inf, "b": nan})])
     assert found["amoc_a",] == inf
     assert found["amoc_b",] != found["amoc_b",]
 
 
-def test_labels_may_hold_anything():
+def test_labels_may_have_any_characters():
     cause = 'ValueError: "no"\n\\ {é} (a.py:1)'
     throttles = {'a "b"\n': ThrottlePoint(60.0, 60.0, "run", 1, 1, 0, 0)}
     found = seen([point(crashes={cause: 3}, throttles=throttles)])
@@ -164,14 +164,14 @@ def test_labels_may_hold_anything():
     assert found["amoc_throttle_wanted_rate", ("throttle", 'a "b"\n')] == 1
 
 
-def test_counters_never_fall():
+def test_exported_counters_never_decrease():
     users = [{"started": 5, "restarted": 1}, {"started": 4, "restarted": 1}]
     found = seen([point(users=one) for one in users])
     assert found["amoc_user_starts_total",] == 5
     assert found["amoc_user_restarts_total",] == 1
 
 
-def test_a_pause_comes_after_every_family():
+def test_encoding_yields_after_every_family():
     pauses = []
     families = Families(RUN, pause=lambda: pauses.append(1))
     one = runs.points(1)[0]
@@ -179,7 +179,7 @@ def test_a_pause_comes_after_every_family():
     assert len(list(families.collect())) == len(pauses) + 1
 
 
-def test_every_family_is_in_the_page_with_its_labels_and_no_other():
+def test_the_docs_list_exactly_the_families_with_their_labels():
     named = {
         "amoc_messages_received": "amoc_NAME",
         "amoc_messages_sent": "amoc_NAME",

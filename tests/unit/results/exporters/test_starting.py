@@ -1,4 +1,4 @@
-"""Which exporters a run has."""
+"""Which exporters a run starts."""
 
 import pytest
 
@@ -17,7 +17,7 @@ RUN = RunInfo("20261125T020000-1a2b", "chat")
 
 
 def values(**given):
-    """The exporters' settings as the controller knows them."""
+    """The exporters' settings as the controller has them."""
     own = {
         name: one
         for name, one in vars(exporter_settings).items()
@@ -28,11 +28,11 @@ def values(**given):
     return {name: as_text(name, Value(value, "--set")) for name, value in resolved.items()}
 
 
-def test_a_run_has_no_exporter_of_its_own_accord():
+def test_a_run_has_no_exporter_by_default():
     assert start(values(), RUN, print) == []
 
 
-def test_a_run_has_the_exporters_whose_backend_is_named():
+def test_a_run_starts_the_exporters_whose_backend_is_set():
     told = []
     with Carbon(listening=False) as nobody:
         started = start(
@@ -69,7 +69,7 @@ def test_a_run_has_the_exporters_whose_backend_is_named():
         ("prometheus_host", "0.0.0.0"),
     ],
 )
-def test_a_value_that_makes_sense_is_taken(name, value):
+def test_valid_values_are_accepted(name, value):
     assert values(**{name: value})[name] == value
 
 
@@ -101,6 +101,6 @@ def test_a_value_that_makes_sense_is_taken(name, value):
         ("prometheus_host", "", "0.0.0.0 listens on all"),
     ],
 )
-def test_a_value_that_makes_none_is_refused(name, value, rule):
+def test_invalid_values_are_rejected(name, value, rule):
     with pytest.raises(ValueError, match=rule):
         getattr(exporter_settings, name).convert(value)

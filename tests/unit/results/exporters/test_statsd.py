@@ -1,4 +1,4 @@
-"""Points on their way to statsd, over real sockets."""
+"""Points sent to statsd over real sockets."""
 
 import re
 import socket as stdlib_socket
@@ -16,7 +16,7 @@ from tests.unit.results.exporters.support import eventually, feed
 
 
 class Daemon:
-    """Adds up what it hears, as statsd does; its port is its own also while it is away."""
+    """Sums what it receives, as statsd does; its port stays reserved while it is down."""
 
     def __init__(self, there=True):
         self.counters = defaultdict(float)
@@ -30,7 +30,7 @@ class Daemon:
             self.leave()
 
     def leave(self):
-        # A socket that is connected to somebody else refuses what comes from us.
+        # A socket connected to another peer refuses our datagrams.
         self._socket.connect(("127.0.0.1", 9))
 
     def come_back(self):
@@ -67,7 +67,7 @@ def point(**fields):
     return Point(**{"t_s": 1.0, "span_s": 1.0, "at": 1e9, **fields})
 
 
-def test_what_is_counted_adds_up_and_all_else_is_as_it_was_last():
+def test_counters_add_up_and_gauges_keep_their_last_value():
     told, points = [], runs.points(20)
     with Daemon() as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "load", told.append)
@@ -96,7 +96,7 @@ def test_datagrams_are_packed_and_none_is_larger_than_a_frame():
         assert sum(map(len, daemon.datagrams)) > 0.9 * MAX_DATAGRAM * (len(daemon.datagrams) - 1)
 
 
-def test_a_gauge_below_zero_is_one_and_not_a_change():
+def test_a_negative_gauge_is_set_rather_than_decremented():
     with Daemon() as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "", lambda text: None)
         feed(exporter, [point(gauges={"level": level}) for level in (5.0, -3.5, -3.5, -1.0)])
@@ -104,7 +104,7 @@ def test_a_gauge_below_zero_is_one_and_not_a_change():
         eventually(lambda: daemon.gauges.get("gauges.level") == -1.0, "it is there")
 
 
-def test_what_did_not_grow_is_not_sent():
+def test_unchanged_counters_are_not_sent():
     with Daemon() as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "", lambda text: None)
         feed(exporter, [point(counters={"sent": 2}), point(gauges={"end": 1.0})])
@@ -117,11 +117,11 @@ def test_what_did_not_grow_is_not_sent():
 @pytest.mark.parametrize(
     ("value", "text"), [(50.0, "50"), (0.1 + 0.2, "0.3"), (-2.5, "-2.5"), (1e-9, "1e-09")]
 )
-def test_a_value_is_written_without_digits_that_mean_nothing(value, text):
+def test_values_are_written_without_insignificant_digits(value, text):
     assert str(Value(value)) == text
 
 
-def test_a_daemon_that_is_away_costs_one_warning_and_gets_what_comes_when_it_is_back():
+def test_a_daemon_that_is_down_causes_one_warning_and_gets_later_points():
     told, points = [], runs.points(5)
     with Daemon(there=False) as daemon:
         exporter = Statsd("127.0.0.1", daemon.port, "amoc", told.append)
@@ -149,9 +149,7 @@ def test_points_that_came_too_fast_are_counted():
     assert told == [f"{what}: 3 points may not have been delivered"]
 
 
-def test_a_name_is_looked_up_beside_the_loop_and_one_that_nobody_knows_costs_one_warning(
-    monkeypatch,
-):
+def test_an_unknown_host_name_causes_one_warning_and_does_not_block_the_event_loop(monkeypatch):
     blocking = []
     monkeypatch.setattr(stdlib_socket, "getaddrinfo", lambda *host, **_: blocking.append(host))
     told = []

@@ -97,7 +97,7 @@ def test_updates_contain_only_changes():
         {"gauges": {"connected": 1.0, "queue": 2.0}},
     ],
 )
-def test_update_returns_false_if_a_new_metric_has_no_line(new):
+def test_update_returns_false_when_a_chart_lacks_a_line_for_new_data(new):
     points = runs.points(12)
     charts = made(points[:10])
     timers = content.covered_by(rebuild("", "", [], points, True)).timers

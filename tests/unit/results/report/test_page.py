@@ -597,7 +597,7 @@ def test_a_throttle_is_charted_with_target_rate_and_waiting_users():
 @pytest.mark.parametrize(
     ("waiting", "rate", "charted"), [(0, 100.0, False), (3, 100.0, True), (0, 50.0, True)]
 )
-def test_the_start_rate_is_charted_only_if_it_was_a_limit(waiting, rate, charted):
+def test_the_start_rate_is_charted_only_if_users_waited_or_it_changed(waiting, rate, charted):
     own = ThrottlePoint(rate=100.0, interval_s=1.0, mode="run", requests=5, executions=5)
     points = [replace(point, throttles={"user_rate": own}) for point in runs.points(5)]
     changed = own._replace(waiting=waiting, rate=rate)

@@ -1,4 +1,4 @@
-"""The lines of JSON that earlier versions have left are read, and damage to them is told."""
+"""JSON lines written by earlier versions are read, and damage to them is reported."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.unit.results import runs
 
 
 def leave(path: Path, points: list[Point]) -> None:
-    """A file as the version before this one has left it."""
+    """Write a file as earlier versions did."""
     file = LineFile(path, "series", seal=True)
     for point in points:
         assert file.write(point.to_json())
     file.close()
 
 
-def test_lines_come_back_as_points(tmp_path):
+def test_lines_are_read_as_points(tmp_path):
     points = runs.points(30)
     leave(path := tmp_path / "series.jsonl", points)
     series = LineSeries(path, 30)
@@ -31,7 +31,7 @@ def test_lines_come_back_as_points(tmp_path):
     assert LineSeries(path, 31).problems == ["line 31 is missing"]
 
 
-def test_torn_lines_are_passed_over_and_told(tmp_path):
+def test_torn_lines_are_skipped_and_reported(tmp_path):
     leave(path := tmp_path / "series.jsonl", runs.points(5))
     lines = path.read_bytes().splitlines(keepends=True)
     lines[1] = lines[1][:40] + b"\n"
@@ -42,7 +42,7 @@ def test_torn_lines_are_passed_over_and_told(tmp_path):
     assert series.problems == ["2 lines are damaged, the first is line 2"]
 
 
-def test_what_is_appended_later_is_not_read(tmp_path):
+def test_lines_appended_later_are_not_read(tmp_path):
     leave(path := tmp_path / "series.jsonl", points := runs.points(5))
     series = LineSeries(path)
     with path.open("a") as file:
@@ -61,7 +61,7 @@ def test_what_is_appended_later_is_not_read(tmp_path):
         "[1,2]",
     ],
 )
-def test_a_line_whose_cells_are_none_is_passed_over(tmp_path, timer):
+def test_a_line_with_invalid_cells_is_skipped(tmp_path, timer):
     path = tmp_path / "series.jsonl"
     good = '{"t_s":1.0,"span_s":1.0,"timers":{"x":{"cells":[1,2],"max_ns":1}}}'
     bad = f'{{"t_s":2.0,"span_s":1.0,"timers":{{"x":{timer}}}}}'

@@ -1,4 +1,4 @@
-"""Packed histograms come back as they were, one by one and added up."""
+"""Packed histograms are read back unchanged, one by one and summed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def packed(timers: dict[str, Histogram]) -> PackedTimers:
 
 
 @given(st.dictionaries(st.text(), histograms(), max_size=9))
-def test_histograms_come_back_as_they_were(timers):
+def test_histograms_round_trip(timers):
     found = packed(timers)
     assert dict(found) == timers
     assert list(found) == list(timers)
@@ -32,7 +32,7 @@ def test_histograms_come_back_as_they_were(timers):
 
 
 @given(st.lists(st.dictionaries(st.sampled_from("abc"), histograms(), max_size=3), max_size=4))
-def test_the_sum_of_packed_timers_is_the_sum_of_their_histograms(parts):
+def test_packed_timers_add_up_to_the_sum_of_their_histograms(parts):
     stored = [packed(one) for one in parts]
     for name in "abc":
         whole = Histogram()
@@ -43,7 +43,7 @@ def test_the_sum_of_packed_timers_is_the_sum_of_their_histograms(parts):
         assert total(stored, name).max_ns == whole.max_ns
 
 
-def test_a_group_is_looked_into_without_the_others():
+def test_one_group_is_unpacked_without_the_others():
     timers = {f"t{n}": Histogram({n: n + 1}, end_ns(n)) for n in range(2 * GROUP + 3)}
     groups = list(pack(timers))
     assert len(groups) == 3
@@ -54,12 +54,12 @@ def test_a_group_is_looked_into_without_the_others():
 
 
 @given(st.dictionaries(st.text(), histograms(), max_size=9))
-def test_all_can_be_had_at_once(timers):
+def test_all_timers_can_be_unpacked_at_once(timers):
     assert dict(packed(timers).packed()) == timers
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
-def test_groups_that_are_not_whole_are_refused(cut):
+def test_incomplete_groups_are_rejected(cut):
     (group,) = pack({"t": Histogram({5: 1, 9: 2}, 9)})
     with pytest.raises(ValueError, match=r"not groups of timers|not the groups of 1 timers"):
         PackedTimers(["t"], group[:-cut])

@@ -1,4 +1,4 @@
-"""Seconds come back from their file as they were written, and what was done to the file is told."""
+"""Seconds are read back from their file as written, and damage to the file is reported."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ POINTS = runs.points(150, stall=range(70, 75))
 
 
 def written(path: Path, points: list[Point]) -> list[bytes]:
-    """A file with these seconds; its records."""
+    """Write a file with these seconds; return its records."""
     writer = SeriesWriter(path)
     ends = [0]
     for point in points:
@@ -45,7 +45,7 @@ def in_minutes(path: Path, fine=lambda _: False) -> list[Point]:
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory) -> list[bytes]:
-    """What was appended for each second of a short run."""
+    """The bytes appended for each second of a short run."""
     return written(tmp_path_factory.mktemp("short") / "series.amoc", POINTS[52:60])
 
 
@@ -55,7 +55,7 @@ def two_minutes(tmp_path_factory) -> bytes:
     return b"".join(written(tmp_path_factory.mktemp("two") / "series.amoc", POINTS[55:63]))
 
 
-def test_seconds_come_back_as_they_were(tmp_path):
+def test_seconds_round_trip(tmp_path):
     written(path := tmp_path / "series.amoc", POINTS)
     series = StoredSeries(path)
     for _ in range(2):
@@ -65,7 +65,7 @@ def test_seconds_come_back_as_they_were(tmp_path):
     assert replace(POINTS[0], t_s=7.5) not in series
 
 
-def test_names_may_be_anything(tmp_path):
+def test_names_may_have_any_characters(tmp_path):
     evil = 'a "cells":[1,2], b\\\n'
     timers = {evil: Histogram({0: 1, 300: 2}, 7), "": Histogram({5: 10**12}, 9)}
     timers["none"] = Histogram()
@@ -85,7 +85,7 @@ def test_a_series_of_many_timers_is_written_in_pieces(tmp_path):
     assert list(StoredSeries(tmp_path / "series.amoc")) == [point]
 
 
-def test_what_is_appended_later_is_not_read(tmp_path):
+def test_seconds_appended_later_are_not_read(tmp_path):
     path = tmp_path / "series.amoc"
     writer = SeriesWriter(path)
     writer.write(POINTS[0])
@@ -110,7 +110,7 @@ for number, point in enumerate(runs.points(100), 1):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("after", [1, 7, 59, 61])
-def test_a_writer_that_is_killed_loses_no_second_that_it_has_written(tmp_path, after):
+def test_a_killed_writer_loses_no_written_second(tmp_path, after):
     path, points = tmp_path / "series.amoc", runs.points(100)
     command = [sys.executable, "-c", WRITER, str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
@@ -142,7 +142,7 @@ def test_a_writer_that_is_killed_loses_no_second_that_it_has_written(tmp_path, a
         (lambda a: [a[0][:-1] + b"?", *a[1:]], [], ["8 records are damaged, the first is"]),
     ],
 )
-def test_what_was_done_to_a_file_is_said(tmp_path, parts, alter, kept, problems):
+def test_damage_to_a_file_is_reported(tmp_path, parts, alter, kept, problems):
     path = tmp_path / "series.amoc"
     path.write_bytes(b"".join(alter(parts)))
     series = StoredSeries(path, 8)
@@ -151,7 +151,7 @@ def test_what_was_done_to_a_file_is_said(tmp_path, parts, alter, kept, problems)
     assert all(map(str.startswith, series.problems, problems))
 
 
-def test_the_last_second_of_a_writer_that_was_killed_is_no_problem(tmp_path, parts):
+def test_a_torn_last_second_of_a_killed_writer_is_not_a_problem(tmp_path, parts):
     path = tmp_path / "series.amoc"
     for cut in range(1, len(parts[-1])):
         path.write_bytes(b"".join(parts)[:-cut])
@@ -161,7 +161,7 @@ def test_the_last_second_of_a_writer_that_was_killed_is_no_problem(tmp_path, par
 
 @settings(max_examples=300)
 @given(st.integers(min_value=0), st.integers(1, 255))
-def test_no_byte_can_change_unseen(two_minutes, tmp_path_factory, where, by):
+def test_any_changed_byte_is_detected(two_minutes, tmp_path_factory, where, by):
     data = bytearray(two_minutes)
     data[where % len(data)] ^= by
     path = tmp_path_factory.mktemp("changed") / "series.amoc"
@@ -183,7 +183,7 @@ MANY = [
 
 
 @pytest.mark.parametrize("points", [POINTS, MANY], ids=["few", "many"])
-def test_a_minute_says_what_its_seconds_say_together(tmp_path, points):
+def test_a_minute_equals_the_merge_of_its_seconds(tmp_path, points):
     written(path := tmp_path / "series.amoc", points)
     assert list(StoredSeries(path)) == points
     one, two, *rest = in_minutes(path)
@@ -202,7 +202,7 @@ def test_a_minute_says_what_its_seconds_say_together(tmp_path, points):
     assert rest == points[120:]
 
 
-def test_seconds_of_a_minute_can_be_had_where_they_are_wanted(tmp_path):
+def test_a_minute_can_be_read_second_by_second_on_request(tmp_path):
     written(path := tmp_path / "series.amoc", POINTS)
     found = in_minutes(path, lambda one: one.begin_s == 0)
     assert [seconds_of(one) for one in found] == [1] * 60 + [60] + [1] * 30
@@ -213,14 +213,14 @@ def test_seconds_of_a_minute_can_be_had_where_they_are_wanted(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"state": "paused"}, {"active_s": 0.5}, {"late": ["node0"]}, {"span_s": 0.5}]
 )
-def test_a_minute_that_is_not_all_of_a_kind_is_told_second_by_second(tmp_path, change):
+def test_a_minute_with_mixed_states_is_read_second_by_second(tmp_path, change):
     points = [*POINTS[:80], replace(POINTS[80], **change), *POINTS[81:]]
     written(path := tmp_path / "series.amoc", points)
     assert list(StoredSeries(path)) == points
     assert [seconds_of(one) for one in in_minutes(path)] == [60] + [1] * 90
 
 
-def test_a_minute_in_which_a_gauge_is_too_large_to_be_summed_is_told_second_by_second(tmp_path):
+def test_a_minute_with_a_gauge_too_large_to_sum_is_read_second_by_second(tmp_path):
     huge = [replace(point, gauges={"limit": sys.float_info.max}) for point in POINTS[:60]]
     points = [*huge, *POINTS[60:]]
     written(path := tmp_path / "series.amoc", points)
@@ -229,7 +229,7 @@ def test_a_minute_in_which_a_gauge_is_too_large_to_be_summed_is_told_second_by_s
 
 
 @pytest.mark.parametrize("place", [0, 30, 59])
-def test_a_minute_of_which_a_second_is_damaged_is_not_used(tmp_path, place):
+def test_a_minute_with_a_damaged_second_is_not_used(tmp_path, place):
     records_ = written(path := tmp_path / "series.amoc", POINTS)
     records_[place] = records_[place][:-1] + b"?"
     path.write_bytes(b"".join(records_))
@@ -238,7 +238,7 @@ def test_a_minute_of_which_a_second_is_damaged_is_not_used(tmp_path, place):
     assert StoredSeries(path).problems
 
 
-def test_a_minute_that_is_damaged_is_told_and_costs_no_second(tmp_path):
+def test_a_damaged_minute_is_reported_and_loses_no_second(tmp_path):
     written(path := tmp_path / "series.amoc", POINTS)
     data = path.read_bytes()
     with path.open("rb") as file:
@@ -252,7 +252,7 @@ def test_a_minute_that_is_damaged_is_told_and_costs_no_second(tmp_path):
     assert [seconds_of(one) for one in in_minutes(path)] == [1] * 60 + [60] + [1] * 30
 
 
-def test_a_mark_in_what_is_said_is_no_record(tmp_path):
+def test_a_record_marker_inside_a_body_does_not_start_a_record(tmp_path):
     inner = records.sealed(1, 2, b"not this")
     path = tmp_path / "file"
     path.write_bytes(records.sealed(1, 1, b"x" + inner) + records.sealed(1, 2, b"this"))
@@ -263,7 +263,7 @@ def test_a_mark_in_what_is_said_is_no_record(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 1, 200, 249, 250, 251, 700, 3_900, 40_000])
 @pytest.mark.parametrize("known", [0, 700, 40_000])
-def test_facts_of_any_size_come_back_as_they_were(size: int, known: int) -> None:
+def test_facts_of_any_size_round_trip(size: int, known: int) -> None:
     facts = bytes(at * at % 251 for at in range(size))
     dictionary = bytes(at * at % 241 for at in range(known))
     assert second.read_facts(second.body(facts, 1, dictionary, b""), dictionary) == facts
