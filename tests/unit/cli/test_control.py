@@ -34,7 +34,7 @@ ANSWER = {
 }
 
 
-class Asked:
+class RecordingRun:
     """Stand-in for the run: records the last request."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ class Asked:
 
 @pytest.fixture
 def asked():
-    found = Asked()
+    found = RecordingRun()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run_directory, "find", found.find)
         patch.setattr(client, "request", found.request)
@@ -251,7 +251,7 @@ def test_a_directory_without_a_run_cannot_be_replayed(ends, tmp_path, monkeypatc
     assert line.endswith("has no run record, so no plan to repeat")
 
 
-# What to run
+# The plan of a run
 
 
 def plan(*arguments: str):

@@ -15,7 +15,7 @@ VISIT = archive(entry("POST", "/login", form="name=ann&password=x"))
 
 
 @pytest.fixture(autouse=True)
-def _there(tmp_path, monkeypatch) -> None:
+def _in_tmp_path(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("visit.har").write_bytes(VISIT)
 

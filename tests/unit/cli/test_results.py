@@ -31,7 +31,7 @@ def amoc(*arguments: str) -> tuple[str, str]:
 
 @pytest.fixture
 def killed(tmp_path):
-    """Directory of a killed run."""
+    """The directory of a killed run."""
     entries = [one for one in runs.journal(30) if one["kind"] != "end"]
     return runs.leave(tmp_path / "killed", runs.points(30), entries)
 

@@ -174,7 +174,7 @@ def test_a_nested_secret_set_during_the_run_is_supplied_again(ran, value):
         prepare(directory, {}, {}, nobody)
     found = prepare(directory, {}, {"AMOC_ACCOUNTS": ACCOUNTS}, nobody)
     assert list(found.timeline) == [(1.0, "set", {"values": {"accounts": ACCOUNTS, "rate": "7"}})]
-    assert list(found.sources[1:3]) == [  # what it was at the start is known
+    assert list(found.sources[1:3]) == [  # the value at the start is known
         *(("AMOC_{name}", {}, False), ("amoc.toml", {"accounts": []}, True))
     ]
 

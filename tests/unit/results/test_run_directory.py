@@ -18,7 +18,7 @@ AT = datetime(2026, 11, 24, 23, 3, 34, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _here(tmp_path, monkeypatch):
+def _in_tmp_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 

@@ -39,7 +39,7 @@ class Backend:
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _short_retry_pauses(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.001)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.004)
 

@@ -12,7 +12,7 @@ from tests.unit.results.exporters.support import Carbon, eventually, feed
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _short_retry_pauses(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
 

@@ -16,7 +16,7 @@ RUN = RunInfo("20261125T020000-1a2b", "chat")
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _short_retry_pauses(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
 

@@ -29,13 +29,13 @@ KEY = "messages_sent"
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _short_retry_pauses(monkeypatch):
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
 
 
 class Receiver:
-    """Takes metrics; answers with `statuses` in turn, then with 200.
+    """Accepts metrics; responds with each of `statuses`, then with 200.
 
     Attributes:
         totals: Of one counter, as they came.
@@ -183,7 +183,7 @@ def test_points_are_batched_with_a_longer_interval():
         assert receiver.totals == [sum(sent[:4]), sum(sent[4:])]
 
 
-def test_a_run_sends_metrics_where_the_environment_says(monkeypatch):
+def test_a_run_sends_metrics_to_the_endpoint_from_the_environment(monkeypatch):
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
     run = RunInfo("1", "chat")
     (one,) = exporters.start(values(), run, print)

@@ -24,7 +24,7 @@ FAILED = Span(1, 2**63, 5, "GET /", 10, 20, "status 503", "busy", 7, {"http.requ
 
 
 @pytest.fixture(autouse=True)
-def _own_metrics(monkeypatch) -> Iterator[None]:
+def _fresh_metrics(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(background, "FIRST_PAUSE_S", 0.002)
     monkeypatch.setattr(background, "MAX_PAUSE_S", 0.01)
     with registry.Registry().activated():

@@ -81,7 +81,7 @@ def test_an_occasional_viewer_sees_what_a_report_shows():
     for viewer in (always, seldom):
         shown = {**viewer.data}
         del shown["version"]
-        # What was charted first stays first, so the order of lines may differ from the report's.
+        # Lines keep the order in which they were added, which may differ from the report's.
         assert {**shown, "charts": sorted(shown["charts"])} == {
             **there,
             "charts": sorted(there["charts"]),  # type: ignore[call-overload]

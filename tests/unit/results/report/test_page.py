@@ -190,7 +190,7 @@ def test_health_findings_show_place_time_and_advice():
     assert "in b()" in said
 
 
-def test_a_threshold_without_a_sample_says_so():
+def test_a_threshold_without_a_sample_is_marked_as_such():
     one = record(runs.points(3))
     one.summary["thresholds"] = [
         {"expression": "x.p99 < 1s", "source": "chat.py", "passed": False, "value": None,

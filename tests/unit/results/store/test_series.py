@@ -213,7 +213,7 @@ def test_a_minute_can_be_read_second_by_second_on_request(tmp_path):
 @pytest.mark.parametrize(
     "change", [{"state": "paused"}, {"active_s": 0.5}, {"late": ["node0"]}, {"span_s": 0.5}]
 )
-def test_a_minute_with_mixed_states_is_read_second_by_second(tmp_path, change):
+def test_a_minute_with_an_irregular_second_is_read_second_by_second(tmp_path, change):
     points = [*POINTS[:80], replace(POINTS[80], **change), *POINTS[81:]]
     written(path := tmp_path / "series.amoc", points)
     assert list(StoredSeries(path)) == points
