@@ -10,7 +10,7 @@ class Part:
     """Of a worker."""
 
 
-def test_there_are_no_parts_where_there_is_no_worker():
+def test_without_a_worker_there_are_no_parts():
     with WorkerContext().activated():
         assert find(Part) is None
 
@@ -30,7 +30,7 @@ def test_a_part_is_found_by_its_class_while_its_context_is_active():
     assert context.active() not in (one, other)
 
 
-def test_the_context_of_before_is_back_when_the_block_fails():
+def test_the_previous_context_is_restored_when_the_block_fails():
     before = context.active()
     try:
         with WorkerContext().activated():

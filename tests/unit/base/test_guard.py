@@ -19,7 +19,7 @@ def raises(kind: type[BaseException]) -> None:
     raise kind
 
 
-def test_what_code_returns_is_returned() -> None:
+def test_the_return_value_is_passed_through() -> None:
     assert guard.call(pytest.fail, max, 1, 2) == 2
 
 

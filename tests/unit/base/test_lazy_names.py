@@ -17,7 +17,7 @@ def test_a_name_is_loaded_once_and_is_then_a_global():
     assert package.keys() == {"__name__", "dumps", "text"}
 
 
-def test_a_name_that_is_not_there_is_an_attribute_error():
+def test_a_missing_name_is_an_attribute_error():
     load = lazy_names.loader({"__name__": "mine"}, {"json": ("dumps",)})
 
     with pytest.raises(AttributeError, match="module 'mine' has no attribute 'loads'"):

@@ -1,4 +1,4 @@
-"""The begin and the end of each turn of the loop, around all that happens in it."""
+"""Notification of the beginning and end of each turn of the loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_turn_begins_before_all_that_it_does_and_ends_after_it() -> None:
         assert seen[before] == "begin"
 
 
-def test_nothing_is_told_once_it_is_stopped() -> None:
+def test_nothing_is_reported_after_stop() -> None:
     seen: list[str] = []
     turns = LoopTurns(lambda: seen.append("begin"), lambda: seen.append("end"))
     turns.start()

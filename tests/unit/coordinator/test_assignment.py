@@ -48,14 +48,14 @@ def test_where_a_users_worker_is_gone_another_users_takes_it_and_else_any():
     assert {origin: len(numbers) for origin, numbers in sent(one).items()} == {B: 3, C: 3}
 
 
-def test_a_worker_with_many_users_of_a_group_has_it_more_often():
+def test_a_worker_with_many_users_of_a_group_runs_it_more_often():
     one = tasks(A, B)
     for _ in range(40):
         one.add("x", PARTS, [A, A, A, B])
     assert {origin: len(numbers) for origin, numbers in sent(one).items()} == {A: 30, B: 10}
 
 
-def test_without_workers_tasks_wait_for_the_first_that_comes():
+def test_without_workers_tasks_wait_for_the_first_one():
     one = tasks()
     one.add("x", PARTS, [A])
     one.add("x", PARTS, [])
@@ -79,7 +79,7 @@ def test_only_what_was_not_known_to_be_done_counts_as_done():
     assert [task.number for task in one.done(A, [1, 2])] == [2]
 
 
-def test_what_goes_beyond_the_window_waits_and_follows_in_order(monkeypatch: pytest.MonkeyPatch):
+def test_tasks_beyond_the_window_wait_and_follow_in_order(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(assignment, "WINDOW", 2)
     one = tasks(A)
     for _ in range(6):
@@ -115,7 +115,7 @@ def test_what_a_lost_worker_had_goes_to_others_and_what_was_not_tried_is_not_cou
     assert [task.tries for task in one.done(C, [4])] == [1]
 
 
-def test_a_task_is_given_up_when_so_many_workers_have_died_over_it():
+def test_a_task_is_given_up_after_too_many_workers_died_running_it():
     one = tasks(A)
     one.add("x", PARTS, [A])
     for _ in range(1, MAX_TRIES):

@@ -12,7 +12,7 @@ from amoc.metrics.coordinator_counts import Counted
 PAGE = (Path(__file__).parents[3] / "docs/coordinator.md").read_text()
 
 
-def test_every_counter_is_in_the_page_and_no_other() -> None:
+def test_the_docs_list_exactly_the_existing_counters() -> None:
     rows = re.findall(r"^\| (`(?:coordinator\.NAME|barriers)\.[^|]*) \|", PAGE, re.MULTILINE)
     named = {name for row in rows for name in re.findall(r"[.…](\w+)`", row)}
     assert named == {*Counted, *Barriers}

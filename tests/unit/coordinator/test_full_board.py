@@ -1,4 +1,4 @@
-"""A full board ends no worker: coordinators go on uncounted, barriers share counters."""
+"""A full board: coordinators work uncounted, barriers share counters, no worker ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fill() -> None:
         number += 1
 
 
-def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
+def test_coordinators_beyond_the_board_work_uncounted_with_one_note(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     met: list[Any] = []
@@ -70,7 +70,7 @@ def test_coordinators_beyond_what_fits_work_uncounted_and_that_is_said_once(
     assert counts()["barriers.released"] == 2
 
 
-def test_coordinators_that_nobody_is_added_to_take_no_room() -> None:
+def test_coordinators_without_adds_take_no_room() -> None:
     cluster = Cluster()
     for index in range(100):
         cluster.start_in_init(f"c{index}", (1, lambda event: None))
@@ -103,7 +103,7 @@ def test_barriers_of_any_number_of_names_are_counted_together() -> None:
     assert not any(name.startswith("barrier.") for name in counts())
 
 
-def test_a_barrier_releases_and_times_out_where_the_board_is_full() -> None:
+def test_a_barrier_releases_and_times_out_on_a_full_board() -> None:
     cluster = Cluster()
     worker = cluster.up(0)
     fill()

@@ -1,4 +1,4 @@
-"""The truth is never outside the bounds, however long and uneven the ways of messages are."""
+"""The true offset is always within the bounds, whatever the latencies of messages."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_truth_is_never_outside_the_bounds(offset_ns, drifts, exchanges, lat
 
 
 @given(OFFSETS, EXCHANGES)
-def test_the_quickest_way_of_either_direction_decides(offset_ns, exchanges):
+def test_the_fastest_message_in_each_direction_decides(offset_ns, exchanges):
     clock = ClockOffset()
     heard = exchanged(clock, Clocks(offset_ns, []), exchanges)
     now_ns = heard[-1]
@@ -100,7 +100,7 @@ def test_without_answers_the_bound_grows_as_clocks_drift_and_no_faster(offset_ns
     assert all(later - sooner == MAX_DRIFT_PPM * US_NS for sooner, later in pairwise(bounds))
 
 
-def test_on_a_quick_network_the_bound_is_below_a_millisecond():
+def test_on_a_fast_network_the_bound_is_below_a_millisecond():
     clock = ClockOffset()
     exchanged(clock, Clocks(2 * S_NS, []), [(S_NS, 100 * US_NS, 20 * US_NS, 150 * US_NS)] * 60)
     found = clock.at(61 * S_NS)
@@ -123,14 +123,14 @@ def test_a_clock_that_was_set_is_known_anew_at_the_next_answer(jump_ns, sign):
 @pytest.mark.parametrize(
     "times", [(10, 0, 0, 9), (0, 5, 4, 10), (0, 0, 100, 10)], ids=["heard", "answered", "longer"]
 )
-def test_times_that_cannot_be_are_left_out(times):
+def test_impossible_times_are_ignored(times):
     clock = ClockOffset()
     assert not clock.note(*times)
     assert clock.at(0) is None
     assert clock.answers == 0
 
 
-def test_an_answer_from_before_the_last_one_is_left_out():
+def test_an_answer_older_than_the_last_one_is_ignored():
     clock = ClockOffset()
     assert clock.note(0, 100, 100, 200)
     assert not clock.note(0, 100, 100, 150)

@@ -41,7 +41,7 @@ def bound(path: Path) -> socket.socket:
     return made
 
 
-def test_what_a_killed_run_has_left_is_removed_when_the_next_asks_for_a_directory(
+def test_the_next_run_removes_the_directory_of_a_killed_one(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(base))
@@ -53,7 +53,7 @@ def test_what_a_killed_run_has_left_is_removed_when_the_next_asks_for_a_director
 
 
 @pytest.mark.parametrize("name", ["commands", "node0/reports"])
-def test_a_run_of_which_any_process_is_there_keeps_its_directory(base: Path, name: str) -> None:
+def test_a_run_with_any_live_process_keeps_its_directory(base: Path, name: str) -> None:
     directory = left(base)
     (directory / name).unlink()
     age = directory.stat()

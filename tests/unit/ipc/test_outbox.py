@@ -1,4 +1,4 @@
-"""The outbox: what is put together leaves together, in order, one envelope for each addressee."""
+"""The outbox: one envelope per addressee, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The line between node and supervisor: however the bytes are cut, the same records come out."""
+"""The pipe between node and supervisor: records survive any split of the bytes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ records = st.lists(
 
 
 @given(records, st.data())
-def test_any_cutting_into_pieces_gives_the_same_records(sent, data):
+def test_records_survive_any_split_of_the_bytes(sent, data):
     stream = b"".join(pipe.encode(LINE, one) for one in sent)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
     decoder, heard = pipe.Decoder(LINE), []
@@ -38,14 +38,14 @@ def test_any_cutting_into_pieces_gives_the_same_records(sent, data):
     assert heard == sent
 
 
-def test_byte_by_byte_gives_a_record_with_its_last_byte_and_not_before():
+def test_a_record_is_complete_only_with_its_last_byte():
     decoder, stream = pipe.Decoder(LINE), pipe.encode(LINE, Note("info", "é" * 100))
     heard = [list(decoder.feed(stream[n : n + 1])) for n in range(len(stream))]
     assert heard[:-1] == [[]] * (len(stream) - 1)
     assert heard[-1] == [Note("info", "é" * 100)]
 
 
-def test_an_absurd_length_is_refused_before_anything_is_kept_for_it():
+def test_an_absurd_length_is_refused_before_anything_is_buffered():
     with pytest.raises(PeerError, match="got 4294967295"):
         list(pipe.Decoder(LINE).feed(b"\xff\xff\xff\xff"))
 
@@ -85,7 +85,7 @@ def test_a_record_larger_than_the_pipe_is_written_whole():
 
 
 @pytest.mark.parametrize("kept", [0, 3, 4, 6])
-def test_an_end_in_the_middle_of_a_record_is_an_error(kept):
+def test_an_end_inside_a_record_is_an_error(kept):
     reading, writing = os.pipe()
     try:
         os.write(writing, pipe.encode(LINE, StopUsers(1.0))[:kept])

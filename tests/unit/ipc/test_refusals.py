@@ -48,7 +48,7 @@ def test_each_refused_connection_is_counted_once_and_no_other(connections):
     )
 
 
-def test_the_operator_is_told_of_the_first_and_then_of_ten_times_as_many():
+def test_the_operator_is_told_of_the_first_refusal_and_of_each_tenfold():
     refusals = Refusals()
     told = []
     for count in range(1, 1001):

@@ -15,7 +15,7 @@ sizes = st.lists(st.sampled_from([0, 10, 60_000, MAX_BATCH_BYTES, 2 * MAX_BATCH_
 
 
 @given(sizes)
-def test_all_leaves_in_order_in_batches_that_are_not_too_large(lengths):
+def test_reports_leave_in_order_in_batches_of_limited_size(lengths):
     held = ReportQueue()
     notes = [Note(str(number), "x" * length) for number, length in enumerate(lengths)]
     for note in notes:
@@ -41,7 +41,7 @@ def test_a_batch_is_what_a_parent_reads(child, number, acknowledged, count):
     assert all(FROM_NODE.from_wire(record) == Note("info", str(count)) for record in records[:3])
 
 
-def test_it_is_full_by_number_or_by_size(monkeypatch):
+def test_the_queue_is_full_by_number_or_by_size(monkeypatch):
     held = ReportQueue()
     assert not held.full
     for _ in range(FULL_BATCH):

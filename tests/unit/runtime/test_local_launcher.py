@@ -52,7 +52,7 @@ def test_each_node_is_told_its_own_and_the_launcher_knows_how_it_ended() -> None
     assert said[0] == ["node 0 has begun"]
 
 
-def test_where_not_all_can_be_started_none_is_left() -> None:
+def test_if_not_all_nodes_can_be_started_none_is_left() -> None:
     started: list[Started] = []
 
     def start_one(directory: str) -> Started:

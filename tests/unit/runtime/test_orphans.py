@@ -35,7 +35,7 @@ def start():
         one.wait()
 
 
-def test_children_of_before_and_those_noted_while_shielded_are_left_alone(start):
+def test_earlier_children_and_those_noted_while_shielded_are_left_alone(start):
     before = start()
     orphans = Orphans()
     noted = start()

@@ -33,7 +33,7 @@ def loaded() -> set[str]:
         *("amoc.control.answers", "amoc.results.summary", "amoc.results.thresholds.threshold"),
     ],
 )
-def test_what_only_some_processes_need_is_not_loaded_before_they_are_forked(
+def test_modules_needed_by_some_processes_are_not_loaded_before_the_fork(
     loaded: set[str], large: str
 ) -> None:
     assert set(LOADED_BEFORE_FORKS) <= loaded
@@ -57,7 +57,7 @@ print(*sys.modules.keys() - before)
     assert anew - {"_threading_local"} == {"ssl", "_ssl", "gevent.ssl"}
 
 
-def test_what_shows_a_run_and_writes_its_results_is_not_loaded_before_its_users_start() -> None:
+def test_display_and_results_modules_are_not_loaded_before_users_start() -> None:
     code = (
         "import sys, amoc.cli.view.shown_run, amoc.runtime.controller.controller;"
         "print(*sys.modules)"
@@ -68,7 +68,7 @@ def test_what_shows_a_run_and_writes_its_results_is_not_loaded_before_its_users_
     assert not loaded & {"amoc.results.summary", "amoc.results.saved_run", "rich", "termios"}
 
 
-def test_without_a_terminal_nothing_is_loaded_that_draws_tables_until_a_run_is_over() -> None:
+def test_without_a_terminal_table_modules_are_not_loaded_during_a_run() -> None:
     code = (
         "import sys; from amoc.cli.view.shown_run import ShownRun; view = ShownRun(sys.stderr);"
         "view.load(); view.event('info', 'some event'); print('rich' in sys.modules)"
@@ -77,7 +77,7 @@ def test_without_a_terminal_nothing_is_loaded_that_draws_tables_until_a_run_is_o
     assert (found.stdout, found.stderr) == ("False\n", "amoc: some event\n")
 
 
-def test_with_nodes_on_other_hosts_all_that_a_run_needs_is_loaded_before_hosts_join() -> None:
+def test_with_remote_nodes_all_modules_are_loaded_before_hosts_join() -> None:
     code = """
 import ast, inspect, sys
 from importlib import import_module
@@ -100,7 +100,7 @@ print(*(name for name in wanted if name not in sys.modules and "summary_file" no
 
 
 @pytest.mark.slow
-def test_no_process_of_a_plain_run_loads_what_it_has_no_use_for(tmp_path: Path) -> None:
+def test_no_process_of_a_plain_run_loads_unneeded_modules(tmp_path: Path) -> None:
     (tmp_path / "plain.py").write_text("def start(user_id): pass\n")
     run = [sys.executable, "-X", "importtime", "-m", "amoc", "run", "plain.py", "--duration=0.1s"]
     done = subprocess.run(run, capture_output=True, check=True, text=True, cwd=tmp_path, timeout=60)

@@ -32,7 +32,7 @@ def say(throttle: Counted, worker: WorkerId) -> None:
     throttle.want(worker, want, 0)
 
 
-def test_it_is_answered_by_the_last_of_them_in_whatever_order_they_say_so() -> None:
+def test_the_caller_is_answered_when_the_last_worker_confirms() -> None:
     for order in ((0, 1, 2), (2, 1, 0), (1, 2, 0)):
         throttle, workers, in_force = made(3)
         later = in_force.wait_for(throttle)
@@ -44,7 +44,7 @@ def test_it_is_answered_by_the_last_of_them_in_whatever_order_they_say_so() -> N
         assert later.is_done
 
 
-def test_one_that_is_lost_is_not_waited_for_and_one_that_comes_up_is() -> None:
+def test_lost_workers_are_not_waited_for_but_new_ones_are() -> None:
     throttle, workers, in_force = made(2)
     later = in_force.wait_for(throttle)
     first, second = workers
@@ -60,7 +60,7 @@ def test_one_that_is_lost_is_not_waited_for_and_one_that_comes_up_is() -> None:
     assert later.is_done
 
 
-def test_what_it_takes_grows_as_the_workers_do_and_not_as_their_square() -> None:
+def test_the_cost_grows_linearly_with_the_number_of_workers() -> None:
     throttle, workers, in_force = made(MANY)
     later = in_force.wait_for(throttle)
     for worker in workers:

@@ -45,7 +45,7 @@ def test_what_there_is_room_for_stays_and_the_rest_does_not_take_more(value: Any
         ({1, 2}, [1, 2]),
     ],
 )
-def test_what_is_left_out_is_said(value: Any, found: Any) -> None:
+def test_omissions_are_marked(value: Any, found: Any) -> None:
     assert clip(value, MOST) == found
 
 
@@ -63,6 +63,6 @@ class Login:
     note: str = field(default="", repr=False)
 
 
-def test_what_is_secret_is_hidden_before_anything_is_cut() -> None:
+def test_secrets_are_hidden_before_clipping() -> None:
     assert clip({"a_password": "hunter2" * 100, "b": 1}, MOST) == {"a_password": HIDDEN, "b": 1}
     assert clip(Login("me", "hunter2", "hunter2"), MOST) == {"name": "me", "password": HIDDEN}

@@ -25,7 +25,7 @@ from amoc.runtime.remote.rendezvous import mismatch
         ("*:0", Address("*", 0)),
     ],
 )
-def test_an_address_is_read(text, address):
+def test_an_address_is_parsed(text, address):
     assert parse(text, "--bind") == address
 
 
@@ -33,7 +33,7 @@ def test_an_address_is_read(text, address):
     "text",
     ["http://a:1", "tcp://a:65536", "a:b", "a b", "fd00::1", "tcp://u@h:1", "a:65532", "a/b"],
 )
-def test_what_is_no_address_is_refused_by_name(text):
+def test_an_invalid_address_is_refused_and_named(text):
     with pytest.raises(UsageError, match=r"--bind must be an address such as tcp://10\.0\.0\.1"):
         parse(text, "--bind")
 

@@ -17,7 +17,7 @@ NAMES = st.sampled_from(["node1.jsonl", "supervisor-1.jsonl", "worker-12.jsonl"]
 
 @settings(max_examples=40)
 @given(writes=st.lists(st.tuples(NAMES, st.binary(max_size=300), st.booleans()), max_size=20))
-def test_what_was_appended_arrives_once_and_in_order(
+def test_appended_lines_arrive_once_and_in_order(
     writes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     there, here = tmp_path_factory.mktemp("there"), tmp_path_factory.mktemp("here") / "logs"
@@ -49,7 +49,7 @@ def test_a_name_that_is_none_of_a_process_is_not_written(tmp_path: Path, name: s
     assert not list(tmp_path.rglob("x"))
 
 
-def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
+def test_an_unwritable_log_is_reported_once(tmp_path: Path) -> None:
     (tmp_path / "logs").write_text("in the way")
     said: list[str] = []
     writer = LogWriter(tmp_path / "logs", said.append)
@@ -59,7 +59,7 @@ def test_that_a_log_cannot_be_written_is_said_once(tmp_path: Path) -> None:
     assert "the run continues without it" in said[0]
 
 
-def test_no_more_is_on_its_way_than_a_window(
+def test_no_more_than_a_window_is_in_transit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_shipping, "PART_BYTES", 100)

@@ -14,7 +14,7 @@ TIMES = st.integers(-(10**15), 10**15)
 
 
 @given(TIMES, st.integers(-100 * STEP_NS, 100 * STEP_NS))
-def test_steps_lead_there_and_none_is_large(have_ns, difference_ns):
+def test_steps_reach_the_target_and_none_is_large(have_ns, difference_ns):
     want_ns, steps = have_ns + difference_ns, 0
     while have_ns != want_ns:
         next_ns = step(have_ns, want_ns)

@@ -33,12 +33,12 @@ from amoc.runtime.remote.ray.driver import MAX_TEXT, how_it_went, one_line
         (-9, "", "amoc node on h2 was killed by SIGKILL"),
     ],
 )
-def test_it_is_said_in_one_line_how_a_keeper_ended(status, last, text):
+def test_the_end_of_a_keeper_is_reported_in_one_line(status, last, text):
     said = ["what came before", last] if last else []
     assert how_it_went("h2", status, "py", said, "0.1") == text
 
 
-def test_errors_of_many_lines_are_one_and_short():
+def test_multi_line_errors_become_one_short_line():
     assert one_line("Version mismatch:\n    Ray: 2.60.0\n") == "Version mismatch: Ray: 2.60.0"
     assert len(one_line("word " * 1000)) == MAX_TEXT + 1
 

@@ -21,7 +21,7 @@ def described(address: str, cpus: float | None, alive: bool = True) -> dict[str,
     }
 
 
-def test_hosts_without_cpus_and_those_that_are_gone_get_no_node():
+def test_hosts_without_cpus_and_lost_hosts_get_no_node():
     nodes = [
         *(described("head", None), described("small", 2.0), described("gone", 8.0, alive=False)),
         *(described("large", 16.0), described("none", 0.0)),

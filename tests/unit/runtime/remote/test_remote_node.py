@@ -46,7 +46,7 @@ def test_a_host_is_given_up_later_while_the_lines_of_its_keeper_are_not_there(
     assert lines.forgotten == ["keeper7"]
 
 
-def test_a_host_is_not_kept_for_ever_by_others_that_are_heard(
+def test_reports_of_other_hosts_do_not_keep_a_silent_host_forever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock, lines = [S_NS], Lines()
