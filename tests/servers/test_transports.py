@@ -81,7 +81,7 @@ def test_many_messages_in_both_directions_arrive_once_and_in_order(url: str) -> 
             assert heard == [str(number) for number in range(count)]
 
 
-def test_raw_xml_goes_out_as_it_is_and_its_consequences_are_told(url: str) -> None:
+def test_raw_xml_is_sent_unchanged_and_its_errors_are_raised(url: str) -> None:
     client = connect(url)
     client.send("<message><oops></message>")
     with pytest.raises(xmpp.XmppError):
@@ -89,7 +89,7 @@ def test_raw_xml_goes_out_as_it_is_and_its_consequences_are_told(url: str) -> No
     assert not client.is_open
 
 
-def test_a_newer_connection_takes_the_resource(url: str) -> None:
+def test_a_newer_connection_takes_over_the_resource(url: str) -> None:
     number = next(_users)
     older = connect(url, number, resource="same")
     with connect(url, number, resource="same"), pytest.raises(xmpp.StreamError) as raised:
@@ -138,13 +138,13 @@ def test_tls_is_for_the_host_in_the_url(
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
-def test_a_redirect_is_told_with_its_target(nginx: Nginx, scheme: str) -> None:
+def test_a_redirect_is_reported_with_its_target(nginx: Nginx, scheme: str) -> None:
     with pytest.raises(xmpp.UpgradeError, match=r"to https://elsewhere\.example/ws"):
         connect(f"{scheme}://127.0.0.1:{nginx.port}/elsewhere")
 
 
 @pytest.mark.parametrize("scheme", ["ws", "http"])
-def test_a_proxy_without_its_server_is_told_and_tried_again(
+def test_a_proxy_without_its_server_is_reported_and_retried(
     scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(xmpp.options.xmpp_connect_pause, "default", 0.0)

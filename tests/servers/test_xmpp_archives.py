@@ -1,4 +1,4 @@
-"""Message archives (XEP-0313), on servers that were written by others and on the embedded one."""
+"""Message archives (XEP-0313), on independent servers and on the embedded one."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_an_archive_is_searched_by_time(talk: Talk) -> None:
     assert sum(map(len, bodies(alice.archive(end="2020-01-01T00:00:00Z")))) == 0
 
 
-def test_what_is_archived_is_no_received_message(talk: Talk) -> None:
+def test_archived_messages_do_not_count_as_received(talk: Talk) -> None:
     alice, _, _ = talk
     received, timed = count(meters.messages_received), count(meters.message_ttd)
     pages = count(recorder.of("archive_page").timer)

@@ -37,7 +37,7 @@ def echo(services: XmppServer) -> Iterator[xmpp.Component]:
         yield component
 
 
-def test_a_component_hears_all_of_its_domain_and_answers(
+def test_a_component_receives_all_of_its_domains_stanzas_and_answers(
     echo: xmpp.Component, connect: Connect
 ) -> None:
     with connect() as alice:

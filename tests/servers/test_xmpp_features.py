@@ -1,4 +1,4 @@
-"""What else users do, on servers that were written by others and on the embedded one."""
+"""Other XMPP features, on independent servers and on the embedded one."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_a_user_may_befriend_another_that_follows_later(connect: Connect) -> Non
         other.get(timeout=PATIENCE_S)
 
 
-def test_who_is_not_answered_gives_up(connect: Connect) -> None:
+def test_an_unanswered_friend_request_times_out(connect: Connect) -> None:
     with (
         connect() as alice,
         connect() as bob,
@@ -85,7 +85,7 @@ def test_receipts_markers_and_chat_states(connect: Connect) -> None:
         bob.receive(xmpp.is_chat_state("composing"), timeout=PATIENCE_S)
 
 
-def test_a_receipt_that_does_not_come_is_missed(connect: Connect) -> None:
+def test_a_missing_receipt_is_counted(connect: Connect) -> None:
     with connect() as alice, connect() as bob, pytest.raises(xmpp.ReceiveTimeout, match="receipt"):
         alice.send_chat_and_wait(bob.jid, "sure?", 0.1)
 
@@ -99,7 +99,7 @@ def test_a_client_that_is_active_again_has_missed_nothing(connect: Connect) -> N
         assert bob.receive(xmpp.is_chat, timeout=PATIENCE_S).body == "wake up"
 
 
-def test_a_server_says_what_it_is(connect: Connect) -> None:
+def test_a_server_reports_its_identity(connect: Connect) -> None:
     with connect() as client:
         assert any(category == "server" for category, _, _ in client.disco().identities)
         services = {one.jid for one in client.disco_items()}
@@ -108,7 +108,7 @@ def test_a_server_says_what_it_is(connect: Connect) -> None:
         assert "http://jabber.org/protocol/muc" in rooms.features
 
 
-def test_a_vcard_is_there_for_others(connect: Connect) -> None:
+def test_a_vcard_can_be_read_by_others(connect: Connect) -> None:
     with connect() as alice, connect() as bob:
         alice.set_vcard({"FN": "Alice <a>"})
         assert bob.vcard(alice.user_id).findtext("{vcard-temp}FN") == "Alice <a>"
@@ -134,7 +134,7 @@ def test_private_storage_keeps_an_element(connect: Connect) -> None:
         assert kept.text == "buy milk"
 
 
-def test_an_uploaded_file_can_be_had(connect: Connect, xmpp_name: str) -> None:
+def test_an_uploaded_file_can_be_downloaded(connect: Connect, xmpp_name: str) -> None:
     if xmpp_name == "embedded":
         pytest.skip("the embedded server takes no files")
     uploads = recorder.of("upload").timer

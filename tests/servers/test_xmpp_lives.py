@@ -75,7 +75,7 @@ def test_the_server_acknowledges_what_it_has(
                 gevent.sleep(0.01)
 
 
-def test_acknowledgements_alone_can_be_had(
+def test_acknowledgements_can_be_used_without_resumption(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(options.xmpp_stream_management, "default", "acks")
@@ -84,7 +84,7 @@ def test_acknowledgements_alone_can_be_had(
         assert client.ping(timeout=PATIENCE_S) > 0
 
 
-def test_a_session_that_the_server_has_given_up_is_bound_anew(own_server: XmppServer) -> None:
+def test_an_expired_session_is_replaced_by_a_new_one(own_server: XmppServer) -> None:
     unknown = count(meters.stanzas_unacknowledged)
     with (
         xmpp.connect(**of_own(own_server, 1, resource="other")) as watcher,

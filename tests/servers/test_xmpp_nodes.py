@@ -35,7 +35,7 @@ def event(client: xmpp.Client, node: str) -> xmpp.Event:
     return found
 
 
-def test_a_subscriber_hears_of_what_is_published(connect: Connect, node: str) -> None:
+def test_a_subscriber_receives_published_items(connect: Connect, node: str) -> None:
     with connect() as alice, connect() as bob:
         alice.create_node(node, at=AT)
         assert bob.subscribe(node, at=AT) == "subscribed"
@@ -58,7 +58,7 @@ def test_a_subscriber_hears_of_what_is_published(connect: Connect, node: str) ->
             bob.items(node, at=AT)
 
 
-def test_a_node_keeps_as_many_items_as_it_is_told(connect: Connect, node: str) -> None:
+def test_a_node_keeps_its_configured_number_of_items(connect: Connect, node: str) -> None:
     with connect() as alice:
         alice.create_node(node, {"max_items": 2, "persist_items": True}, at=AT)
         assert alice.node_configuration(node, at=AT)["pubsub#max_items"] == ["2"]
@@ -81,7 +81,7 @@ def test_an_owner_decides_who_may_publish(connect: Connect, node: str, xmpp_name
         bob.publish(node, "<n xmlns='urn:n'/>", at=AT)
 
 
-def test_contacts_hear_of_personal_events_they_announced_interest_in(connect: Connect) -> None:
+def test_contacts_receive_personal_events_they_asked_for(connect: Connect) -> None:
     with connect() as alice, connect() as bob:
         befriend(alice, bob)
         bob.announce("urn:x:mood+notify")

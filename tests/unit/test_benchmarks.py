@@ -1,4 +1,4 @@
-"""What benchmarks/ says of a program, and of two files of results."""
+"""How benchmarks/ describes programs and compares two files of results."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9)
 
 
 @given(VALUES, VALUES)
-def test_a_ratio_lies_within_its_spread_and_every_pair_does(
+def test_a_ratio_and_every_pair_lie_within_its_spread(
     before: list[float], after: list[float]
 ) -> None:
     found = comparison.ratio(before, after)
@@ -32,9 +32,7 @@ def test_a_ratio_lies_within_its_spread_and_every_pair_does(
 
 
 @given(VALUES, VALUES)
-def test_the_other_way_round_a_ratio_is_its_inverse(
-    before: list[float], after: list[float]
-) -> None:
+def test_the_reverse_ratio_is_the_inverse(before: list[float], after: list[float]) -> None:
     there, back = comparison.ratio(before, after), comparison.ratio(after, before)
     assert there is not None
     assert back is not None
@@ -42,7 +40,7 @@ def test_the_other_way_round_a_ratio_is_its_inverse(
     assert there.most == pytest.approx(1 / back.least)
 
 
-def test_nothing_is_so_many_times_nothing() -> None:
+def test_there_is_no_ratio_to_zero_or_without_values() -> None:
     assert comparison.ratio([0.0, 1.0], [2.0]) is None
     assert comparison.ratio([], [2.0]) is None
 
@@ -73,7 +71,7 @@ def test_a_comparison_has_values_ratio_and_spread_and_no_verdict() -> None:
     assert not [one for one in lines if "not the same" in one]
 
 
-def test_a_comparison_says_what_else_is_not_the_same() -> None:
+def test_a_comparison_reports_other_differences() -> None:
     after = result([5.0], arguments=[], failed=True)
     after["machine"]["cores"] = "4"
     after["programs"]["reports"] = after["programs"]["users"]
@@ -84,7 +82,7 @@ def test_a_comparison_says_what_else_is_not_the_same() -> None:
     assert "\nreports: after only" in lines
 
 
-def test_further_rounds_of_the_same_are_added() -> None:
+def test_further_rounds_of_the_same_version_are_added() -> None:
     more = result([7.0], failed=True)
     more["load"] = [2.0, 3.0]
     more["programs"]["reports"] = result([1.0])["programs"]["users"]
@@ -102,12 +100,14 @@ def test_further_rounds_of_the_same_are_added() -> None:
         ({"machine": {"cores": "4"}}, "cores: 2 before, 4 after"),
     ],
 )
-def test_rounds_of_something_else_are_not_added(changed: dict[str, Any], why: str) -> None:
+def test_rounds_of_another_version_or_machine_are_refused(
+    changed: dict[str, Any], why: str
+) -> None:
     with pytest.raises(ValueError, match=f"^{why}$"):
         comparison.joined(result([5.0]), {**result([5.0]), **changed})
 
 
-def test_two_files_are_compared_and_one_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_two_files_are_compared_and_another_format_is_refused(tmp_path: Path) -> None:
     paths = [tmp_path / "before.json", tmp_path / "after.json"]
     for path, value in zip(paths, (10.0, 5.0), strict=True):
         path.write_text(json.dumps(result([value])))
@@ -133,7 +133,7 @@ def test_every_program_has_short_arguments_and_a_question() -> None:
     assert all(one.question and one.short for one in programs())
 
 
-def test_no_module_hides_one_of_the_standard_library() -> None:
-    """A run has the directory of its scenario in front of its path."""
+def test_no_module_shadows_the_standard_library() -> None:
+    """A run puts its scenario's directory first on sys.path."""
     names = {path.stem for path in HERE.glob("[!_]*.py")}
     assert not names & sys.stdlib_module_names

@@ -20,7 +20,7 @@ CALM, BUSY = Starvation(LEFT_S - 0.1, 1.0, 0.9), Starvation(LEFT_S, 1.0, 0.9)
 FINE, FAILED, STARVED = Result([], BUSY), Result(["one is left"], CALM), Result(["late"], BUSY)
 
 
-def test_what_two_processes_waited_within_the_window_is_found_and_no_more():
+def test_the_wait_of_two_processes_within_the_window_is_found():
     waits = Waits()
     for at_s, waited_s in enumerate([(5, 9), (6, 9), (6.5, 9.5), (6.5, 9.5), (6.5, 9.5), (7, 9.5)]):
         waits.take(at_s, {pid: int(one * S_NS) for pid, one in enumerate(waited_s)})
@@ -29,7 +29,7 @@ def test_what_two_processes_waited_within_the_window_is_found_and_no_more():
     assert (waits.window_s, waits.total_s) == (2.0, 2.0)
 
 
-def test_a_process_beside_others_on_one_core_is_seen_to_wait():
+def test_a_process_sharing_a_core_is_seen_to_wait():
     with ExitStack() as stack:
         core = min(os.sched_getaffinity(0))
         spin = f"import os; os.sched_setaffinity(0, [{core}])\nwhile True: pass"
@@ -56,7 +56,7 @@ def test_a_process_beside_others_on_one_core_is_seen_to_wait():
         ([STARVED] * (1 + AGAIN), ["starved"] * (1 + AGAIN)),
     ],
 )
-def test_a_starved_cell_is_run_again_twice_at_the_most(results, kinds):
+def test_a_starved_cell_is_run_again_at_most_twice(results, kinds):
     left: Iterator[Result] = iter(results)
     found = list(of_round(["host/cut"], 1, lambda _: next(left)))
     assert [result.kind for _, result in found] == kinds

@@ -1,4 +1,4 @@
-"""What a worker has in reserve of a feed: in order, each row once, and as much as it needs."""
+"""A worker's buffered rows of a feed: in order, each once, and as many as needed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def numbers(ranges):
 
 
 @given(st.lists(st.integers(0, 20), max_size=10), st.lists(st.integers(1, 30), max_size=30))
-def test_rows_come_out_as_they_were_put_in_and_what_is_left_is_given_back(counts, takes):
+def test_rows_come_out_in_order_and_the_rest_is_returned(counts, takes):
     """Ranges of so many rows, each behind a gap; then so many are taken at the most."""
     reserve, put, taken = Reserve(), [], []
     for at, count in enumerate(counts):
@@ -33,7 +33,7 @@ def test_rows_come_out_as_they_were_put_in_and_what_is_left_is_given_back(counts
     assert (len(reserve), reserve.take(5)) == (3, (7, 3))
 
 
-def test_a_block_is_what_a_worker_uses_in_a_fifth_of_a_second():
+def test_a_block_lasts_a_worker_a_fifth_of_a_second():
     reserve, now_ns = Reserve(), 10**15
     assert reserve.wants(now_ns) == MIN_BLOCK  # the first says nothing of how fast rows are used
     sizes = []
@@ -53,7 +53,7 @@ def test_a_block_is_what_a_worker_uses_in_a_fifth_of_a_second():
     assert sizes[-1] == MIN_BLOCK
 
 
-def test_the_next_block_is_asked_for_when_half_of_one_is_used():
+def test_the_next_block_is_requested_when_half_of_one_is_used():
     reserve = Reserve()
     reserve.put(0, MIN_BLOCK)
     assert not reserve.is_low

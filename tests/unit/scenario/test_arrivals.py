@@ -40,7 +40,7 @@ def test_stages_ramp_from_0_and_end_with_the_last_one():
         ("2000000/s", "must be at most 1000000/s"),
     ],
 )
-def test_what_is_no_rate_is_refused(text, why):
+def test_an_invalid_rate_is_refused(text, why):
     with pytest.raises(ValueError, match=why):
         Arrivals.parse(text)
 

@@ -59,7 +59,7 @@ def _in_init() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_in_init")
 @pytest.mark.parametrize("name", CALLS)
-def test_what_init_calls_answers_or_is_refused_by_name(name: str) -> None:
+def test_each_call_in_init_works_or_is_refused_by_name(name: str) -> None:
     call, refusal = CALLS[name]
     if refusal:
         with pytest.raises(AmocError, match=refusal):

@@ -50,7 +50,7 @@ def test_a_cluster_is_read(text, cluster):
         *("ssh://-oProxyCommand=x", "ssh://h1 h2", "ssh://h;reboot", "ssh://a@b@c", "ssh://a'b"),
     ],
 )
-def test_what_is_no_cluster_is_refused(text):
+def test_an_invalid_cluster_is_refused(text):
     with pytest.raises(
         ValueError, match="must be local:N with N from 1 to 64, join, hosts such as"
     ):

@@ -36,16 +36,14 @@ def same(one: Any, other: Any) -> bool:
 
 
 @given(st.sampled_from(FORMS), RAW)
-def test_what_is_known_without_pydantic_is_what_pydantic_says(form: Any, raw: object) -> None:
+def test_conversions_without_pydantic_agree_with_pydantic(form: Any, raw: object) -> None:
     found = known(form, raw)
     if found is not UNKNOWN:
         assert same(found, TypeAdapter(form).validate_python(raw))
 
 
 @given(st.sampled_from(FORMS), RAW)
-def test_a_converter_says_what_pydantic_says_or_refuses_what_it_refuses(
-    form: Any, raw: object
-) -> None:
+def test_a_converter_accepts_and_refuses_what_pydantic_does(form: Any, raw: object) -> None:
     try:
         expected = TypeAdapter(form).validate_python(raw)
     except ValidationError:
@@ -69,7 +67,7 @@ def test_a_converter_says_what_pydantic_says_or_refuses_what_it_refuses(
         (str, "600", "600"),
     ],
 )
-def test_what_settings_mostly_have_is_known(form: Any, raw: object, value: object) -> None:
+def test_common_setting_types_need_no_pydantic(form: Any, raw: object, value: object) -> None:
     assert same(known(form, raw), value)
 
 
@@ -95,7 +93,7 @@ def test_a_table_may_be_given_as_json() -> None:
         Converter(list[int]).convert("[1.5, 2]")
 
 
-def test_amoc_and_its_own_settings_do_without_pydantic() -> None:
+def test_amoc_and_its_own_settings_need_no_pydantic() -> None:
     code = """
 import sys
 import amoc

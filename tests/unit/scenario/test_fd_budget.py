@@ -61,7 +61,7 @@ def test_users_without_descriptors_are_never_refused(users, processes):
     fd_budget.check_fds(users, processes, 0, 10)
 
 
-def test_more_workers_are_only_offered_where_they_can_be_had():
+def test_more_workers_are_suggested_only_if_possible():
     with pytest.raises(ResourceError, match="--workers"):
         fd_budget.check_fds(1000, 2, 1, 200)
     with pytest.raises(ResourceError) as caught:

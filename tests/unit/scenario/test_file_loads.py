@@ -1,4 +1,4 @@
-"""Scenarios with loads of their own: whose users are which, and what they are together."""
+"""Scenarios with separate loads: which users belong to which, and their totals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def scenario_of(assignment: Assignment, user_id: int, arrival: int = 0) -> int:
 
 
 @given(LOADS)
-def test_each_scenario_has_its_users_whatever_the_others_have(loads):
+def test_each_scenario_has_its_users_whatever_the_others_load(loads):
     found = loads_of(loads)
     if found is None:
         assert all(load.isdigit() for load in loads)
@@ -62,7 +62,7 @@ def test_the_ids_of_a_scenario_are_enough_for_its_stages(loads):
             assert sum(len(follower.step(tick).dues_ns) for tick in ticks) <= len(group.ids)
 
 
-def test_what_they_are_together():
+def test_the_total_of_several_loads():
     found = loads_of(["100", "30s:10,30s:10", "2/s", "1m:40", "3/s"])
     assert found is not None
     assert (found.fixed, found.first_arrival) == (range(1, 101), 151)
@@ -76,7 +76,7 @@ def test_what_they_are_together():
     assert assignment(151)[2] == 1, "each arrival may be a new user, whose id then says whose it is"
 
 
-def test_a_rate_may_have_stages_and_hold_its_last_one():
+def test_a_rate_may_have_stages_and_holds_the_last():
     found = loads_of(["5", "10s:2/s,10s:90/min"])
     assert found is not None
     assert found.rate == "10s:2/s, 10s:1.5/s"
@@ -95,6 +95,6 @@ def test_a_rate_may_have_stages_and_hold_its_last_one():
         (["5/s", "5s:1/s"], "must not combine an arrival rate in stages with another"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_file(loads, why):
+def test_an_invalid_load_is_reported_with_its_file(loads, why):
     with pytest.raises(ValueError, match=re.escape(why)):
         loads_of(loads)

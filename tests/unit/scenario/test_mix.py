@@ -1,4 +1,4 @@
-"""Kinds of users: exactly by weight, by the number of the user alone."""
+"""User kinds: exactly by weight, determined by the user's number alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WEIGHTS = st.lists(st.integers(1, 40), min_size=1, max_size=8)
 
 
 @given(WEIGHTS, st.integers(0, 500))
-def test_each_kind_has_its_share_of_the_first_users_give_or_take_less_than_one(weights, count):
+def test_each_kinds_share_of_the_first_users_is_off_by_less_than_one(weights, count):
     mix, total = Mix(weights), sum(weights)
     given_out = [0] * len(weights)
     for user_id in range(1, count + 1):
@@ -63,7 +63,7 @@ def test_weights_are_proportions():
         ([1, MAX_LENGTH], f"a sum up to {MAX_LENGTH:,}, got a sum of {MAX_LENGTH + 1:,}"),
     ],
 )
-def test_what_is_no_proportion_is_refused(weights, why):
+def test_invalid_weights_are_refused(weights, why):
     with pytest.raises(ValueError, match=why):
         Mix(weights)
 

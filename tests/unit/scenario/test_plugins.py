@@ -1,4 +1,4 @@
-"""Plugins: what is installed is loaded, and what cannot be is one clear error."""
+"""Plugins: installed ones are loaded, and a failure is one clear error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_function_is_called_with_the_role(install: Install) -> None:
     assert sys.modules["caller_module"].roles == ["controller", "supervisor"]
 
 
-def test_what_is_installed_is_found(install: Install) -> None:
+def test_installed_plugins_are_found(install: Install) -> None:
     install("found", "found_module", "")
     assert "found (found 1.2)" in map(str, plugins.load("controller"))
 
@@ -77,7 +77,7 @@ def test_plugins_are_loaded_in_the_order_of_their_names(install: Install) -> Non
         ),
     ],
 )
-def test_a_plugin_that_cannot_be_loaded_is_one_line_that_names_it(
+def test_a_plugin_that_cannot_be_loaded_is_reported_in_one_line(
     install: Install, target: str, text: str, why: str
 ) -> None:
     entry = install("probe", target, text)

@@ -1,4 +1,4 @@
-"""A run's plan writes and reads itself, every field of it."""
+"""A run's plan survives JSON with every field."""
 
 from __future__ import annotations
 
@@ -97,12 +97,12 @@ OTHER = RunPlan(
     on_node_loss="fail",
     on_nodes=("node1", "here"),
 )
-"""No field has its default."""
+"""A plan in which no field has its default."""
 LEAST = RunPlan("other", range(1, 2), None, (), 1, "", 30.0, 10.0)
 
 
 @given(PLANS)
-def test_a_plan_is_the_same_after_json(plan):
+def test_a_plan_survives_a_round_trip_through_json(plan):
     # Secrets aside, the journal's JSON is the same.
     for made in (plan.to_json(), plain(plan.to_json())):
         assert RunPlan.from_json(json.loads(json.dumps(made, allow_nan=False))) == plan
@@ -118,7 +118,7 @@ def test_each_field_is_written_and_read(name):
     assert found == plan
 
 
-def test_a_plan_of_an_older_version_has_the_defaults_of_what_it_lacks():
+def test_an_older_plan_gets_defaults_for_missing_fields():
     data = LEAST.to_json()
     for name in ("warmup_s", "thresholds", "abort_after_s", "limited_ok", "log_level"):
         del data[name]
@@ -126,6 +126,6 @@ def test_a_plan_of_an_older_version_has_the_defaults_of_what_it_lacks():
 
 
 @pytest.mark.parametrize("data", [{}, None, 5, {"users": [1, 2]}])
-def test_what_is_no_plan_is_refused(data):
+def test_invalid_plans_are_refused(data):
     with pytest.raises((KeyError, TypeError, ValueError)):
         RunPlan.from_json(data)

@@ -1,4 +1,4 @@
-"""Several scenarios in one run: how they are written, and which users are whose."""
+"""Several scenarios in one run: their notation, and which users belong to which."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NAMES = st.lists(
 
 
 @given(NAMES, st.integers(1, 10**9))
-def test_they_travel_as_one_text(names, users):
+def test_several_scenarios_survive_a_round_trip_through_text(names, users):
     loads = (str(users), "10/s", "30s:100,2m:0", "30s:2/s,0.5m:90.5/min")
     parts = tuple(Part(name, load) for name, load in zip(names, loads, strict=False))
     text = text_of(parts)
@@ -44,12 +44,12 @@ def test_they_travel_as_one_text(names, users):
     "text",
     ["shop.py", "shop", "my shop.py", "shop.py=5", "a=1.py b.py=2", "a.py=1 'b", "a.py=1s b=2"],
 )
-def test_one_scenario_is_none_of_several(text):
+def test_a_single_scenario_has_no_parts(text):
     assert parts_of(text) == ()
     assert scenario_files.part_of("shop.py=5") == Part("shop.py", "5")
 
 
-def test_the_name_is_that_of_all(tmp_path, monkeypatch):
+def test_the_name_combines_all_scenarios(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = "shops/buy.py=10 browse.py=90"
     assert name_of(text) == "buy+browse"
@@ -69,7 +69,7 @@ def test_the_name_is_that_of_all(tmp_path, monkeypatch):
         (["a.py=1", "x/a.py=2"], "must have different names, got 'a' twice"),
     ],
 )
-def test_what_is_wrong_is_told_in_a_line(words, why):
+def test_invalid_loads_are_reported_in_one_line(words, why):
     with pytest.raises(ValueError, match=re.escape(why)):
         check(words)
 
@@ -102,7 +102,7 @@ def test_rates_add_up_and_are_weights(words, weights, rate):
         ),
     ],
 )
-def test_rates_that_make_no_sense_are_told_in_a_line(words, why):
+def test_invalid_rates_are_reported_in_one_line(words, why):
     with pytest.raises(ValueError, match=re.escape(why)):
         with_rate(check(words))
 
@@ -110,5 +110,5 @@ def test_rates_that_make_no_sense_are_told_in_a_line(words, why):
 @pytest.mark.parametrize(
     "words", [["a.py=1", "b.py=2"], ["a.py=1/s", "b.py=2"], ["a.py=1/s", "b.py=1s:2/s"]]
 )
-def test_only_rates_that_stay_are_one_rate(words):
+def test_only_constant_rates_add_up_to_one_rate(words):
     assert with_rate(check(words)) == ((), "")

@@ -17,7 +17,7 @@ def _directory_without_a_config_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_command_line_comes_before_the_environment_and_that_before_the_file(tmp_path):
+def test_precedence_is_command_line_then_environment_then_file(tmp_path):
     (tmp_path / "amoc.toml").write_text("rate = 3\n")
     found = gather(["rate=1"], {"AMOC_RATE": "2"}, None)
     assert [label for label, _, _ in found] == ["--set", "AMOC_{name}", "amoc.toml"]
@@ -46,11 +46,11 @@ def test_a_pair_without_name_or_equals_sign_is_a_usage_error(pair):
     assert repr(pair) in str(caught.value)
 
 
-def test_the_last_of_two_pairs_counts():
+def test_the_last_pair_of_a_name_wins():
     assert labelled(["a=1", "a=2"], {}, None)["--set"] == {"a": "2"}
 
 
-def test_only_what_begins_with_amoc_counts_in_the_environment_in_any_case():
+def test_only_variables_with_the_amoc_prefix_count_in_any_case():
     environment = {
         "AMOC_RATE": "1",
         "amoc_mode": "2",
@@ -65,7 +65,7 @@ def test_only_what_begins_with_amoc_counts_in_the_environment_in_any_case():
     }
 
 
-def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path):
+def test_only_the_default_file_may_be_missing(tmp_path):
     assert labelled([], {}, None)["amoc.toml"] == {}
     with pytest.raises(UsageError, match=r"--config no\.toml cannot be read: No such file"):
         gather([], {}, "no.toml")
@@ -74,7 +74,7 @@ def test_the_default_file_may_be_missing_and_a_named_one_may_not(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"rate =", b"rate = 1\nrate = 2", b"\xff\xfe", b"[a\n"])
-def test_a_file_that_is_not_toml_is_named_in_one_line(tmp_path, content):
+def test_a_file_that_is_not_toml_is_reported_in_one_line(tmp_path, content):
     (tmp_path / "my.toml").write_bytes(content)
     with pytest.raises(SettingError, match=r"my\.toml is not valid TOML: ") as caught:
         gather([], {}, "my.toml")
@@ -113,7 +113,7 @@ def test_values_of_a_file_that_cannot_be_sent_to_workers_are_refused(tmp_path, c
     assert str(caught.value).endswith("(from my.toml)")
 
 
-def test_a_file_that_is_nested_deeper_than_can_be_read_is_one_clear_error(tmp_path):
+def test_a_file_nested_too_deep_to_read_is_one_clear_error(tmp_path):
     (tmp_path / "my.toml").write_text("a = " + "[" * 20_000 + "]" * 20_000)
     with pytest.raises(SettingError, match=r"my\.toml is not valid TOML: nested too deep"):
         gather([], {}, "my.toml")
@@ -124,16 +124,16 @@ def test_dates_and_times_become_text(tmp_path):
     assert labelled([], {}, "my.toml")["my.toml"] == {"a": "2026-11-24", "b": {"c": ["07:32:00"]}}
 
 
-def test_an_empty_variable_of_the_environment_is_not_set():
+def test_an_empty_environment_variable_counts_as_unset():
     assert labelled([], {"AMOC_RATE": "", "AMOC_MODE": " "}, None)["AMOC_{name}"] == {"mode": " "}
 
 
-def test_where_undeclared_names_are_allowed_no_source_is_strict(tmp_path):
+def test_no_source_is_strict_if_undeclared_names_are_allowed(tmp_path):
     (tmp_path / "amoc.toml").write_text("rate = 3\n")
     assert [one.strict for one in gather(["a=1"], {}, None, undeclared=True)] == [False] * 3
 
 
-def test_lists_may_be_nested_as_deep_as_they_can_travel_and_no_deeper(tmp_path):
+def test_lists_may_be_nested_up_to_the_depth_that_can_be_sent(tmp_path):
     (tmp_path / "amoc.toml").write_text("a = " + "[" * MAX_DEPTH + "]" * MAX_DEPTH)
     assert "a" in labelled([], {}, None)["amoc.toml"]
     (tmp_path / "amoc.toml").write_text("a = " + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1))

@@ -29,5 +29,5 @@ def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
         ("--stages", {"interarrival": "amoc.toml"}, None, (1200.0, "interarrival")),
     ],
 )
-def test_stages_rule_unless_somebody_has_set_a_rate(own_starts, sources, per_minute, found):
+def test_stages_set_the_start_rate_unless_a_rate_is_given(own_starts, sources, per_minute, found):
     assert first_rate(own_starts, sources, 50.0, per_minute) == found

@@ -33,7 +33,7 @@ def browser(user_id):
 
 
 class User(greenlet):
-    """As much of a user as its kind knows."""
+    """The part of a user that its kind uses."""
 
     iteration = 0
 
@@ -87,7 +87,7 @@ def test_each_user_is_of_one_kind_and_a_class_has_an_instance_for_each(scenario)
     assert counted["kind.Buyer.iterations"] == counted["kind.browser.iterations"] == 4
 
 
-def test_start_takes_what_it_likes(scenario):
+def test_a_kinds_start_may_take_no_arguments(scenario):
     start = scenario(KINDS + "amoc.users({Idler: 1})").start_with(None)
     assert user(start, 7).turn() == "idler"
 
@@ -115,7 +115,7 @@ def test_start_takes_what_it_likes(scenario):
         ("amoc.users({Buyer: 1})\ndef start(user_id): ...", "has both start() and amoc.users"),
     ],
 )
-def test_what_makes_no_sense_is_refused_in_a_line(scenario, text, why):
+def test_invalid_kinds_are_refused_in_one_line(scenario, text, why):
     with pytest.raises(ScenarioError) as caught:
         scenario(KINDS + text)
     assert why in str(caught.value)

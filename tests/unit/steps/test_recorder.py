@@ -1,4 +1,4 @@
-"""What is counted of steps: by name, by cause, and of all requests together."""
+"""Counts of steps: by name, by cause, and aggregated over all requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def timer(name: str) -> Histogram:
     return next(one.value for one in metrics.read() if one.name == name)
 
 
-def test_a_request_counts_in_its_step_and_in_the_row_of_all():
+def test_a_request_counts_in_its_step_and_in_the_aggregate():
     recorder.record("GET /item/[id]", 2_000, size=70)
     recorder.record("GET /item/[id]", 5_000, size=30)
     recorder.record("POST /login", 9_000)
@@ -77,7 +77,7 @@ def test_a_request_can_fail_after_it_was_counted():
 
 
 @given(st.lists(st.sampled_from([*range(40)]), min_size=1, max_size=80))
-def test_however_many_causes_they_add_up_to_the_failures(causes: list[int]):
+def test_failures_by_cause_add_up_however_many_causes_there_are(causes: list[int]):
     with registry.Registry().activated():
         for one in causes:
             recorder.record("pay", 1, cause=f"order {one}")
@@ -111,7 +111,7 @@ def test_a_cause_is_one_short_line():
     assert len(found) <= len("pay.failures.") + recorder.MAX_CAUSE
 
 
-def test_a_new_worker_counts_on():
+def test_a_replaced_worker_continues_the_counts():
     area = Area(memoryview(bytearray(10 << 20)))
     for incarnation in (1, 2):
         with registry.Registry(area).activated():
@@ -121,7 +121,7 @@ def test_a_new_worker_counts_on():
     assert counters(area)["Aggregated.count"] == 4
 
 
-def test_where_the_board_is_full_failures_count_as_other():
+def test_failures_count_as_other_if_shared_memory_is_full():
     area = Area(memoryview(bytearray(10 << 20)))
     with registry.Registry(area).activated():
         recorder.of("pay")
@@ -132,13 +132,13 @@ def test_where_the_board_is_full_failures_count_as_other():
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "x" * 201, "pay.failures", "Aggregated", "crashes"])
-def test_what_no_step_can_be_called(name: str):
+def test_invalid_step_names_are_refused(name: str):
     recorder.of("first")
     with pytest.raises(ScenarioError):
         recorder.of(name)
 
 
-def test_steps_are_known_by_their_metrics():
+def test_steps_are_recognised_by_their_metrics():
     recorder.of("b")
     recorder.of("a")
     metrics.timer("no step")

@@ -1,4 +1,4 @@
-"""Spans of steps: which belong together, which are sampled, what they say."""
+"""Spans of steps: nesting, sampling and contents."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from amoc.steps.tracing import Span, TracedStep
 
 @pytest.fixture
 def spans() -> Iterator[list[Span]]:
-    """All that steps of the test give, each trace sampled."""
+    """All spans of the test's steps, with each trace sampled."""
     taken: list[Span] = []
     with registry.Registry().activated():
         tracing.begin(1.0, taken.append)
@@ -26,7 +26,7 @@ def spans() -> Iterator[list[Span]]:
         tracing.end()
 
 
-def test_steps_within_a_step_are_its_trace(spans: list[Span]) -> None:
+def test_nested_steps_form_one_trace(spans: list[Span]) -> None:
     with step("visit"):
         with step("look"):
             pass
@@ -44,7 +44,7 @@ def test_steps_within_a_step_are_its_trace(spans: list[Span]) -> None:
     assert visit.begin_ns <= look.begin_ns <= look.end_ns <= buy.begin_ns <= visit.end_ns
 
 
-def test_failures_are_said(spans: list[Span]) -> None:
+def test_a_failed_steps_span_has_cause_and_message(spans: list[Span]) -> None:
     with step("pay") as this:
         this.fail("refused", "no money")
     with pytest.raises(KeyError), step("look"):
@@ -67,7 +67,7 @@ def test_a_step_that_ends_with_its_greenlet_has_no_span(spans: list[Span]) -> No
     assert spans == []
 
 
-def test_a_greenlet_has_traces_of_its_own(spans: list[Span]) -> None:
+def test_each_greenlet_has_separate_traces(spans: list[Span]) -> None:
     def work() -> None:
         with step("work"):
             pass
@@ -77,7 +77,7 @@ def test_a_greenlet_has_traces_of_its_own(spans: list[Span]) -> None:
     assert len({one.trace_id for one in spans}) == 2
 
 
-def test_a_decorated_function_has_spans_though_it_was_decorated_before() -> None:
+def test_a_function_decorated_before_tracing_starts_has_spans() -> None:
     taken: list[Span] = []
     with registry.Registry().activated():
 
@@ -92,7 +92,7 @@ def test_a_decorated_function_has_spans_though_it_was_decorated_before() -> None
     assert [one.name for one in taken] == ["browse"]
 
 
-def test_requests_say_which_trace_is_sampled(spans: list[Span]) -> None:
+def test_traceparent_names_the_sampled_trace(spans: list[Span]) -> None:
     with step("visit") as visit, step("GET /") as inner:
         pass
     sampled = re.fullmatch("00-([0-9a-f]{32})-([0-9a-f]{16})-01", inner.traceparent)
@@ -102,7 +102,7 @@ def test_requests_say_which_trace_is_sampled(spans: list[Span]) -> None:
     assert visit.traceparent[:35] == inner.traceparent[:35]
 
 
-def test_a_share_of_traces_is_sampled_as_a_whole() -> None:
+def test_a_share_of_traces_is_sampled_completely() -> None:
     taken: list[Span] = []
     said: list[str] = []
     with registry.Registry().activated():
@@ -119,7 +119,7 @@ def test_a_share_of_traces_is_sampled_as_a_whole() -> None:
     assert set(by_trace.values()) == {2}
 
 
-def test_without_them_steps_are_as_they_are() -> None:
+def test_without_tracing_steps_are_plain_steps() -> None:
     with registry.Registry().activated(), step("visit") as visit:
         visit.describe({"a": 1})
         assert type(visit) is Step
@@ -127,7 +127,7 @@ def test_without_them_steps_are_as_they_are() -> None:
         assert visit.traceparent == ""
 
 
-def test_what_a_library_records_is_a_span_of_the_step_around_it(spans: list[Span]) -> None:
+def test_a_recorded_request_is_a_span_of_the_surrounding_step(spans: list[Span]) -> None:
     with step("visit"):
         recorder.record("ping", 5_000_000)
         recorder.record("iq", 0, cause="timeout", message="no answer", failed_ns=7_000_000)
@@ -140,7 +140,7 @@ def test_what_a_library_records_is_a_span_of_the_step_around_it(spans: list[Span
     assert (alone.parent_id, alone.end_ns - alone.begin_ns) == (0, 3_000)
 
 
-def test_what_is_recorded_in_a_trace_that_is_not_sampled_has_no_span() -> None:
+def test_a_request_recorded_in_an_unsampled_trace_has_no_span() -> None:
     taken: list[Span] = []
     with registry.Registry().activated():
         tracing.begin(0.0, taken.append)

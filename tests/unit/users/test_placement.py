@@ -1,4 +1,4 @@
-"""Placement: every id has exactly one place, and everybody works out the same one."""
+"""Placement: every id has exactly one place, and all processes compute the same one."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def workers_of(place: Placement, nodes: Sequence[int]) -> list[int]:
 
 
 @given(places(), st.integers(1, 400) | FIRST, st.integers(0, 200))
-def test_every_id_of_a_range_belongs_to_exactly_one_worker_and_all_agree(place, first, count):
+def test_every_id_belongs_to_exactly_one_worker(place, first, count):
     last = first + count - 1
     dealt = []
     for worker in range(place.workers):
@@ -71,7 +71,7 @@ def test_every_id_of_a_range_belongs_to_exactly_one_worker_and_all_agree(place, 
 
 
 @given(WORKERS, FIRST, st.integers(1, 500))
-def test_users_go_round_the_nodes_first_and_then_round_their_workers(workers, first, count):
+def test_round_robin_alternates_nodes_first_then_their_workers(workers, first, count):
     place = Placement(placement.round_robin(workers))
     ids = range(first, first + count)
     for user_id in ids:
@@ -93,7 +93,7 @@ def test_two_nodes_of_two_workers():
 
 
 @given(WORKERS, st.integers(1, 10**6), st.integers(1, 500))
-def test_blocks_give_each_node_neighbours_and_an_even_part_of_the_plan(workers, first, count):
+def test_blocks_give_each_node_consecutive_ids_and_an_even_share(workers, first, count):
     place = Placement(placement.blocks(workers, range(first, first + count)))
     nodes = [
         next(node for node in range(len(workers)) if place.worker_of(one) in place.numbers(node))
@@ -104,7 +104,7 @@ def test_blocks_give_each_node_neighbours_and_an_even_part_of_the_plan(workers, 
 
 
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 32)), min_size=1, max_size=6), FIRST)
-def test_weights_are_met_in_each_period_and_nearly_in_between(nodes, first):
+def test_weights_are_met_in_each_period(nodes, first):
     workers, weights = zip(*nodes, strict=True)
     place, whole = Placement(placement.weighted(workers, weights)), sum(weights)
     found = Counter(
@@ -124,7 +124,7 @@ def test_by_worker_each_worker_has_one_progression(workers, last):
 
 
 @given(st.integers(2, 8), st.integers(1, 8), st.data())
-def test_a_lost_nodes_users_are_spread_over_the_others_and_nobody_else_moves(nodes, each, data):
+def test_only_a_lost_nodes_users_move_and_are_spread_evenly(nodes, each, data):
     place = Placement(placement.round_robin([each] * nodes))
     ids = range(1, 1 + 200 * nodes * each)
     before = {one: place.worker_of(one) for one in ids}
@@ -147,7 +147,7 @@ def test_progressions_hold_the_same_ids(ids):
 
 
 @given(ids=st.integers(1, 40), size=st.integers(0, 30), step=st.integers(1, 4), data=st.data())
-def test_within_is_what_lies_between(ids, size, step, data):
+def test_within_selects_the_ids_between_two_bounds(ids, size, step, data):
     some = range(ids, ids + size * step, step)
     first, last = data.draw(st.integers(1, 200)), data.draw(st.integers(0, 200))
     assert list(within(some, first, last)) == [x for x in some if first <= x <= last]
@@ -159,7 +159,7 @@ def test_within_is_what_lies_between(ids, size, step, data):
     st.integers(1, 4),
     st.integers(1, 3),
 )
-def test_parts_are_even_have_ids_in_a_row_and_divide_the_plan_alone(ends, planned, nodes, each):
+def test_parts_are_even_consecutive_and_divide_only_the_plan(ends, planned, nodes, each):
     free = list(zip(ends[::2], [one - 1 for one in ends[1::2]], strict=False))
     free = [(first, last) for first, last in free if first <= last]
     workers = [range(node * each, (node + 1) * each) for node in range(nodes)]
@@ -181,7 +181,7 @@ def test_parts_are_even_have_ids_in_a_row_and_divide_the_plan_alone(ends, planne
 
 
 @given(st.sampled_from(placement.RULES), st.integers(1, 3), st.sets(st.integers(0, 3), min_size=1))
-def test_only_chosen_nodes_get_users_and_all_of_them_do(rule, each, chosen):
+def test_all_selected_nodes_and_only_these_get_users(rule, each, chosen):
     ids = range(1, 41)
     made = placement.layout_of(rule, [each] * 4, [2, 4, 6, 8], ids, nodes=sorted(chosen))
     place = Placement(made)

@@ -1,4 +1,4 @@
-"""Placements that packages bring: found by name, and what they return is checked."""
+"""Placements from installed packages: found by name, with their result checked."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str]
     return install
 
 
-def test_an_installed_placement_says_which_node_each_id_goes_to(installed):
+def test_an_installed_placement_decides_the_node_of_each_id(installed):
     installed("return [place for place, one in enumerate(nodes) for _ in range(one.workers)]")
     assert checked("own") == "own"
     assert seats("own", NODES, range(1, 11)) == [0, 0, 1]
@@ -50,13 +50,13 @@ def test_an_installed_placement_says_which_node_each_id_goes_to(installed):
         ("return nodes[5]", "failed: IndexError"),
     ],
 )
-def test_one_that_says_something_else_is_refused_in_one_line(installed, body, why):
+def test_an_invalid_result_of_a_placement_is_refused_in_one_line(installed, body, why):
     installed(body)
     with pytest.raises(UsageError, match=rf"^placement own \(own_.*:place\) {why}"):
         seats("own", NODES, range(1, 11))
 
 
-def test_one_that_is_not_installed_is_named_with_those_that_are(installed):
+def test_a_missing_placement_is_named_with_the_installed_ones(installed):
     assert checked("blocks") == "blocks"
     installed("return [0]")
     with pytest.raises(ValueError, match="one of round-robin, blocks, weighted, own, got 'ownn'"):

@@ -1,4 +1,4 @@
-"""What became of users that were to be removed, of one worker and of all."""
+"""Results of removing users, of one worker and of all."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from amoc.ipc.messages.orders import UsersRemoved
 from amoc.users.removal import Removal
 
 
-def test_the_removals_of_all_workers_add_up_each_kind_for_itself():
+def test_removals_of_all_workers_add_up_by_kind():
     parts = [Removal(1, 20, 300, 4000, (7, 3)), Removal(), Removal(2, 30, 400, 5000, (5,))]
     assert Removal.sum(parts) == Removal(3, 50, 700, 9000, (3, 5, 7))
     assert Removal.sum(parts).total == 9753
     assert Removal.sum([]) == Removal()
 
 
-def test_each_kind_is_said_in_its_own_words():
+def test_each_kind_of_removal_has_its_own_text():
     assert Removal().text() == "no users to remove"
     assert Removal(asked=1).text() == "1 user asked to stop"
     assert Removal(2, 3, 4, 5, (6, 7)).text() == (
@@ -22,5 +22,5 @@ def test_each_kind_is_said_in_its_own_words():
     )
 
 
-def test_it_travels_field_by_field_in_one_order():
+def test_a_removal_is_serialised_field_by_field_in_fixed_order():
     assert UsersRemoved._fields == ("number", *Removal._fields)
