@@ -85,7 +85,7 @@ def test_receipts_markers_and_chat_states(connect: Connect) -> None:
         bob.receive(xmpp.is_chat_state("composing"), timeout=PATIENCE_S)
 
 
-def test_a_missing_receipt_is_counted(connect: Connect) -> None:
+def test_waiting_for_a_missing_receipt_times_out(connect: Connect) -> None:
     with connect() as alice, connect() as bob, pytest.raises(xmpp.ReceiveTimeout, match="receipt"):
         alice.send_chat_and_wait(bob.jid, "sure?", 0.1)
 
