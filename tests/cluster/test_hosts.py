@@ -44,7 +44,7 @@ def test_a_cable_delays_both_ways(hosts):
     assert time.monotonic() - begun >= 0.24  # to connect and to be greeted, there and back
 
 
-def test_a_cable_loses_and_reorders_and_tcp_mends_that(hosts):
+def test_tcp_recovers_from_a_cable_that_loses_and_reorders(hosts):
     network = hosts(2)
     first, second = network.hosts
     counts = network.worsen(second, delay_ms=1, jitter_ms=2, loss=0.05)
@@ -86,9 +86,7 @@ while True:
 """
 
 
-def test_a_line_of_the_bus_on_which_nothing_passes_is_given_up_when_it_is_cut_and_made_anew(
-    hosts, tmp_path
-):
+def test_an_idle_bus_connection_that_is_cut_is_given_up_and_reopened(hosts, tmp_path):
     network = hosts(2)
     first, second = network.hosts
     ends = []

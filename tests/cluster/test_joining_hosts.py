@@ -34,7 +34,7 @@ SCENARIO = """
 """
 
 
-def test_a_throttle_is_exact_over_hosts_whose_clocks_are_apart(hosts, tmp_path: Path):
+def test_a_throttle_is_exact_across_hosts_with_different_clocks(hosts, tmp_path: Path):
     head, *nodes = hosts(3, 7200).hosts
     clock = [sys.executable, "-c", "import time; print(time.monotonic())"]
     assert float(nodes[1].run(*clock)) - float(head.run(*clock)) > 7000, "clocks are not apart"

@@ -16,6 +16,6 @@ pytestmark = pytest.mark.once
 @pytest.mark.parametrize(
     "cell", ["supervisor/kill", "launcher/kill", "host/off", "head/cut", "head/loss"]
 )
-def test_nothing_is_left_nobody_runs_twice_and_no_reported_count_is_lost(hosts, tmp_path, cell):
+def test_no_cell_of_the_kill_matrix_leaves_or_loses_anything(hosts, tmp_path, cell):
     assert cell in CELLS
     assert Cell(cell, hosts(4), tmp_path).problems() == []

@@ -14,7 +14,7 @@ from tests.cluster.patience import eventually
 from tests.cluster.runs import over_ssh, ran_twice
 
 
-def test_a_run_on_three_hosts_takes_its_files_along_and_leaves_nothing(hosts, tmp_path):
+def test_a_run_on_three_hosts_sends_its_files_and_leaves_nothing(hosts, tmp_path):
     network = hosts(4)
     with over_ssh(network, tmp_path, 20, "--users", "6") as run:
         run.wait_for_users(6)
@@ -77,7 +77,7 @@ def start(user_id):
 """
 
 
-def test_users_on_a_host_that_is_far_away_pass_a_throttle_in_time(hosts, tmp_path):
+def test_users_on_a_distant_host_pass_a_throttle_on_time(hosts, tmp_path):
     network = hosts(2, ahead_s=5)
     head, far = network.hosts
     network.worsen(far, delay_ms=120)
@@ -95,7 +95,7 @@ def test_users_on_a_host_that_is_far_away_pass_a_throttle_in_time(hosts, tmp_pat
     assert found["throttles"]["turns"]["executions"] > 400
 
 
-def test_when_the_controller_is_killed_nothing_is_left_on_any_host(hosts, tmp_path):
+def test_a_killed_controller_leaves_nothing_on_any_host(hosts, tmp_path):
     network = hosts(3)
     with over_ssh(network, tmp_path, 1_000, "--users", "4") as run:
         run.wait_for_users(4)

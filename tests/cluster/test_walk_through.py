@@ -9,7 +9,7 @@ from tests.cluster.runs import Run, until_ended
 from tests.cluster.walk import USERS, Console, walk_through
 
 
-def test_users_are_added_and_removed_on_hosts_while_somebody_looks_on(hosts, tmp_path):
+def test_users_are_added_and_removed_on_hosts_during_a_watched_run(hosts, tmp_path):
     head, *nodes = hosts(3).hosts
     env = {"TMPDIR": str(head.home), "PYTHONPATH": str(ROOT)}
     names = ",".join(host.name for host in nodes)

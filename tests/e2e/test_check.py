@@ -116,7 +116,7 @@ def test_nothing_is_left_when_check_is_killed() -> None:
 
 
 @pytest.mark.once
-def test_what_the_scenario_expects_is_shown_or_refused(tmp_path: Path) -> None:
+def test_a_scenarios_thresholds_are_shown_or_refused(tmp_path: Path) -> None:
     scenario = tmp_path / "expecting.py"
     scenario.write_text(
         'import amoc\namoc.expect("crashes  == 0")\n\ndef start(user_id):\n    pass\n'

@@ -65,7 +65,7 @@ def come_back(daemon: Daemon, run: str, number: str, rows: int) -> tuple[str, in
     return number, rows, True
 
 
-def test_who_comes_back_gets_what_was_missed_and_at_last_the_end(daemon):
+def test_a_reconnected_stream_gets_the_missed_events_and_the_end(daemon):
     run = daemon.start(users=3)
     path = f"/dashboard/runs/{run}/events"
     with updates(daemon, f"{path}?after=0") as stream:
@@ -109,7 +109,7 @@ def test_pages_have_nothing_inline_and_assets_are_kept(daemon):
     assert daemon.request("GET", "/dashboard/runs/nothing/events").status == 404
 
 
-def test_what_runs_say_of_themselves_is_shown_and_not_obeyed(daemon):
+def test_texts_of_runs_are_shown_but_not_executed(daemon):
     hostile = "</script><img src=x onerror=alert(1)>"
     run = daemon.start(users=1, comment=hostile)
     try:

@@ -47,7 +47,7 @@ class Stream:
         self._line.close()
 
 
-def test_a_stream_that_was_cut_goes_on_without_a_gap(daemon: Daemon) -> None:
+def test_an_interrupted_stream_resumes_without_a_gap(daemon: Daemon) -> None:
     run = daemon.start(users=2)
     eventually(lambda: daemon.get(f"/runs/{run}/series")["total"], "a second")
     stream = Stream(daemon, run)
@@ -77,7 +77,7 @@ def test_a_stream_that_was_cut_goes_on_without_a_gap(daemon: Daemon) -> None:
         assert kinds == ["second"] * max(0, total - seen) + ["end"]
 
 
-def test_streams_are_limited_and_given_back(daemon: Daemon) -> None:
+def test_streams_are_limited_and_released(daemon: Daemon) -> None:
     run = daemon.start(users=1)
     streams = [Stream(daemon, run) for _ in range(64)]
     assert {one.answer.status for one in streams} == {200}

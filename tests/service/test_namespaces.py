@@ -15,7 +15,7 @@ from tests.service import namespaces
 pytestmark = pytest.mark.once
 
 
-def test_a_test_that_fails_leaves_nothing_of_another_user_s_behind(tmp_path: Path) -> None:
+def test_a_failed_test_leaves_no_files_of_another_user(tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can take another user's place")
     if why := namespaces.missing():
