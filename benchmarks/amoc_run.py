@@ -21,6 +21,10 @@ from benchmarks.processes import cpu_s, family
 HERE = Path(__file__).resolve().parent
 DIRECTORY = "BENCHMARK_DIRECTORY"
 """Environment variable that tells a scenario where to write files."""
+BEGIN = "begin"
+"""File there in which the scenario writes when its users begin, on the monotonic clock."""
+START_S = 120.0
+"""Time limit for all users to start."""
 END_S = 120.0
 """Time limit for a run to end once everything is measured."""
 _LOOK_S = 0.005
@@ -58,6 +62,16 @@ class AmocRun:
                 return False
             time.sleep(_LOOK_S)
         return True
+
+    def wait_for_begin(self) -> float:
+        """Wait until all users have started; return when they begin, on the monotonic clock.
+
+        Raises:
+            SystemExit: They did not start.
+        """
+        if not self.wait_for(BEGIN, 1, START_S):
+            sys.exit(outcome.Exit.FAILED)
+        return float((self.directory / BEGIN).read_text())
 
     def cpu_between(self, begin: float, end: float) -> dict[str, float]:
         """Return the CPU seconds of each of its processes between two moments, by role."""

@@ -15,41 +15,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from benchmarks import machine, outcome
-from benchmarks.amoc_run import HERE, amoc_run
+from benchmarks.amoc_run import HERE, AmocRun, amoc_run
 
-SHORT = [
-    "--rate",
-    "500",
-    "--seconds",
-    "1",
-    "--users",
-    "10",
-    "--barrier",
-    "200",
-    "--rounds",
-    "1",
-    "--settle",
-    "1.5",
-]
+SHORT = ["--rate", "500", "--seconds", "1", "--users", "10", "--barrier", "200", "--rounds", "1"]
 WANTED_PER_S = 50_000
 LATE_S = 0.05
 """If users add later than this at the 99th percentile, the figures are doubtful."""
 
 
-def run(
-    settings: Mapping[str, Any], settle_s: float, measured_s: float
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Return the summary of a run, and each process's CPU seconds in the measured time."""
-    begin = time.monotonic() + settle_s
-    full = {**settings, "begin": begin, "repeat_num": 1}
-    with amoc_run(HERE / "coordinator_scenario.py", settings["crowd"], 2, full) as amoc:
-        used = amoc.cpu_between(begin, begin + measured_s)
-        return amoc.finish(), {**used, "begin": begin}
+def run(settings: Mapping[str, Any]) -> AbstractContextManager[AmocRun]:
+    """Run the scenario on two workers."""
+    full = {**settings, "repeat_num": 1}
+    return amoc_run(HERE / "coordinator_scenario.py", settings["crowd"], 2, full)
 
 
 def adds(options: argparse.Namespace, rate: int) -> None:
@@ -62,10 +44,13 @@ def adds(options: argparse.Namespace, rate: int) -> None:
         "size": options.size,
     }
     measured_s = options.seconds * 0.95
-    summary, used = run(settings, options.settle, measured_s)
+    with run(settings) as amoc:
+        begin = amoc.wait_for_begin()
+        used = amoc.cpu_between(begin, begin + measured_s)
+        summary = amoc.finish()
     counters, timers = summary["counters"], summary["timers"]
     late, delay = timers["adding_lateness"], timers["coordinator_action_delay"]
-    took_s = summary["gauges"]["last_action_s"] - used.pop("begin")
+    took_s = summary["gauges"]["last_action_s"] - begin
     added, acted = counters["coordinator.groups.adds"], counters["acted"]
     print(
         f"goal: {rate} adds/s for {options.seconds:g} s, groups of {options.size}; got"
@@ -89,7 +74,8 @@ def adds(options: argparse.Namespace, rate: int) -> None:
 
 def barrier(options: argparse.Namespace) -> None:
     settings = {"rate": 0, "crowd": options.barrier, "rounds": options.rounds}
-    summary, _ = run(settings, options.settle, 0.1)
+    with run(settings) as amoc:
+        summary = amoc.finish()
     gauges = summary["gauges"]
     spreads = [
         gauges[f"last_{number}_s"] - gauges[f"first_{number}_s"] for number in range(options.rounds)
@@ -115,7 +101,6 @@ def main() -> int:
     parser.add_argument("--size", type=int, default=2)
     parser.add_argument("--barrier", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--settle", type=float, default=4.0, help="seconds for users to start")
     options = parser.parse_args()
     print(machine.describe())
     for rate in options.rate:

@@ -1,11 +1,11 @@
 """Scenario of benchmarks/coordinator.py: users add themselves, or meet at a barrier."""
 
 import gevent
+from common_start import common_begin_ns
 
 from amoc import coordinator, metrics, setting, sleep
 from amoc.base.clock import S_NS, now_ns
 
-begin = setting(0.0, "When to begin, on the monotonic clock")
 seconds = setting(5.0, "How long to add")
 rate = setting(50_000, "Adds per second, over all users; 0 for barriers", verify=lambda n: n >= 0)
 crowd = setting(100, "Number of users", verify=lambda n: n > 0)
@@ -25,7 +25,7 @@ def act(event, users):
 
 def start(user_id):
     if rate.get():
-        add(user_id, int(begin.get() * S_NS))
+        add(user_id, common_begin_ns(user_id, crowd.get()))
     else:
         meet()
 

@@ -5,7 +5,7 @@ workers, users 1 and 3 are in one, 2 and 4 in the other, so every message crosse
 messages within workers instead.
 """
 
-import time
+from common_start import common_begin_ns
 
 from amoc import config, metrics, receive, send, setting, sleep
 from amoc.base.clock import S_NS, now_ns
@@ -14,15 +14,11 @@ rate = setting(50_000, "Messages per second, over all users", verify=lambda n: n
 senders = setting(100, "Number of users that write", verify=lambda n: n > 0)
 batch = setting(10, "Messages that a user writes in a row", verify=lambda n: n > 0)
 seconds = setting(5.0, "How long to write")
-begin = setting(0.0, "When to begin, on the monotonic clock")
 far = setting(True, "Whether every message goes to the other worker")
 
 
-def init():
-    return int((begin.get() or time.monotonic() + 1) * S_NS)
-
-
-def start(user_id, begin_ns):
+def start(user_id):
+    begin_ns = common_begin_ns(user_id, 2 * senders.get())
     place = (user_id - 1) % 4
     if place in (0, 3):
         near = {0: 2, 3: -2}

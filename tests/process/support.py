@@ -25,8 +25,13 @@ ROOT = Path(__file__).parents[2]
 DEADLINE_S = 120.0
 
 
-def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEADLINE_S) -> Any:
-    """Wait until `condition` returns a true value, and return it; fail the test at the deadline."""
+def eventually(
+    condition: Callable[[], Any], what: str | Callable[[], str], deadline_s: float = DEADLINE_S
+) -> Any:
+    """Wait until `condition` returns a true value, and return it; fail the test at the deadline.
+
+    A callable `what` is asked only then.
+    """
     begun = time.monotonic()
     while True:
         result = condition()
@@ -34,7 +39,8 @@ def eventually(condition: Callable[[], Any], what: str, deadline_s: float = DEAD
             return result
         waited_s = time.monotonic() - begun
         if waited_s > deadline_s:
-            pytest.fail(f"not within {deadline_s:g} s: {what}")
+            text = what if isinstance(what, str) else what()
+            pytest.fail(f"not within {deadline_s:g} s: {text}")
         time.sleep(min(0.05, 0.01 + waited_s / 20))  # polling takes CPU from the process under test
 
 
@@ -170,7 +176,7 @@ class Run:
             found = self.find(role)
             return found if len(found) >= count else []
 
-        return eventually(there, f"{count} × {role}:\n{self.output}")
+        return eventually(there, lambda: f"{count} × {role}:\n{self.output}")
 
     def look(self, command: str) -> Any:
         """Send the run a command that only reads, without starting a process; return its answer."""
@@ -187,7 +193,7 @@ class Run:
                 pytest.fail(f"amoc has ended and not printed {text!r}:\n{self.output}")
             return False
 
-        eventually(printed, f"{text!r} printed; so far:\n{self.output}")
+        eventually(printed, lambda: f"{text!r} printed; so far:\n{self.output}")
 
     def kill(self, pid: int, signum: int = signal.SIGKILL) -> None:
         """Send a signal to one process of the tree."""
