@@ -37,7 +37,7 @@ Dial = Callable[[], Transport]
 """Opens another connection to the server; waits, and raises an XmppError."""
 
 MAX_RETRIES: Final = 3
-SPACING_S: Final = 0.02
+SPACING_S: Final = 0.005
 """Minimum time between two requests on different connections, so that they arrive in order. A
 server must accept any order, but if ejabberd gets the second one first while it holds the first, it
 ignores it until the first times out after `wait`.

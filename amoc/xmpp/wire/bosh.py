@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 from xml.etree.ElementTree import Element, SubElement
 
 from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire import sasl
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
 from amoc.xmpp.wire.message_framing import standalone
@@ -34,6 +35,8 @@ MAX_WAIT_S: Final = 3600
 MIN_POLL_S: Final = 1.0
 """Minimum time between two empty requests if the server does not hold them."""
 
+_BEFORE_CLIENT: Final = frozenset((FEATURES, sasl.CHALLENGE, sasl.SUCCESS, sasl.FAILURE))
+"""Elements after which the client is the next to send something."""
 _TERMINATES: Final = re.compile(rb"\s*<body\b[^>]*?\stype\s*=\s*[\"']terminate[\"']")
 _VERSION: Final = f"{{{ns.XBOSH}}}version"
 _URI: Final = f"{{{ns.BOSH}}}uri"
@@ -76,6 +79,7 @@ class Dialogue:
         "_end",
         "_ended",
         "_head",
+        "_is_our_turn",
         "_known_head",
         "_parsers",
         "_payloads",
@@ -111,6 +115,7 @@ class Dialogue:
         self._begun = False
         self._end = False
         self._ended = False
+        self._is_our_turn = False  # the server has nothing to send before we have
         self._version = ""
         self.polling = polling
         self.poll_s = MIN_POLL_S
@@ -215,6 +220,7 @@ class Dialogue:
                 raise Violation("bad-format", f"stream features must come first, got {child.tag}")
             self.opening = False
             reader.on_header({"version": self._version})
+        self._is_our_turn = child.tag in _BEFORE_CLIENT
         child.tail = None
         reader.on_element(child)
 
@@ -266,12 +272,18 @@ class Dialogue:
         return bool(self._payloads or self._begin) and under_way < self.polling.requests
 
     def wants_poll(self, under_way: int) -> bool:
-        """Return whether an empty request must be sent, for the server to answer."""
-        return not under_way and bool(self.sid) and not self._ended and not self.closed
+        """Return whether an empty request must be sent, for the server to answer.
+
+        Not in the client's turn of a login, such as while it computes its answer to a challenge.
+        """
+        if under_way or self._is_our_turn:
+            return False
+        return bool(self.sid) and not self._ended and not self.closed
 
     def request(self) -> tuple[int, bytes]:
         """Return the next request: its number and its body."""
         self._rid += 1
+        self._is_our_turn = False
         sid = f" sid='{escape(self.sid)}'" if self.sid else ""
         end = ""
         if self._end and self.sid:

@@ -92,6 +92,22 @@ def test_a_request_contains_all_queued_stanzas_in_their_namespaces() -> None:
     assert not dialogue.wants_poll(1)
 
 
+@pytest.mark.parametrize("name", ["challenge", "success", "failure"])
+def test_the_server_is_not_polled_while_the_client_owes_an_answer(name: str) -> None:
+    dialogue = created()
+    for content in (
+        f"<stream:features xmlns:stream='{ns.STREAMS}'/>",
+        f"<{name} xmlns='{ns.SASL}'/>",
+    ):
+        dialogue.feed(f"<body xmlns='{ns.BOSH}'>{content}</body>".encode(), Reader())
+        assert not dialogue.wants_poll(0)
+        dialogue.add(b"<response/>")
+        assert dialogue.wants_request(0)
+        dialogue.request()
+        dialogue.feed(f"<body xmlns='{ns.BOSH}'/>".encode(), Reader())
+        assert dialogue.wants_poll(0)  # the server's answer to it follows
+
+
 def test_termination_may_exceed_the_request_limit_by_one_and_is_sent_once() -> None:
     dialogue = created(" requests='2'")
     dialogue.ending()
