@@ -44,7 +44,7 @@ UNDECLARED = click.option(
     help="Accept settings that the scenario does not declare but reads by config.get(name).",
 )
 HOST = click.option(
-    "--host", "-H", metavar="URL", help="Base URL of the target: the setting host, as in Locust."
+    "--host", "-H", metavar="URL", help="Base URL of the target, as in Locust; sets host."
 )
 TAGS = click.option(
     "--tags",
@@ -205,7 +205,7 @@ _OPTIONS = (
     click.option(
         "--failures-ok",
         is_flag=True,
-        help="Do not fail a run whose iterations all crashed, or that established no connection.",
+        help="Do not fail a run in which every iteration crashed or no connection succeeded.",
     ),
     LOG_LEVEL,
     setting_values.JSON,

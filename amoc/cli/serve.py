@@ -93,7 +93,7 @@ CLUSTER = click.option(
     "where",
     type=CLUSTERS,
     metavar="CLUSTER",
-    help="Nodes of runs, as for amoc run. A run may use fewer of them, or nodes on this host only."
+    help="Nodes for runs, as in amoc run. A run may use fewer, or only nodes on this host."
     "  [default: local:1]",
 )
 NODES = click.option(

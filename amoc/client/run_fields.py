@@ -44,7 +44,7 @@ class RunOptions(InstallOptions, total=False):
         on_nodes: Run users on these nodes only.
         placement: Distribution of users over nodes.
         on_node_loss: What to do when a node is lost.
-        host: Base URL of the target: the setting host.
+        host: Base URL of the target; sets `host`.
         tags: Run only tasks of a locustfile that have one of these tags.
         exclude_tags: Skip tasks that have one of these tags.
         real_locust: Run a locustfile with Locust's own classes.

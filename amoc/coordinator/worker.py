@@ -26,7 +26,7 @@ from amoc import metrics
 from amoc.base import guard, pause
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import OpenGate
+from amoc.base.open_gate import OpenGate
 from amoc.coordinator import init_plans
 from amoc.coordinator.barrier_worker import WorkerBarriers
 from amoc.coordinator.counters import OF_EVENT, Counters

@@ -103,7 +103,7 @@ class Fetcher:
             body = answer.bytes = reader.body
             reader.body = b""
         pool = connection.pool
-        if connection.is_open and len(pool) < pool.most:
+        if connection.is_open and len(pool) < pool.most:  # `Pool.keep` inlined: most requests
             pool.append(connection)
         else:
             pool.keep(connection)

@@ -52,7 +52,7 @@ def _length(data: bytes | bytearray) -> int:
     """Return the length of the message at the beginning of `data`."""
     length: int = _LENGTH.unpack_from(data)[0]
     if length > _MAX_BYTES:
-        raise PeerError(f"a message must have at most {_MAX_BYTES} bytes, got {length}")
+        raise PeerError(f"a message must be at most {_MAX_BYTES} bytes, got {length}")
     return length
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from amoc.base.context import WorkerContext
+from amoc.base.open_gate import OpenGate
 from amoc.base.operator_log import OperatorLog
-from amoc.base.waiting import OpenGate
 from amoc.coordinator.worker import Actions
 from amoc.feed import registry
 from amoc.feed.worker import WorkerFeeds

@@ -33,7 +33,7 @@ def start(runs: Path, options: Sequence[str]) -> Serving:
         PeerError: The server did not listen in time.
     """
     if (found := pid_file.read(runs)) is not None:
-        raise UsageError(f"a server already runs for {runs} at {found.url} (process {found.pid})")
+        raise pid_file.already_running(runs, found)
     log = pid_file.log_in(runs)
     with os_error_as(ResourceError, f"{log} cannot be written"):
         runs.mkdir(parents=True, exist_ok=True)

@@ -22,6 +22,8 @@ def refusal(lines: Iterable[str], code: int | None) -> AmocError:
         code: Its exit status.
     """
     printed = list(lines)
-    error = AmocError("\n".join(messages(printed) or printed[-1:]) or f"amoc exited with {code}")
+    error = AmocError(
+        "\n".join(messages(printed) or printed[-1:]) or f"amoc exited with code {code}"
+    )
     error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
     return error

@@ -57,6 +57,12 @@ def read(runs: Path) -> Serving | None:
         raise ResourceError(f"{path_in(runs)} cannot be read: {error.strerror}") from None
 
 
+def already_running(runs: Path, found: Serving | None) -> UsageError:
+    """Return the error that a server for `runs` exists, which `read` has found, if it could."""
+    where = f" at {found.url} (process {found.pid})" if found is not None else ""
+    return UsageError(f"a server is already running for {runs}{where}")
+
+
 class PidFile:
     """The pid file of this process."""
 
@@ -77,8 +83,7 @@ class PidFile:
         if not locked:
             found = read(runs)
             os.close(self._fd)
-            where = f" at {found.url} (process {found.pid})" if found is not None else ""
-            raise UsageError(f"a server already runs for {runs}{where}")
+            raise already_running(runs, found)
         os.ftruncate(self._fd, 0)
 
     def _lock(self) -> bool:

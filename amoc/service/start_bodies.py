@@ -96,7 +96,7 @@ class PlanBody(Options):
     on_node_loss: Literal["restart", "continue", "fail"] | None = option(
         "--on-node-loss", "What to do when a node is lost (default: restart its users)"
     )
-    host: Line | None = option("--host", "Base URL of the target: the setting host")
+    host: Line | None = option("--host", "Base URL of the target; sets host")
     tags: _Lines = option("--tags", "Run only tasks that have one of these tags", [])
     exclude_tags: _Lines = option("--exclude-tags", "Skip tasks that have one of these tags", [])
     real_locust: bool = option("--real-locust", "Run a locustfile with Locust's own classes", False)

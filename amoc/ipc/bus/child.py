@@ -15,8 +15,9 @@ import zmq
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import PeerError
+from amoc.base.open_gate import OpenGate
 from amoc.base.text import counted
-from amoc.base.waiting import Notify, OpenGate
+from amoc.base.waiting import Notify
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, send_nowait
 from amoc.ipc.bus.place import Remote, endpoints
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch

@@ -10,7 +10,8 @@ from gevent import get_hub
 
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
-from amoc.base.waiting import Alarm, OpenGate, Waiter, wait
+from amoc.base.open_gate import OpenGate
+from amoc.base.waiting import Alarm, Waiter, wait
 
 DEADLINE_S = 60.0
 

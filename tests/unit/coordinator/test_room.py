@@ -12,7 +12,7 @@ from gevent import get_hub
 from amoc import coordinator, metrics
 from amoc.base import context, pause
 from amoc.base.errors import PeerError
-from amoc.base.waiting import OpenGate
+from amoc.base.open_gate import OpenGate
 from amoc.coordinator import api, init_plans, worker
 from amoc.coordinator.plan import parse
 from amoc.coordinator.worker import Actions
