@@ -20,9 +20,14 @@ import pytest
 DEADLINE_S = 120.0
 PORTS = range(20_000, 32_000)
 
-# A test run that is killed tears nothing down: the kernel ends the server then. setpriv, which is
-# part of util-linux, becomes the server, so the pid stays.
-DIES_WITH_US = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+
+def dies_with_us(signal: str = "TERM") -> list[str]:
+    """Return what a server's command begins with, for the kernel to end it when we are killed.
+
+    A killed test run tears nothing down. setpriv, which is part of util-linux, becomes the server,
+    so the pid stays.
+    """
+    return ["setpriv", "--pdeathsig", signal] if shutil.which("setpriv") else []
 
 
 def required(missing: str) -> None:
@@ -61,6 +66,8 @@ class Daemon:
         port: Where it listens, on 127.0.0.1.
     """
 
+    death_signal = "TERM"
+
     def __init__(
         self, command: list[str], port: int, log: Path, env: dict[str, str], *others: int
     ) -> None:
@@ -80,7 +87,7 @@ class Daemon:
         """Start it, again if it was killed."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
-                [*DIES_WITH_US, *self._command],
+                [*dies_with_us(self.death_signal), *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

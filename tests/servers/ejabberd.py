@@ -64,6 +64,7 @@ def _certfiles(certificates: ServerCertificates) -> str:
 class Ejabberd(XmppServer):
     """A running ejabberd."""
 
+    death_signal = "KILL"  # Erlang ignores a TERM while ejabberd starts
     websocket_path = "/ws"
     bosh_path = "/bosh"
 

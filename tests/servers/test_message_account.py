@@ -19,7 +19,7 @@ from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Tally
 from amoc.results.store.reader import StoredSeries
 from tests.process.support import Run, eventually, lines, running
-from tests.servers.daemon import DIES_WITH_US, XmppServer, free_port
+from tests.servers.daemon import XmppServer, dies_with_us, free_port
 from tests.servers.embedded import Embedded
 
 PROXY = Path(__file__).parent / "message_proxy.py"
@@ -47,7 +47,7 @@ class Proxy:
     def __init__(self, server: XmppServer) -> None:
         self.address = f"127.0.0.1:{(port := free_port())}"
         self._process = subprocess.Popen(
-            [*DIES_WITH_US, sys.executable, str(PROXY), str(port), str(server.port), str(HOLD_S)],
+            [*dies_with_us(), sys.executable, str(PROXY), str(port), str(server.port), str(HOLD_S)],
             stdout=subprocess.PIPE,
             text=True,
         )
