@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks import outcome
 from tests.certificates import Authority
-from tests.servers.daemon import DIES_WITH_US, free_ports
+from tests.servers.daemon import dies_with_us, free_ports
 from tests.servers.nginx import command
 
 _HTTP = """
@@ -64,7 +64,7 @@ def nginx() -> Iterator[Web]:
         )
         # With a separate worker process: only for such does nginx raise the limit on files.
         start = command(directory, http, 8192, "worker_rlimit_nofile 16384;")
-        with subprocess.Popen([*DIES_WITH_US, *start], stderr=subprocess.DEVNULL) as process:
+        with subprocess.Popen([*dies_with_us(), *start], stderr=subprocess.DEVNULL) as process:
             web = Web(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{tls_port}", authority.ca)
             try:
                 _wait_for(web)
