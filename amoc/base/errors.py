@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
@@ -68,6 +69,11 @@ class AmocError(Exception):
     """The root of all errors that amoc raises on purpose."""
 
     exit_code = ExitCode.INTERNAL
+
+    def with_code(self, code: int | None) -> Self:
+        """Set the exit code that another process gave, and return the error itself."""
+        self.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
+        return self
 
 
 class UsageError(AmocError):

@@ -52,7 +52,7 @@ class LocalRun:
         series = StoredSeries(self._directory.series)
         taken = 0
         while True:
-            running = self._directory.control.exists() and self._directory.answers()
+            running = self._directory.answers()
             series.grow()
             while points := series.after(taken, BATCH_SECONDS):
                 yield from points

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from amoc import metrics
 from amoc.base.clock import format_duration
-from amoc.base.errors import ExitCode, ScenarioError
+from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import guard_loop
 from amoc.base.text import printable
 from amoc.base.tracebacks import headline_of, trace_of
@@ -114,9 +114,7 @@ def run_one(checked: Checked, user_id: int, seed: int, seconds: float) -> None:
     if alone.error is not None:
         console.print(Text(printable(trace_of(alone.error), keep="\n"), style="dim"))
         directory = checked.scenario.directory
-        crash = ScenarioError(f"user {user_id} crashed: {headline_of(alone.error, directory)}")
-        crash.exit_code = ExitCode.SCENARIO
-        raise crash
+        raise ScenarioError(f"user {user_id} crashed: {headline_of(alone.error, directory)}")
     console.print(
         Text(f"user {user_id}: {UserState(alone.states[user_id]).name.lower()}", style="bold")
     )

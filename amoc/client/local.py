@@ -19,16 +19,13 @@ from amoc.results import run_directory, saved_run
 from amoc.results.run_directory import BASE, RunDirectory
 from amoc.scenario.scenario_files import name_of
 
+_KINDS = (
+    *(errors.UsageError, errors.SettingError, errors.ScenarioError),
+    *(errors.InitError, errors.ResourceError, errors.PeerError),
+)
 _ERRORS: Mapping[int, type[AmocError]] = {
-    int(kind.exit_code): kind
-    for kind in (
-        errors.UsageError,
-        errors.SettingError,
-        errors.ScenarioError,
-        errors.InitError,
-        errors.ResourceError,
-        errors.PeerError,
-    )
+    ExitCode.INIT_TIMEOUT: errors.InitError,
+    **{kind.exit_code: kind for kind in _KINDS},
 }
 _SAID = re.compile(r"^amoc: (?!warning: )(.*)$", re.MULTILINE)
 
@@ -126,9 +123,4 @@ def _error(ended: Ended) -> AmocError:
     said = "\n".join(_SAID.findall(ended.errors))
     if not said:
         said = ended.errors.strip() or f"amoc run {describe_exit(ended.status)}"
-    known = ended.status in list(ExitCode)
-    error = _ERRORS.get(ended.status, AmocError)(said)
-    if ended.status == ExitCode.INIT_TIMEOUT:
-        error = errors.InitError(said)
-    error.exit_code = ExitCode(ended.status) if known else ExitCode.INTERNAL
-    return error
+    return _ERRORS.get(ended.status, AmocError)(said).with_code(ended.status)

@@ -8,7 +8,7 @@ import socket
 from pathlib import Path
 
 from amoc.base.clock import S_NS, now_ns
-from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
+from amoc.base.errors import AmocError, PeerError, UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.base.unix_socket import reachable
 
@@ -73,12 +73,9 @@ def _decoded(line: bytes) -> JsonObject:
     try:
         data = json.loads(line)
         if data["ok"]:
-            answer: JsonObject = dict(data["answer"])
-            return answer
+            return dict(data["answer"])
         text, code = str(data["error"]), int(data["exit_code"])
     except (ValueError, KeyError, TypeError):
         text = line[:60].decode(errors="replace")
         raise PeerError(f"the run's answer must be amoc's JSON, got {text!r}") from None
-    error = AmocError(text)
-    error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
-    raise error
+    raise AmocError(text).with_code(code)

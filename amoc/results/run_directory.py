@@ -130,6 +130,8 @@ class RunDirectory:
 
     def answers(self) -> bool:
         """Return whether a run answers on the control socket."""
+        if not self.control.exists():  # of most runs: they have ended
+            return False
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(ANSWER_S)
             try:
@@ -213,7 +215,7 @@ def find(run: str | None = None, base: str = BASE) -> RunDirectory:
         if not chosen.answers():
             raise UsageError(f"run {chosen.path} is not running: it does not answer")
         return chosen
-    running = [one for one in all_runs(base) if one.control.exists() and one.answers()]
+    running = [one for one in all_runs(base) if one.answers()]
     if not running:
         raise UsageError(f"no run is running here (looked in {base}); choose one with --run DIR")
     if len(running) > 1:

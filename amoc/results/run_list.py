@@ -86,7 +86,7 @@ def listed(directory: RunDirectory) -> ListedRun:
             str(directory.path),
             str(scenario.get("source", "") if isinstance(scenario, dict) else scenario),
             str(begun.get("started_at", "")),
-            "running" if directory.control.exists() and directory.answers() else "killed",
+            "running" if directory.answers() else "killed",
             str((begun.get("plan") or {}).get("comment", "")),
         )
     return over

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from amoc.base.errors import AmocError, ExitCode
+from amoc.base.errors import AmocError
 
 _MARK = "amoc: "
 
@@ -22,8 +22,5 @@ def refusal(lines: Iterable[str], code: int | None) -> AmocError:
         code: Its exit status.
     """
     printed = list(lines)
-    error = AmocError(
-        "\n".join(messages(printed) or printed[-1:]) or f"amoc exited with code {code}"
-    )
-    error.exit_code = ExitCode(code) if code in list(ExitCode) else ExitCode.INTERNAL
-    return error
+    said = "\n".join(messages(printed) or printed[-1:])
+    return AmocError(said or f"amoc exited with code {code}").with_code(code)

@@ -33,9 +33,8 @@ def take(upload: str, name: str) -> dict[str, object]:
         path, main = _unpacked(sent, name)
         return {**scenario(str(main)), "path": str(path)}
     except AmocError as error:
-        shown = AmocError(str(error).replace(f"{sent.parent}/", ""))
-        shown.exit_code = error.exit_code
-        raise shown from None
+        shown = str(error).replace(f"{sent.parent}/", "")
+        raise AmocError(shown).with_code(error.exit_code) from None
     except OSError as error:
         raise UsageError(f"the upload cannot be stored: {error.strerror}") from None
 

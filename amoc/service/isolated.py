@@ -68,9 +68,7 @@ def answer_of(
     if not isinstance(data, dict):
         raise PeerError(f"{_what(module)} ended its process without an answer")
     if "error" in data:
-        error = AmocError(str(data["error"]))
-        error.exit_code = ExitCode(int(data["exit_code"]))
-        raise error
+        raise AmocError(str(data["error"])).with_code(data["exit_code"])
     return data
 
 

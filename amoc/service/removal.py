@@ -54,7 +54,7 @@ def tidy(base: Path, busy: Collection[str], keep: int | None, keep_days: float |
     over = [one for one in runs(str(base)) if one.id not in busy]
     ages = [(now - _ended_at(one)) / timedelta(days=1) for one in over]
     for directory in retention.surplus(over, ages, keep, keep_days):
-        if directory.control.exists() and directory.answers():
+        if directory.answers():
             continue  # started from a shell
         try:
             remove(directory)

@@ -187,11 +187,9 @@ def events(service: Service, directory: RunDirectory, number: int) -> Iterator[s
 
 def _runs(service: Service, directory: RunDirectory) -> bool:
     """Return whether more seconds may follow."""
-    if service.runs.job(directory.id) is not None:
-        return True  # until its report is written, and the next run can start
-    if directory.summary.exists():
-        return False
-    return directory.control.exists() and directory.answers()
+    # A run of this server goes on until its report is written, and the next run can start.
+    is_ours = service.runs.job(directory.id) is not None
+    return is_ours or (not directory.summary.exists() and directory.answers())
 
 
 def _end(service: Service, directory: RunDirectory) -> dict[str, object]:

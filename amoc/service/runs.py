@@ -115,8 +115,7 @@ class Runs:
 
     def running(self) -> list[RunDirectory]:
         """Return the runs that take commands now, of this server or not, newest first."""
-        there = all_runs(str(self.base))
-        return [one for one in there if one.control.exists() and one.answers()]
+        return [one for one in all_runs(str(self.base)) if one.answers()]
 
     def job(self, run: str) -> Job | None:
         """Return a run requested from this server that has not ended; None for any other."""
@@ -205,7 +204,7 @@ class Runs:
         """
         if run is not None:
             directory = self.find(run)
-            if not directory.control.exists() or not directory.answers():
+            if not directory.answers():
                 raise conflict(f"run {run} is not running", "run")
             return directory
         running = self.running()
@@ -256,7 +255,7 @@ class Runs:
             raise not_found("run", run, "run")
         directory = exact[0]
         job = self.job(directory.id)
-        if job is not None or (directory.control.exists() and directory.answers()):
+        if job is not None or directory.answers():
             state = job.state if job is not None else "running"
             raise conflict(f"run {directory.id} is {state}; stop it first", "run")
         removal.remove(directory)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 from amoc.service.config import ServiceConfig
@@ -22,7 +21,6 @@ class Service:
         runs: All runs: queued, running and ended.
         uploads: Receives uploaded scenarios.
         series: The seconds of runs.
-        began_at: Start time, in seconds since 1970.
     """
 
     config: ServiceConfig
@@ -30,7 +28,6 @@ class Service:
     runs: Runs
     uploads: Uploads
     series: LiveSeries = field(default_factory=LiveSeries)
-    began_at: float = field(default_factory=time.time)
 
     @classmethod
     def of(cls, config: ServiceConfig) -> Service:

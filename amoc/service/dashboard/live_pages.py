@@ -54,11 +54,8 @@ class LivePages:
 
     def goes_on(self, directory: RunDirectory) -> bool:
         """Return whether a run may still write data; true for this server's from the start."""
-        if directory.summary.exists():
-            return False
-        if self._runs.job(directory.id) is not None:
-            return True
-        return directory.control.exists() and directory.answers()
+        is_ours = self._runs.job(directory.id) is not None
+        return not directory.summary.exists() and (is_ours or directory.answers())
 
     def __len__(self) -> int:
         return len(self._watched)
