@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -19,17 +20,13 @@ from amoc.scenario.scenario_files import parts_of
 
 if TYPE_CHECKING:
     from amoc.client.rest_client import RestClient
-    from amoc.install.environment import Preparation
 
 
 @server_option.options
 @click.command(short_help="Load a scenario and show its settings.")
 @run_options.SCENARIOS
 @run_options.SET
-@run_options.HOST
-@run_options.TAGS
-@run_options.EXCLUDE_TAGS
-@run_options.REAL_LOCUST
+@run_options.AS_IN_LOCUST
 @run_options.CONFIG
 @run_options.UNDECLARED
 @run_options.SEED
@@ -55,10 +52,7 @@ if TYPE_CHECKING:
 def check(
     scenarios: tuple[str, ...],
     pairs: tuple[str, ...],
-    host: str | None,
-    tags: tuple[str, ...],
-    exclude_tags: tuple[str, ...],
-    real_locust: bool,
+    by_name: Mapping[str, tuple[str, object]],
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -80,7 +74,10 @@ def check(
         return
     preparation = scenario_dependencies.preparation(scenario, dependencies)
     if lock:
-        _make_lock(scenario, preparation)
+        path = preparation.make_lock() if preparation is not None else None
+        if path is None:
+            raise UsageError(f"--lock: {scenario} has no dependencies, so there is nothing to lock")
+        click.echo(str(path))
         return
     found = preparation.checked() if preparation is not None else None
     libraries = found.libraries if found is not None else ""
@@ -92,27 +89,14 @@ def check(
     from amoc.cli.view import dependency_table
     from amoc.scenario import settings_sources
 
-    named: dict[str, tuple[str, object]] = {
-        "--host": ("host", host),
-        "--real-locust": ("real_locust", real_locust or None),
-        **run_options.tag_values(tags, exclude_tags),
-    }
     sources = [
-        *run_options.by_option(named, strict=not undeclared),
+        *run_options.by_option(by_name, strict=not undeclared),
         *settings_sources.gather(pairs, os.environ, config, undeclared),
     ]
     dependency_table.show(known)
     loaded = checked_scenario.show(scenario, sources, libraries)
     if run_user:
         one_user.run_one(loaded, user_id, seed or 0, seconds)
-
-
-def _make_lock(scenario: str, preparation: Preparation | None) -> None:
-    """Write the lock file, and print its path."""
-    path = preparation.make_lock() if preparation is not None else None
-    if path is None:
-        raise UsageError(f"--lock: {scenario} has no dependencies, so there is nothing to lock")
-    click.echo(str(path))
 
 
 _LOCAL_ONLY = {

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from amoc.base.errors import UsageError
 from amoc.cli.messages import say
-from amoc.cli.option_groups import together
+from amoc.cli.option_groups import gathered
 from amoc.cli.param_types import duration, whole
 from amoc.scenario import cluster
 from amoc.scenario.run_plan import RunPlan
@@ -70,7 +68,9 @@ class Reach(NamedTuple):
         return [f"{flag}={value}" for flag, value in given.items() if value is not None]
 
 
-_OPTIONS = (
+options = gathered(
+    "reach",
+    Reach,
     click.option(
         "--secret-file",
         metavar="FILE",
@@ -91,6 +91,7 @@ _OPTIONS = (
     ),
     click.option(
         "--join-timeout",
+        "join_timeout_s",
         type=duration(),
         help="Time for all nodes on other hosts to join.  [default: 1m]",
     ),
@@ -107,26 +108,7 @@ _OPTIONS = (
         " ones.  [default: --nodes]",
     ),
 )
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command, which is called with ``reach``, a `Reach`."""
-
-    @wraps(command)
-    def reached(
-        *,
-        secret_file: str | None,
-        bind: str | None,
-        advertise: str | None,
-        join_timeout: float | None,
-        remote_amoc: str | None,
-        max_nodes: int | None,
-        **given: Any,
-    ) -> Any:
-        reach = Reach(secret_file, bind, advertise, join_timeout, remote_amoc, max_nodes)
-        return command(reach=reach, **given)
-
-    return together(*_OPTIONS)(reached)
+"""Adds the options to a command, which is called with ``reach``, a `Reach`."""
 
 
 def launcher(plan: RunPlan, reach: Reach) -> Launcher:

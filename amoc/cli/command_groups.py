@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from textwrap import fill
+from typing import Any
 
 import click
 
@@ -19,23 +20,22 @@ class Sections(click.Group):
     A module holds the command of the same name, or several in `COMMANDS`.
     """
 
-    explained: Mapping[str, Sequence[str]]
-    named: Mapping[str, Sequence[str]]
-    modules: Mapping[str, str]
-
-    def fill(
+    def __init__(
         self,
         explained: Mapping[str, Sequence[str]],
         named: Mapping[str, Sequence[str]],
         modules: Mapping[str, str],
+        **settings: Any,
     ) -> None:
-        """Set the names of commands, by the title of their section.
+        """Create the group.
 
         Args:
-            explained: Commands that are listed with a line each.
-            named: Commands that are listed by name only.
+            explained: Names of commands that are listed with a line each, by title of the section.
+            named: Those that are listed by name only.
             modules: The module in `amoc.cli` of each command that is not in one of its own name.
+            settings: As for `click.Group`.
         """
+        super().__init__(**settings)
         self.explained, self.named = explained, named
         names = [name for section in (*explained.values(), *named.values()) for name in section]
         self.modules = {name: modules.get(name, name) for name in names}

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import wraps
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
 from amoc.cli.messages import say
-from amoc.cli.option_groups import together
+from amoc.cli.option_groups import gathered
 from amoc.cli.param_types import duration
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -19,8 +17,14 @@ from amoc.scenario.run_plan import RunPlan
 if TYPE_CHECKING:
     from amoc.install.environment import Preparation
 
-F = TypeVar("F", bound=Callable[..., Any])
-_OPTIONS = (
+
+def _choice(no_install: bool, locked: bool, install_timeout: float) -> Choice:
+    return Choice(not no_install, locked, install_timeout)
+
+
+options = gathered(
+    "dependencies",
+    _choice,
     click.option(
         "--no-install",
         is_flag=True,
@@ -38,17 +42,7 @@ _OPTIONS = (
         help="Timeout for installing dependencies of the scenario.  [default: 5m]",
     ),
 )
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command, which is called with ``dependencies``, a `Choice`."""
-
-    @wraps(command)
-    def chosen(*, no_install: bool, locked: bool, install_timeout: float, **given: Any) -> Any:
-        choice = Choice(not no_install, locked, install_timeout)
-        return command(dependencies=choice, **given)
-
-    return together(*_OPTIONS)(chosen)
+"""Adds the options to a command, which is called with ``dependencies``, a `Choice`."""
 
 
 def prepared(plan: RunPlan, choice: Choice) -> RunPlan:

@@ -13,6 +13,9 @@ from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.file_loads import FileLoads
 from amoc.scenario.load_profile import Stages
 
+NAMES = ("scenarios", "users", "user_ids", "stages", "arrival_rate", "max_users")
+"""The arguments of `load_of`, which are parameters of commands."""
+
 
 class Load(NamedTuple):
     """The load of a run, as fields of `amoc.scenario.run_plan.RunPlan`."""

@@ -24,13 +24,6 @@ from amoc.control.commands import COMMANDS as CONTROL
 @click.group(
     cls=command_groups.Sections,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-@click.version_option(__version__, prog_name="amoc")
-def cli() -> None:
-    """Run load tests with large numbers of virtual users."""
-
-
-cli.fill(
     explained={
         "Run": ("run", "plan", "replay", "check", "new"),
         "Results": ("runs", "report", "compare", "export"),
@@ -39,6 +32,9 @@ cli.fill(
     named={"Control": tuple(CONTROL), "Others": ("node", "xmppd", "completion")},
     modules={"start": "serve", "stop-server": "serve", **dict.fromkeys(CONTROL, "control")},
 )
+@click.version_option(__version__, prog_name="amoc")
+def cli() -> None:
+    """Run load tests with large numbers of virtual users."""
 
 
 def main() -> NoReturn:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
+from inspect import signature
 from typing import Any
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -15,5 +17,25 @@ def together(*options: Decorator) -> Decorator:
         for option in reversed(options):
             command = option(command)
         return command
+
+    return give
+
+
+def gathered(name: str, make: Callable[..., object], *options: Decorator) -> Decorator:
+    """Return a decorator that adds `options` to a command, as one argument of it.
+
+    Args:
+        name: The name of the argument.
+        make: Returns its value; its parameters are named like those of the options.
+        options: The options.
+    """
+
+    def give(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def called(**given: Any) -> Any:
+            made = make(**{one: given.pop(one) for one in signature(make).parameters})
+            return command(**given, **{name: made})
+
+        return together(*options)(called)
 
     return give

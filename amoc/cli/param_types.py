@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -94,6 +95,8 @@ CLUSTERS = Parsed("cluster", _cluster)
 """``local:3``; the syntax of `amoc.scenario.cluster`."""
 PLACEMENTS = Parsed("placement", placement_strategies.checked)
 """``blocks``, or the name of an installed strategy."""
+PATH = Parsed("path", Path)
+"""A file or directory that need not exist."""
 STAGES = Parsed("stages", _stages)
 """``30s:100,2m:1000``."""
 ARRIVALS = Parsed("rate", Arrivals.parse)

@@ -42,7 +42,6 @@ _LOCAL_ONLY = {
     ),
     "--config": "the server reads amoc.toml in its own directory; --set sends values from here",
 }
-_LOAD = ("users", "user_ids", "stages", "arrival_rate", "max_users")
 _FRACTIONS = ("spawn_rate",)
 """Fields that are numbers. Other fractions are durations, which are sent as text."""
 
@@ -52,8 +51,7 @@ def execute(server: RestClient, context: click.Context) -> NoReturn:
 
     A scenario that is a local file is uploaded first, with its directory.
     """
-    body = _with_load(server, context, body_of(context, PlanBody))
-    _show(server, context, "start", body)
+    _show(server, context, "start", _with_load(server, context))
 
 
 def preview(server: RestClient, context: click.Context) -> JsonObject:
@@ -61,8 +59,7 @@ def preview(server: RestClient, context: click.Context) -> JsonObject:
 
     A scenario that is a local file is uploaded first, with its directory.
     """
-    body = _with_load(server, context, body_of(context, PlanBody))
-    found: JsonObject = server.request("POST", "/execution/plan", body)
+    found: JsonObject = server.request("POST", "/execution/plan", _with_load(server, context))
     given = shlex.join(context.params["scenarios"])
     return {**found, "scenario": given}  # its path on the server means nothing here
 
@@ -146,14 +143,15 @@ def _as_json(field: str, value: object) -> object:
     return list(value) if isinstance(value, tuple) else str(value)
 
 
-def _with_load(server: RestClient, context: click.Context, body: dict[str, object]) -> JsonObject:
-    """Add the scenario to a body, or several with their loads, after uploading local files.
+def _with_load(server: RestClient, context: click.Context) -> JsonObject:
+    """Return the body for a scenario, or several with their loads, after uploading local files.
 
     Raises:
         UsageError: The load is invalid; nothing was sent.
     """
+    body = body_of(context, PlanBody)
     words: tuple[str, ...] = context.params["scenarios"]
-    load_options.load_of(words, **{name: context.params[name] for name in _LOAD})
+    load_options.load_of(**{name: context.params[name] for name in load_options.NAMES})
     text = shlex.join(words) if len(words) > 1 else words[0]
     alone = scenario_files.part_of(text) if not scenario_files.parts_of(text) else None
     if alone is not None and not Path(text).exists():

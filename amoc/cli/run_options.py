@@ -13,12 +13,12 @@ from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import completion, load_options, setting_values
 from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, ON_NODES, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
-from amoc.cli.option_groups import together
+from amoc.cli.option_groups import gathered, together
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.scenario import settings_sources
-from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS, Arrivals
-from amoc.scenario.load_profile import Stages, parse_profile
+from amoc.scenario.arrivals import ARRIVAL_RATE, MAX_USERS
+from amoc.scenario.load_profile import parse_profile
 from amoc.scenario.run_plan import ABORT_GRACE_S, RunPlan
 from amoc.scenario.settings import Source
 from amoc.users.placement import RULES
@@ -43,28 +43,46 @@ UNDECLARED = click.option(
     is_flag=True,
     help="Accept settings that the scenario does not declare but reads by config.get(name).",
 )
-HOST = click.option(
-    "--host", "-H", metavar="URL", help="Base URL of the target, as in Locust; sets host."
+
+
+def _as_in_locust(
+    host: str | None, tags: Sequence[str], exclude_tags: Sequence[str], real_locust: bool
+) -> dict[str, tuple[str, object]]:
+    return {
+        "--host": ("host", host),
+        "--real-locust": ("real_locust", real_locust or None),
+        "--tags": ("tags", " ".join(tags)),
+        "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
+    }
+
+
+AS_IN_LOCUST = gathered(
+    "by_name",
+    _as_in_locust,
+    click.option(
+        "--host", "-H", metavar="URL", help="Base URL of the target, as in Locust; sets host."
+    ),
+    click.option(
+        "--tags",
+        "-T",
+        metavar="TAG",
+        multiple=True,
+        help="Run only those tasks of a locustfile that have this tag (repeatable).",
+    ),
+    click.option(
+        "--exclude-tags",
+        "-E",
+        metavar="TAG",
+        multiple=True,
+        help="Skip tasks of a locustfile that have this tag (repeatable).",
+    ),
+    click.option(
+        "--real-locust",
+        is_flag=True,
+        help="Run a locustfile with Locust's own classes and clients, which must be installed.",
+    ),
 )
-TAGS = click.option(
-    "--tags",
-    "-T",
-    metavar="TAG",
-    multiple=True,
-    help="Run only those tasks of a locustfile that have this tag (repeatable).",
-)
-EXCLUDE_TAGS = click.option(
-    "--exclude-tags",
-    "-E",
-    metavar="TAG",
-    multiple=True,
-    help="Skip tasks of a locustfile that have this tag (repeatable).",
-)
-REAL_LOCUST = click.option(
-    "--real-locust",
-    is_flag=True,
-    help="Run a locustfile with Locust's own classes and clients, which must be installed.",
-)
+"""Options that set settings of their names: a command is called with these, for `by_option`."""
 SEED = click.option(
     "--seed",
     type=whole(0, 2**63 - 1),
@@ -144,10 +162,7 @@ _OPTIONS = (
         help="Number of worker processes.  [default: one per CPU core]",
     ),
     SET,
-    HOST,
-    TAGS,
-    EXCLUDE_TAGS,
-    REAL_LOCUST,
+    AS_IN_LOCUST,
     CONFIG,
     UNDECLARED,
     SEED,
@@ -175,7 +190,7 @@ _OPTIONS = (
     ),
     click.option(
         "--expect",
-        "expected",
+        "thresholds",
         metavar="EXPR",
         multiple=True,
         help="Threshold, a pass/fail criterion for the run (repeatable):"
@@ -193,6 +208,7 @@ _OPTIONS = (
     ),
     click.option(
         "--warmup",
+        "warmup_s",
         type=seconds(zero=True),
         default=0.0,
         help="Exclude this initial period from thresholds and statistics.  [default: 0s]",
@@ -218,21 +234,12 @@ options = together(*_OPTIONS)
 
 def plan(
     *,
-    scenarios: Sequence[str],
-    users: int | None,
     spawn_rate: float | None,
-    user_ids: range | None,
-    stages: Stages | None,
-    arrival_rate: Arrivals | None,
-    max_users: int | None,
     throttles: Sequence[str],
     duration: float | None,
     workers: int | None,
     pairs: Sequence[str],
-    host: str | None,
-    tags: Sequence[str],
-    exclude_tags: Sequence[str],
-    real_locust: bool,
+    by_name: Mapping[str, tuple[str, object]],
     config: str | None,
     undeclared: bool,
     seed: int | None,
@@ -241,35 +248,28 @@ def plan(
     nodes: int | None,
     placement: str | None,
     on_nodes: tuple[str, ...],
-    expected: Sequence[str],
-    warmup: float,
+    thresholds: tuple[str, ...],
+    warmup_s: float,
     typed: Mapping[str, object],
-    **as_given: Any,
+    **given: Any,
 ) -> RunPlan:
     """Return the plan that the options describe.
 
     Raises:
         AmocError: They contradict each other, or a source of settings cannot be read.
     """
-    load = load_options.load_of(
-        scenarios,
-        users=users,
-        user_ids=user_ids,
-        stages=stages,
-        arrival_rate=arrival_rate,
-        max_users=max_users,
-    )
+    load = load_options.load_of(**{name: given.pop(name) for name in load_options.NAMES})
     chosen_rates = rates(throttles)
     if load.arrivals is not None and ARRIVAL_RATE in chosen_rates:
         raise UsageError(f"--throttle {ARRIVAL_RATE}=… and --arrival-rate are mutually exclusive")
-    for option, given in (("--placement", placement), ("--on-nodes", on_nodes)):
-        if load.arrivals is not None and given:
+    for option, chosen in (("--placement", placement), ("--on-nodes", on_nodes)):
+        if load.arrivals is not None and chosen:
             raise UsageError(
                 f"{option} does not apply to --arrival-rate, which starts users on all nodes"
             )
     if (load_s := load.total_s) is not None:
         duration = min(load_s, duration if duration is not None else load_s)
-    _check_criteria(expected, warmup, duration)
+    _check_criteria(thresholds, warmup_s, duration)
     directly, *others = settings_sources.gather(pairs, os.environ, config, undeclared)
     return RunPlan(
         scenario=load.scenario,
@@ -280,9 +280,7 @@ def plan(
                 {
                     "--workers": ("workers", workers),
                     "--spawn-rate": ("user_rate", spawn_rate and spawn_rate * 60),
-                    "--host": ("host", host),
-                    "--real-locust": ("real_locust", real_locust or None),
-                    **tag_values(tags, exclude_tags),
+                    **by_name,
                 },
                 strict=not undeclared,
             ),
@@ -295,12 +293,12 @@ def plan(
         arrivals=load.arrivals,
         rates=chosen_rates,
         run_directory=new_directory,
-        thresholds=tuple(expected),
-        warmup_s=warmup,
+        thresholds=thresholds,
+        warmup_s=warmup_s,
         cluster=cluster_of(where, nodes),
         placement=placement or RULES[0],
         on_nodes=on_nodes,
-        **as_given,
+        **given,
     )
 
 
@@ -313,15 +311,7 @@ def by_option(values: Mapping[str, tuple[str, object]], strict: bool = True) -> 
     ]
 
 
-def tag_values(tags: Sequence[str], exclude_tags: Sequence[str]) -> dict[str, tuple[str, object]]:
-    """Return the tags of a locustfile's tasks, for `by_option`."""
-    return {
-        "--tags": ("tags", " ".join(tags)),
-        "--exclude-tags": ("exclude_tags", " ".join(exclude_tags)),
-    }
-
-
-def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | None) -> None:
+def _check_criteria(expected: Sequence[str], warmup_s: float, duration_s: float | None) -> None:
     """Check thresholds and warm-up.
 
     Raises:
@@ -336,9 +326,9 @@ def _check_criteria(expected: Sequence[str], warmup: float, duration_s: float | 
             threshold.gather((threshold.COMMAND_LINE, expected))
         except UsageError as error:
             problems.append(str(error))
-    if duration_s is not None and warmup >= duration_s:
+    if duration_s is not None and warmup_s >= duration_s:
         problems.append(
-            f"--warmup must be shorter than the run, got {warmup:g} s of {duration_s:g} s"
+            f"--warmup must be shorter than the run, got {warmup_s:g} s of {duration_s:g} s"
         )
     if problems:
         raise UsageError("\n".join(problems))

@@ -16,7 +16,7 @@ from amoc.cli import cluster, server_option
 from amoc.cli.cluster import Reach
 from amoc.cli.cluster_options import cluster_of
 from amoc.cli.option_groups import together
-from amoc.cli.param_types import CLUSTERS, whole
+from amoc.cli.param_types import CLUSTERS, PATH, whole
 from amoc.results.run_directory import BASE
 from amoc.runtime.remote import address, secret
 from amoc.scenario.cluster import JOIN, MAX_NODES, ONE_NODE, RAY, parse
@@ -34,7 +34,9 @@ _OPTIONS = (
     ),
     click.option(
         "--runs-dir",
+        "runs",
         metavar="DIR",
+        type=PATH,
         default=BASE,
         show_default=True,
         help="Directory for the runs' directories.",
@@ -42,6 +44,7 @@ _OPTIONS = (
     click.option(
         "--scenarios",
         metavar="DIR",
+        type=PATH,
         default="scenarios",
         show_default=True,
         help="Directory of scenarios that can be started by name.",
@@ -49,6 +52,7 @@ _OPTIONS = (
     click.option(
         "--uploads",
         metavar="DIR",
+        type=PATH,
         default="amoc-scenarios",
         show_default=True,
         help="Directory for uploaded scenarios.",
@@ -84,8 +88,8 @@ _OPTIONS = (
         multiple=True,
         help="Additional name by which clients reach this host (repeatable).",
     ),
-    click.option("--cert", metavar="FILE", help="Certificate for HTTPS (PEM)."),
-    click.option("--key", metavar="FILE", help="Private key for --cert (PEM)."),
+    click.option("--cert", metavar="FILE", type=PATH, help="Certificate for HTTPS (PEM)."),
+    click.option("--key", metavar="FILE", type=PATH, help="Private key for --cert (PEM)."),
 )
 
 CLUSTER = click.option(
@@ -109,20 +113,12 @@ options = together(*_OPTIONS, CLUSTER, NODES, cluster.options)
 def config(
     *,
     listen: str | None,
-    runs_dir: str,
-    scenarios: str,
-    uploads: str,
     no_upload: bool,
-    parallel: int,
-    keep: int | None,
-    keep_days: int | None,
     token_file: str | None,
-    names: tuple[str, ...],
-    cert: str | None,
-    key: str | None,
     where: str | None,
     nodes: int | None,
     reach: Reach,
+    **given: Any,
 ) -> ServiceConfig:
     """Return the configuration that the options describe.
 
@@ -135,23 +131,15 @@ def config(
             f"--listen {host}:{port} lets other hosts connect, and whoever connects may run code"
             " here; give --token-file FILE"
         )
-    if (cert is None) != (key is None):
+    if (given["cert"] is None) != (given["key"] is None):
         raise UsageError("--cert and --key must be given together")
     return ServiceConfig(
-        runs=Path(runs_dir),
-        scenarios=Path(scenarios),
-        uploads=Path(uploads),
         host=host,
         port=port,
-        parallel=parallel,
-        keep=keep,
-        keep_days=keep_days,
         upload=not no_upload,
         tokens=_tokens(token_file) if token_file is not None else None,
-        names=names,
-        cert=Path(cert) if cert is not None else None,
-        key=Path(key) if key is not None else None,
-        cluster=_cluster(where, nodes, reach, parallel),
+        cluster=_cluster(where, nodes, reach, given["parallel"]),
+        **given,
     )
 
 
@@ -246,15 +234,16 @@ def _again(context: click.Context) -> list[str]:
 @click.option(
     "--runs-dir",
     metavar="DIR",
+    type=PATH,
     default=BASE,
     show_default=True,
     help="The --runs-dir that the server was started with.",
 )
-def stop_server(runs_dir: str) -> None:
+def stop_server(runs_dir: Path) -> None:
     """End the background server of a directory of runs, after its runs have stopped gracefully."""
     from amoc.service import background
 
-    pid = background.stop(Path(runs_dir))
+    pid = background.stop(runs_dir)
     click.echo(f"the server (process {pid}) has ended")
 
 

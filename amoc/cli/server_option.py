@@ -18,6 +18,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 _KEY = f"{__name__}.server"
 
 
+def _with(*parameters: click.Parameter) -> Callable[[F], F]:
+    """Return a decorator that adds parameters to a command."""
+
+    def give(command: F) -> F:
+        assert isinstance(command, click.Command)
+        command.params += parameters
+        return command
+
+    return give
+
+
 def _keep(name: str) -> Callable[[click.Context, click.Parameter, object], None]:
     def keep(context: click.Context, _: click.Parameter, value: object) -> None:
         context.meta[f"{_KEY}.{name}"] = value
@@ -44,35 +55,24 @@ PARAMETERS = (
         help="File with the token for --server.  [default: AMOC_SERVER_TOKEN_FILE]",
     ),
 )
-
-
-_QUEUE = click.Option(
-    ["--queue"],
-    is_flag=True,
-    default=None,
-    expose_value=False,
-    callback=_keep("queue"),
-    help="With --server, wait until earlier runs have ended, instead of being refused.",
+options = _with(*PARAMETERS)
+"""Adds the options to a command."""
+queue = _with(
+    click.Option(
+        ["--queue"],
+        is_flag=True,
+        default=None,
+        expose_value=False,
+        callback=_keep("queue"),
+        help="With --server, wait until earlier runs have ended, instead of being refused.",
+    )
 )
-
-
-def queue(command: F) -> F:
-    """Add ``--queue`` to a command that starts a run."""
-    assert isinstance(command, click.Command)
-    command.params.append(_QUEUE)
-    return command
+"""Adds ``--queue`` to a command that starts a run."""
 
 
 def may_wait() -> bool:
     """Return whether the current command's run may wait for earlier ones."""
     return bool(click.get_current_context().meta.get(f"{_KEY}.queue"))
-
-
-def options(command: F) -> F:
-    """Add the options to a command."""
-    assert isinstance(command, click.Command)
-    command.params += PARAMETERS
-    return command
 
 
 def refused(why: str) -> Callable[[F], F]:
@@ -85,14 +85,7 @@ def refused(why: str) -> Callable[[F], F]:
         if url is not None:
             raise UsageError(f"--server cannot be used here: {why}")
 
-    def give(command: F) -> F:
-        assert isinstance(command, click.Command)
-        command.params.append(
-            click.Option(["--server"], hidden=True, expose_value=False, callback=refuse)
-        )
-        return command
-
-    return give
+    return _with(click.Option(["--server"], hidden=True, expose_value=False, callback=refuse))
 
 
 def server() -> RestClient | None:

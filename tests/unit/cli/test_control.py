@@ -255,15 +255,12 @@ def test_a_directory_without_a_run_cannot_be_replayed(ends, tmp_path, monkeypatc
 
 
 def plan(*arguments: str):
-    # The group sets the names of the help options, which a command then keeps.
-    parent = click.Context(cli, **cli.context_settings)
-    run = cli.all_commands()["run"]
-    with run.make_context("run", ["chat.py", *arguments], parent=parent) as context:
-        # Options that are not part of the plan.
-        others = {"json_file", "no_install", "locked", "install_timeout"}
-        others |= {"secret_file", "bind", "advertise", "join_timeout", "remote_amoc", "max_nodes"}
-        given = {name: one for name, one in context.params.items() if name not in others}
+    @click.command()
+    @run_options.options
+    def planned(**given: object):
         return run_options.plan(**given)
+
+    return planned.main(["chat.py", *arguments], standalone_mode=False)
 
 
 def test_without_stages_all_users_are_present_from_the_start():
