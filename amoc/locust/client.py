@@ -12,7 +12,7 @@ from amoc import http
 from amoc.http.answer import Answer
 from amoc.http.urls import PLAIN, Address, join, parse, with_query
 from amoc.locust import arguments
-from amoc.locust.exceptions import NotCarried
+from amoc.locust.exceptions import Carried
 from amoc.locust.hooks import EventHook
 from amoc.locust.response import Response
 
@@ -85,7 +85,7 @@ class SentHeaders(MutableMapping[str, str]):
         return len(self._values)
 
 
-class HttpSession:
+class HttpSession(Carried):
     """A client with connection reuse and cookies.
 
     Attributes:
@@ -96,6 +96,7 @@ class HttpSession:
         request_name: Default name of requests.
     """
 
+    _called = "client"
     NO_TEXT: str | None = ""
     _SENT: Mapping[str, str] = {"Accept": "*/*"}
     _KEEPS_QUERY = True
@@ -324,11 +325,6 @@ class HttpSession:
         """Close all connections."""
         for one in self._sessions.values():
             one.close()
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotCarried(f"client.{name}")
 
 
 class FastHttpSession(HttpSession):

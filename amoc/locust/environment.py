@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from amoc.locust import recording
-from amoc.locust.exceptions import NotCarried
+from amoc.locust.exceptions import Carried
 from amoc.locust.hooks import Events
 from amoc.locust.stats import RequestStats
 from amoc.metrics import read
@@ -16,19 +16,16 @@ STATE_CLEANUP, STATE_STOPPING, STATE_STOPPED = "cleanup", "stopping", "stopped"
 STATE_MISSING = "missing"
 
 
-class ParsedOptions:
+class ParsedOptions(Carried):
     """Options of the run by Locust's names, and arguments that the locustfile has added."""
+
+    _called = "parsed_options"
 
     def __init__(self, **values: Any) -> None:
         self.__dict__.update(values)
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotCarried(f"parsed_options.{name}")
 
-
-class Environment:
+class Environment(Carried):
     """A run.
 
     Attributes:
@@ -42,6 +39,7 @@ class Environment:
             fails.
     """
 
+    _called = "environment"
     web_ui = None
     catch_exceptions = True
     reset_stats = False
@@ -61,13 +59,8 @@ class Environment:
         self.locustfile = ""
         self.process_exit_code: int | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotCarried(f"environment.{name}")
 
-
-class Runner:
+class Runner(Carried):
     """The runner of a run.
 
     Attributes:
@@ -77,6 +70,7 @@ class Runner:
         target_user_count: Number of users to reach.
     """
 
+    _called = "environment.runner"
     # On the class: with real Locust another base follows that has properties of these names.
     state = STATE_INIT
     user_count = target_user_count = 0
@@ -107,11 +101,6 @@ class Runner:
         if self.state not in (STATE_STOPPING, STATE_STOPPED):
             self.state = STATE_STOPPING
             stop_run(reason)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotCarried(f"environment.runner.{name}")
 
 
 class LocalRunner(Runner):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 from amoc.base.errors import ScenarioError
 
 
@@ -60,6 +62,18 @@ class NotCarried(ScenarioError, AttributeError):
         super().__init__(
             f"{what} is a feature of Locust that amoc does not support; see docs/locust.md"
         )
+
+
+class Carried:
+    """Base of classes that stand for some of Locust's: a use of what amoc lacks names it."""
+
+    _called: ClassVar[str]
+    """How a locustfile refers to an object of the class."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotCarried(f"{self._called}.{name}")
 
 
 PASSED_ON = (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from amoc.locust.exceptions import PASSED_ON, NotCarried
+from amoc.locust.exceptions import PASSED_ON, Carried
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _log = logging.getLogger(__name__)
@@ -109,9 +109,10 @@ NEVER_FIRED = (
 """Events of Locust's own features: its master and workers, and its web page."""
 
 
-class Events:
+class Events(Carried):
     """All events."""
 
+    _called = "events"
     init: EventHook
     init_command_line_parser: EventHook
     quit: EventHook
@@ -126,9 +127,6 @@ class Events:
     def __init__(self) -> None:
         for name in (*FIRED, *NEVER_FIRED):
             setattr(self, name, EventHook())
-
-    def __getattr__(self, name: str) -> EventHook:
-        raise NotCarried(f"events.{name}")
 
     def never_fired_with_listeners(self) -> list[str]:
         """Return the events that have listeners but are never fired."""

@@ -39,7 +39,7 @@ from amoc.scenario.user_kinds import NamedStart
 from amoc.users.user import User as Crow
 
 MAX_CHOSEN = 50
-"""Maximum number of user classes that a load shape can select from: they are bits of a float."""
+"""Maximum number of user classes that a load shape can select from: they are bits of an int64."""
 
 
 class Locustfile:
@@ -47,6 +47,7 @@ class Locustfile:
 
     Attributes:
         environment: The run, as the locustfile sees it.
+        known: The base classes.
     """
 
     def __init__(self, known: Classes, user_classes: list[Any], shape: Any) -> None:
@@ -58,7 +59,7 @@ class Locustfile:
             shape: The class of its load shape, if it has one.
         """
         self.environment: run.Environment = known.environment
-        self._known = known
+        self.known = known
         self._events = known.events
         self._classes = sorted(user_classes, key=lambda one: str(one.__name__))
         self._distribution = Distribution(
@@ -69,7 +70,7 @@ class Locustfile:
         self._is_alone = context.find(RunFacts) is None  # amoc check: everything in one process
         if (board := context.find(Board)) is not None:
             self.environment.stats = RequestStats(lambda: _on(board))
-        self._shared = Shared()
+        self._shared = Shared.mapped()
         self._parser = options.parse(known.events)
         self._here: Here | None = None
         self._own_listeners: dict[str, Any] = {}
@@ -94,10 +95,10 @@ class Locustfile:
             if not one.tasks:
                 raise Error(f"class {one.__name__} has no tasks, or none that the tags allow")
         if self._is_distributed:
-            environment.runner = self._known.master(environment)
+            environment.runner = self.known.master(environment)
             self._own_listeners = all_listeners(self._events)
             with spawned() as found:
-                self._begin(environment.runner, len(facts.users))
+                self.begin(len(facts.users))
             # There is no event loop here, before the fork, so a worker runs them.
             self._greenlets = [one for one in found if not one.ready()]
 
@@ -130,7 +131,7 @@ class Locustfile:
             return
         is_first = self._shape is not None and user_id == self._facts.users.start
         while not is_first or here.wait_wanted():
-            kind = self._class_of(number)
+            kind = self.class_of(number)
             kind.host = self.environment.host or kind.host
             user = kind(self.environment)
             self._count(kind)
@@ -139,7 +140,7 @@ class Locustfile:
                 user.run()
             finally:
                 here.left(user_id)
-                self._known.close(user)
+                self.known.close(user)
             if not (is_first and here.has_idled()):
                 return
 
@@ -149,11 +150,11 @@ class Locustfile:
         if here is not None and here.pid == os.getpid():
             here.end()  # amoc check: users ran in this process
         elif self._is_distributed:
-            self._end(True)
+            self.end()
         if code := self._shared.exit_code:
             raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
 
-    def _class_of(self, number: int) -> Any:
+    def class_of(self, number: int) -> Any:
         """Return the class of a user that starts now, by its number in the locustfile."""
         chosen = self._shared.classes
         if not chosen:
@@ -164,10 +165,6 @@ class Locustfile:
             self._chosen[chosen] = among, Distribution(weights, [0] * len(among))
         among, distribution = self._chosen[chosen]
         return among[distribution.class_of(number)]
-
-    def name_of(self, number: int) -> str:
-        """Return the name of a user's class."""
-        return str(self._class_of(number).__name__)
 
     def _count(self, kind: Any) -> None:
         """Count a user by class, if there are several classes."""
@@ -204,30 +201,26 @@ class Locustfile:
             environment = self.environment
             if self._is_distributed and link is not None:
                 only(self._events, self._own_listeners)  # without those that the master has added
-                runner = environment.runner = self._known.worker(environment)
+                runner = environment.runner = self.known.worker(environment)
                 runner.worker_index = link.worker.worker
             else:
-                environment.runner = self._known.local(environment)
+                environment.runner = self.known.local(environment)
             environment.stats.begin()
             if link is not None:
                 link.farewells.append(here.end)
             in_no_user(here.begin)
         return here
 
-    def _begin(self, runner: run.Runner, users: int) -> None:
-        """Call the listeners of the run's start."""
-        environment = self.environment
+    def begin(self, users: int) -> None:
+        """Call the listeners of the run's start in a process that expects `users` users."""
+        environment, runner = self.environment, self.environment.runner
+        assert runner is not None
         runner.target_user_count = users
         if self._shape is not None:
             self._shape.runner = runner
         self._events.init.fire(environment=environment, runner=runner, web_ui=None)
         runner.state = run.STATE_SPAWNING
         self._events.test_start.fire(environment=environment)
-
-    def begin_here(self, users: int) -> None:
-        """Call the listeners of the run's start in a worker that expects `users` users."""
-        assert self.environment.runner is not None
-        self._begin(self.environment.runner, users)
 
     def all_here(self, users: int) -> None:
         """Call the listeners for the event that all of a worker's users have started."""
@@ -236,15 +229,7 @@ class Locustfile:
             runner.state = run.STATE_RUNNING
         self._events.spawning_complete.fire(user_count=users)
 
-    def pause_here(self, user: Any) -> None:
-        """Make a user end after its current task."""
-        self._known.pause(user)
-
-    def end_here(self) -> None:
-        """Call the listeners of the run's end in a worker."""
-        self._end(isinstance(self.environment.runner, run.LocalRunner))
-
-    def _end(self, decides: bool) -> None:
+    def end(self) -> None:
         """Call the listeners of the run's end. In one process they determine the exit code."""
         environment, events = self.environment, self._events
         if environment.runner is not None:
@@ -254,8 +239,8 @@ class Locustfile:
         events.quitting.fire(environment=environment, reverse=True)
         code = environment.process_exit_code or 0
         events.quit.fire(exit_code=code)
-        if decides:
-            self._shared.exit_code = code
+        if not isinstance(environment.runner, run.WorkerRunner):
+            self._shared.exit_code = int(code)
 
 
 class Start(NamedStart):
@@ -278,7 +263,7 @@ class Start(NamedStart):
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
         """Return the name of a user's class."""
-        return self._file.name_of(rank or user_id)
+        return str(self._file.class_of(rank or user_id).__name__)
 
 
 @contextmanager

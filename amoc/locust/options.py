@@ -9,7 +9,7 @@ from types import ModuleType
 from typing import Any
 
 from amoc.locust.environment import ParsedOptions
-from amoc.locust.exceptions import NotCarried
+from amoc.locust.exceptions import Carried, NotCarried
 from amoc.locust.hooks import Events, listeners_of
 from amoc.scenario import builtin_settings
 from amoc.scenario.facts import RunFacts
@@ -36,8 +36,10 @@ _UNUSED: dict[str, Any] = {
 """Options of Locust that have no effect here, with their defaults."""
 
 
-class Parser:
+class Parser(Carried):
     """The parser that a locustfile adds arguments to. Each becomes a setting of the same name."""
+
+    _called = "parser"
 
     def __init__(self) -> None:
         self.names: dict[str, Callable[[], object]] = {}
@@ -82,9 +84,6 @@ class Parser:
     def add_argument_group(self, *_: Any, **__: Any) -> Parser:
         """Return the parser itself, as groups are only headings."""
         return self
-
-    def __getattr__(self, name: str) -> Any:
-        raise NotCarried(f"parser.{name}")
 
 
 def parse(events: Events) -> Parser:

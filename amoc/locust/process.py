@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import mmap
 import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -15,80 +16,43 @@ from gevent.event import Event
 
 from amoc.base import context
 from amoc.ipc.peer_link import PeerLink
-from amoc.locust.environment import Environment
 from amoc.locust.shape import TICK_S, LoadTestShape, ShapeDriver
 from amoc.scenario.facts import RunFacts
 from amoc.users.user import User as Crow
+
+if TYPE_CHECKING:
+    from amoc.locust.locustfile import Locustfile
 
 POLL_S = 0.1
 """How often users that wait for listeners check whether they were asked to stop."""
 
 
-class Shared:
-    """State shared by the processes of a run on one host, in a few bytes of shared memory."""
+class Shared(ctypes.Structure):
+    """State shared by the processes of a run on one host, in a few bytes of shared memory.
 
-    def __init__(self) -> None:
-        self._cells = memoryview(mmap.mmap(-1, mmap.PAGESIZE)).cast("d")
+    Attributes:
+        exit_code: Exit code that a listener of `quitting` has set.
+        shape_began: Start time of the load shape, by `time.perf_counter`; 0 before.
+        shape_users: Number of users that the load shape has started, minus those that it has
+            removed.
+        classes: Classes of the users that start, a bit for each; 0 for all.
+    """
 
-    @property
-    def exit_code(self) -> int:
-        """Exit code that a listener of `quitting` has set."""
-        return int(self._cells[0])
+    exit_code: int
+    shape_began: float
+    shape_users: int
+    classes: int
+    _fields_ = (
+        ("exit_code", ctypes.c_int64),
+        ("shape_began", ctypes.c_double),
+        ("shape_users", ctypes.c_int64),
+        ("classes", ctypes.c_uint64),
+    )
 
-    @exit_code.setter
-    def exit_code(self, code: int) -> None:
-        self._cells[0] = code
-
-    @property
-    def shape_began(self) -> float:
-        """Start time of the load shape, by `time.perf_counter`; 0 before."""
-        return self._cells[1]
-
-    @shape_began.setter
-    def shape_began(self, at: float) -> None:
-        self._cells[1] = at
-
-    @property
-    def classes(self) -> int:
-        """Classes of the users that start, a bit for each; 0 for all."""
-        return int(self._cells[3])
-
-    @classes.setter
-    def classes(self, chosen: int) -> None:
-        self._cells[3] = chosen
-
-    @property
-    def shape_users(self) -> int:
-        """Number of users that the load shape has started, minus those that it has removed."""
-        return int(self._cells[2])
-
-    @shape_users.setter
-    def shape_users(self, users: int) -> None:
-        self._cells[2] = users
-
-
-class Listeners(Protocol):
-    """Calls the listeners of a locustfile."""
-
-    environment: Environment
-
-    def begin_here(self, users: int) -> None:
-        """Call those of the run's start, in a process that expects `users` users."""
-
-    def all_here(self, users: int) -> None:
-        """Call those for the event that all `users` have started."""
-
-    def end_here(self) -> None:
-        """Call those of the run's end, in this process."""
-
-    def pause_here(self, user: Any) -> None:
-        """Make a user end after its current task."""
-
-    def choose(self, classes: Sequence[Any]) -> None:
-        """Start users of these classes from now on."""
-
-    def begin_greenlets(self) -> None:
-        """Start the greenlets that one worker runs for all."""
+    @classmethod
+    def mapped(cls) -> Shared:
+        """Return the state in memory that forked processes share."""
+        return cls.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
 
 
 class Here:
@@ -99,12 +63,12 @@ class Here:
     """
 
     def __init__(
-        self, of: Listeners, facts: RunFacts, shape: LoadTestShape | None, shared: Shared
+        self, of: Locustfile, facts: RunFacts, shape: LoadTestShape | None, shared: Shared
     ) -> None:
         """Create the state of this process.
 
         Args:
-            of: Calls listeners.
+            of: The locustfile, whose listeners are called.
             facts: The plan of the run.
             shape: The load shape, if there is one.
             shared: State shared by the processes of the run.
@@ -133,7 +97,7 @@ class Here:
     def begin(self) -> None:
         """Call the listeners of the start. Then users may start."""
         try:
-            self._of.begin_here(self._users)
+            self._of.begin(self._users)
             if not self._hosts_first:
                 return
             self._of.begin_greenlets()
@@ -188,17 +152,18 @@ class Here:
     def begins(self, user_id: int, user: Any) -> None:
         """Note the start of a user. Call the listeners for it when it is the last expected one."""
         self._alive[user_id] = user
-        runner = self._of.environment.runner
-        if runner is not None and self._shape is None:
-            runner.user_count = len(self._alive)
+        self._count()
         if self._shape is None and user_id in self._expected:
-            self._expected.discard(user_id)
+            self._expected.remove(user_id)
             if not self._expected:
                 in_no_user(self._of.all_here, self._users)
 
     def left(self, user_id: int) -> None:
         """Note the end of a user."""
         self._alive.pop(user_id, None)
+        self._count()
+
+    def _count(self) -> None:
         runner = self._of.environment.runner
         if runner is not None and self._shape is None:
             runner.user_count = len(self._alive)
@@ -207,7 +172,7 @@ class Here:
         user = self._alive.get(self._first)
         if user is not None:
             self._has_idled = True
-            self._of.pause_here(user)
+            self._of.known.pause(user)
 
     def has_idled(self) -> bool:
         """Return whether the first user ended only to be idle for a while. Resets the answer."""
@@ -220,7 +185,7 @@ class Here:
             self._driver.is_over = True
         if not self._has_ended:
             self._has_ended = True
-            self._of.end_here()
+            self._of.end()
 
 
 def in_no_user(what: Callable[..., object], *arguments: object) -> None:

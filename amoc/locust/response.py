@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import timedelta
 from http.cookies import SimpleCookie
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.http import Answer, Headers, RequestError
 from amoc.locust import recording, request_errors
-from amoc.locust.exceptions import CatchResponseError, LocustError, NotCarried, ResponseError
+from amoc.locust.exceptions import Carried, CatchResponseError, LocustError, ResponseError
 
 if TYPE_CHECKING:
     from amoc.locust.client import HttpSession
@@ -21,23 +22,19 @@ _NO_BLOCK = (
 )
 
 
-class Request(NamedTuple):
+@dataclass(frozen=True)
+class Request(Carried):
     """The request of a response."""
 
+    _called = "response.request"
     method: str
     url: str
 
-    def __getattr__(self, name: str) -> Any:
-        raise NotCarried(f"response.request.{name}")
 
-
-class Redirected:
+class Redirected(Carried):
     """A response that was a redirect. None of its data is kept."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotCarried(f"response.history[…].{name}")
+    _called = "response.history[…]"
 
 
 class Answers(dict[str, str]):
@@ -48,7 +45,7 @@ class Answers(dict[str, str]):
         return dict(self)
 
 
-class Response:
+class Response(Carried):
     """A response. If the request failed without one, its status is 0.
 
     Attributes:
@@ -56,6 +53,7 @@ class Response:
         js: JSON of the response, in `rest`.
     """
 
+    _called = "response"
     # Defaults on the class: there is one object per request, and most of these never change.
     js: Any = None
     encoding: str | None = None
@@ -325,11 +323,6 @@ class Response:
         if not self._is_over:
             self._is_over = True
             self._session.finish(self._answer)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotCarried(f"response.{name}")
 
     def __bool__(self) -> bool:
         return self.ok

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
 from amoc.locust.steps_of_shape import Steps
+
+if TYPE_CHECKING:
+    from amoc.locust.locustfile import Locustfile
 
 TICK_S = 1.0
 """How often a shape's tick() is called."""
@@ -54,16 +57,6 @@ class LoadTestShape:
         raise NotImplementedError(f"{type(self).__name__} must have a method tick()")
 
 
-class Whole(Protocol):
-    """The locustfile of a load shape."""
-
-    def choose(self, classes: Sequence[Any]) -> None:
-        """Start users of these classes from now on; of all classes if there are none."""
-
-    def all_here(self, users: int) -> None:
-        """Note that the wanted number of users is reached."""
-
-
 class ShapeDriver:
     """Makes the number of users follow a shape. Runs in the worker of the run's first user.
 
@@ -80,7 +73,7 @@ class ShapeDriver:
         shape: LoadTestShape,
         runner: Any,
         idle: Callable[[], object],
-        file: Whole,
+        file: Locustfile,
         users: int = 0,
     ) -> None:
         """Drive a run.

@@ -69,7 +69,11 @@ _RUNNERS = {
 
 def _modules(events: hooks.Events) -> dict[str, dict[str, Any]]:
     """Return the names in each module that replaces one of Locust's."""
-    raised = {name: one for name, one in vars(exceptions).items() if isinstance(one, type)}
+    raised = {
+        name: one
+        for name, one in vars(exceptions).items()
+        if isinstance(one, type) and issubclass(one, Exception)
+    }
     return {
         "locust": {
             **_TASKS,

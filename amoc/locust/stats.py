@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from amoc.base.clock import now_ns
-from amoc.locust.exceptions import NotCarried
+from amoc.locust.exceptions import Carried
 from amoc.metrics.area import Metric
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED, BYTES, COUNT, FAILURES, steps_in
 
 
-class StatsEntry:
+class StatsEntry(Carried):
     """Statistics of the requests of one name, or of all requests; times in milliseconds.
 
     Attributes:
@@ -23,6 +23,8 @@ class StatsEntry:
         num_requests: Number of requests.
         num_failures: Number of failed requests.
     """
+
+    _called = "stats"
 
     def __init__(self, method: str, name: str, values: Mapping[str, Any], seconds: float) -> None:
         """Take the figures of a step from metric values by name."""
@@ -69,14 +71,11 @@ class StatsEntry:
         """Return a percentile of the times, given as a share such as 0.95."""
         return self._times.quantiles_s(percent)[0] * 1000
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotCarried(f"stats.{name}")
 
-
-class RequestStats:
+class RequestStats(Carried):
     """Statistics of requests by name, and of all requests. Each access reads current values."""
+
+    _called = "stats"
 
     def __init__(self, read: Callable[[], Iterable[Metric]]) -> None:
         """Use these metrics.
@@ -134,8 +133,3 @@ class RequestStats:
             elif isinstance(value, int):
                 found[metric.name] = found.get(metric.name, 0) + value
         return found
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        raise NotCarried(f"stats.{name}")
