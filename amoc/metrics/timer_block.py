@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from amoc.metrics.histogram import Histogram
 
 Wire = tuple[Sequence[str], bytes, bytes, bytes, bytes]
+Numbers: TypeAlias = "bytes | array[int] | memoryview[int]"
 
 
 class TimerBlock(Mapping[str, Histogram]):
@@ -32,21 +33,23 @@ class TimerBlock(Mapping[str, Histogram]):
     def __init__(
         self,
         names: Sequence[str] = (),
-        max_ns: bytes = b"",
-        ends: bytes = b"",
-        cells: bytes = b"",
-        counts: bytes = b"",
+        max_ns: Numbers = b"",
+        ends: Numbers = b"",
+        cells: Numbers = b"",
+        counts: Numbers = b"",
     ) -> None:
-        """Make timers from the parts of `wire`; numbers are in the machine's byte order.
+        """Make timers from these parts, which must not change any more.
+
+        The parts of `wire` will do as well; their numbers are in the machine's byte order.
 
         Raises:
             ValueError: The parts do not fit together.
         """
         self.names = names
-        self.max_ns = memoryview(max_ns).cast("Q")
-        self.ends = memoryview(ends).cast("I")
-        self.cells = memoryview(cells).cast("H")
-        self.counts = memoryview(counts).cast("Q")
+        self.max_ns = memoryview(max_ns).cast("B").cast("Q")
+        self.ends = memoryview(ends).cast("B").cast("I")
+        self.cells = memoryview(cells).cast("B").cast("H")
+        self.counts = memoryview(counts).cast("B").cast("Q")
         self._places: dict[str, int] = {}
         number, hits = len(names), len(self.cells)
         if not number == len(self.max_ns) == len(self.ends) or not (
@@ -69,20 +72,7 @@ class TimerBlock(Mapping[str, Histogram]):
             counts.extend(map(timer.cells.__getitem__, hit))
             max_ns.append(timer.max_ns)
             ends.append(len(cells))
-        return cls.made(list(timers), max_ns, ends, cells, counts)
-
-    @classmethod
-    def made(
-        cls,
-        names: Sequence[str],
-        max_ns: array[int],
-        ends: array[int],
-        cells: array[int],
-        counts: array[int],
-    ) -> TimerBlock:
-        """Make timers from their parts, see `TimerBlock`."""
-        parts = (one.tobytes() for one in (max_ns, ends, cells, counts))
-        return cls(names, *parts)
+        return cls(list(timers), max_ns, ends, cells, counts)
 
     def parts(self, most: int) -> Iterator[TimerBlock]:
         """Yield the same timers in several blocks, of at most `most` cells or of one timer."""
@@ -94,10 +84,10 @@ class TimerBlock(Mapping[str, Histogram]):
             end = self.ends[place]
             yield TimerBlock(
                 self.names[first : place + 1],
-                self.max_ns[first : place + 1].tobytes(),
-                array("I", (one - begin for one in self.ends[first : place + 1])).tobytes(),
-                self.cells[begin:end].tobytes(),
-                self.counts[begin:end].tobytes(),
+                self.max_ns[first : place + 1],
+                array("I", (one - begin for one in self.ends[first : place + 1])),
+                self.cells[begin:end],
+                self.counts[begin:end],
             )
             first, begin = place + 1, end
 
@@ -113,7 +103,7 @@ class TimerBlock(Mapping[str, Histogram]):
         return cls(
             [name for one in blocks for name in one.names],
             b"".join(one.max_ns for one in blocks),
-            ends.tobytes(),
+            ends,
             b"".join(one.cells for one in blocks),
             b"".join(one.counts for one in blocks),
         )

@@ -194,4 +194,4 @@ def packed(
         numbers.append(number)
         ends.append(len(cells))
         max_ns.append(0)
-    return TimerBlock.made([names[one] for one in numbers], max_ns, ends, cells, counts)
+    return TimerBlock([names[one] for one in numbers], max_ns, ends, cells, counts)

@@ -174,7 +174,7 @@ class PackedTimers(Mapping[str, Histogram]):
         max_ns, ends, cells, counts = array("Q"), array("I"), array("H"), array("Q")
         for number in range(len(self._places)):
             counts += self._group(number).extend(max_ns, ends, cells)
-        return TimerBlock.made(self._names, max_ns, ends, cells, counts)
+        return TimerBlock(self._names, max_ns, ends, cells, counts)
 
     def __getitem__(self, name: str) -> Histogram:
         at = _index(self._names)[name]
