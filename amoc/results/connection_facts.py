@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from amoc.base.text import counted
 from amoc.metrics import connection_names
+from amoc.results.counts import by_cause
 
 MAX_CAUSES = 5
 
@@ -50,14 +51,8 @@ def notes(counters: Mapping[str, int]) -> list[str]:
 
 
 def _by_cause(counters: Mapping[str, int]) -> str:
-    prefix = connection_names.FAILURES + "."
-    causes = {
-        name.removeprefix(prefix): count
-        for name, count in counters.items()
-        if count and name.startswith(prefix)
-    }
-    ranked = sorted(causes.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{cause} {count:,}" for cause, count in ranked[:MAX_CAUSES]]
-    if more := len(ranked) - MAX_CAUSES if len(ranked) > MAX_CAUSES else 0:
-        told.append(f"and {counted(more, 'cause')} more")
+    causes = by_cause(counters, connection_names.FAILURES + ".")
+    told = [f"{cause} {count:,}" for cause, count in causes[:MAX_CAUSES]]
+    if more := causes[MAX_CAUSES:]:
+        told.append(f"and {counted(len(more), 'cause')} more")
     return f" ({', '.join(told)})" if told else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from amoc.metrics.histogram import Histogram
 from amoc.results import stretch
@@ -10,6 +11,7 @@ from amoc.results.series import Point, Tally
 from amoc.results.store.packed import total
 
 Count = Callable[[Point | Tally], float]
+N = TypeVar("N", int, float)
 
 
 def counter(name: str) -> Count:
@@ -32,6 +34,11 @@ def throttle(name: str, kind: str) -> Count:
     return lambda some: getattr(some.throttles.get(name), kind, 0)
 
 
+def recorded(timer: str) -> Count:
+    """Return a function that gives the number of durations that a timer recorded."""
+    return lambda some: some.timers.get(timer, Histogram()).count
+
+
 def samples(points: Iterable[Point], timer: str) -> Histogram:
     """Return all durations that a timer recorded in some points."""
     return total((point.timers for point in points), timer)
@@ -47,4 +54,20 @@ def joined(points: Iterable[Point]) -> Point:
 
 def busiest(counts: Mapping[str, float]) -> list[str]:
     """Return the names, highest counts first."""
-    return sorted(counts, key=lambda name: (-counts[name], name))
+    return [name for name, _ in ranked(counts)]
+
+
+def ranked(counts: Mapping[str, N]) -> list[tuple[str, N]]:
+    """Return the names with their counts, highest first."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def by_cause(counters: Mapping[str, int], prefix: str) -> list[tuple[str, int]]:
+    """Return what follows `prefix` in counters' names with their counts, most frequent first."""
+    return ranked(
+        {
+            name.removeprefix(prefix): count
+            for name, count in counters.items()
+            if count and name.startswith(prefix)
+        }
+    )

@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from amoc.metrics.health_figures import NODE, WORKER, NodePoint, Source, WorkerPoint, share
+from amoc.metrics.health_figures import NODE, WORKER, Source, WorkerPoint, share
 from amoc.metrics.health_limits import Limits
 from amoc.results.series import Point
 from amoc.results.summary_types import Finding, HealthPart
@@ -280,7 +280,9 @@ def _figures(
             if value >= limits[what] or (known and (where, what) in known):
                 yield _Figure(where, what, value, worker)
     for node in point.nodes:
-        yield from _of_node(node)
+        for name, one in NODE.items():
+            if one.limit:
+                yield _Figure(node.name, one.what, share(node, name))
     for name in point.late:
         yield _Figure(name, "silence", point.span_s)
     for name, throttle in point.throttles.items():
@@ -324,12 +326,6 @@ def _of_worker(
             value /= span_s
         yield what, value
     yield "saturation", cpu + waits if waits >= CONTENDED else 0.0
-
-
-def _of_node(node: NodePoint) -> Iterator[_Figure]:
-    for name, one in NODE.items():
-        if one.limit:
-            yield _Figure(node.name, one.what, share(node, name))
 
 
 def _text(value: float, unit: str) -> str:

@@ -87,12 +87,9 @@ class Journal:
             **plain(fields),
         }
         if lost := self._file.lost:
-            told = {**{key: entry[key] for key in ("at", "t_s")}, "kind": "event"}
-            told |= {
-                "level": "warning",
-                "text": f"{counted(lost, 'line')} could not be written here",
-            }
-            if not self._file.write(told):
+            text = f"{counted(lost, 'line')} could not be written here"
+            moment = {"at": entry["at"], "t_s": entry["t_s"]}
+            if not self._file.write({**moment, "kind": "event", "level": "warning", "text": text}):
                 return entry
         self._file.write(entry)
         return entry

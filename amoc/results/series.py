@@ -338,10 +338,6 @@ class Tally:
         """Return the counts of a throttle."""
         return self.throttles.get(name, ThrottleCounts())
 
-    def throttle_per_s(self, name: str) -> float | None:
-        """Return the mean rate of a throttle's executions per second."""
-        return self.per_second(lambda tally: tally.at_throttle(name).executions)
-
     def by_throttle(self) -> dict[str, ThrottlePoint]:
         """Return the last state of each throttle, with all of its counts.
 

@@ -8,6 +8,7 @@ from amoc.results.steps import Failure
 from amoc.results.summary_types import CheckPart, StepPart
 
 NO_VALUE = "–"
+"""Shown where there is no value."""
 HEADS = ("count", "failures", "per second", *(one.label for one in MAIN), "max")
 """Headings of `cells`, after the step's name."""
 RESPONSE_HEAD = "response p99"

@@ -22,7 +22,7 @@ from amoc.metrics.step_names import (
     steps_in,
 )
 from amoc.metrics.timer_statistics import PERCENTILES, statistics
-from amoc.results.counts import busiest
+from amoc.results.counts import by_cause
 from amoc.results.journal_facts import FailureSample
 from amoc.results.series import Tally
 from amoc.results.summary_types import CausePart, CheckPart, StepPart
@@ -73,19 +73,14 @@ def responds(found: Mapping[str, StepPart]) -> bool:
 def _causes(tally: Tally, step: str, samples: Mapping[str, FailureSample]) -> list[CausePart]:
     """Return why a step failed, most frequent cause first."""
     begin = step + CAUSE
-    counts = {
-        name.removeprefix(begin): count
-        for name, count in tally.counters.items()
-        if count and name.startswith(begin)
-    }
     found: list[CausePart] = []
-    for cause in busiest(counts):
+    for cause, count in by_cause(tally.counters, begin):
         first_s, last_s = tally.failed_at[begin + cause]
         sample = samples.get(cause, FailureSample())
         found.append(
             {
                 "cause": cause,
-                "count": counts[cause],
+                "count": count,
                 "first_s": round(first_s, 3),
                 "last_s": round(last_s, 3),
                 "user_id": sample.user_id,

@@ -23,6 +23,7 @@ from amoc.metrics.timer_statistics import statistics
 from amoc.metrics.timer_sums import TimerSums
 from amoc.results import steps
 from amoc.results import summary_types as parts
+from amoc.results.counts import ranked, throttle
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
@@ -128,7 +129,7 @@ def window_of(
         "active_s": round(tally.active_s, 6),
         "steps": steps.steps(tally, known, samples),
         "checks": steps.checks(tally, known),
-        "crashes": [{"cause": cause, "count": n} for cause, n in _by_count(tally.crashes)],
+        "crashes": [{"cause": cause, "count": n} for cause, n in ranked(tally.crashes)],
         "counters": dict(sorted(tally.counters.items())),
         "counters_per_s": _counters_per_s(tally),
         "timers": _timers(tally.timers),
@@ -219,16 +220,12 @@ def _crashes(tally: Tally, samples: Mapping[str, CrashSample]) -> list[parts.Cra
     """Return crashes by cause, most frequent first. The last ones may be in the journal only."""
     counts = {**dict.fromkeys(samples, 1), **tally.crashes}
     found: list[parts.CrashPart] = []
-    for cause, count in _by_count(counts):
+    for cause, count in ranked(counts):
         one = samples.get(cause, CrashSample())
         found.append(
             {"cause": cause, "count": count, "user_id": one.user_id, "traceback": one.traceback}
         )
     return found
-
-
-def _by_count(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _counters_per_s(tally: Tally) -> dict[str, float | None]:
@@ -255,7 +252,7 @@ def _throttles(tally: Tally) -> dict[str, parts.ThrottlePart]:
             "executions": one.executions,
             "missed": one.missed,
             "waiting": one.waiting,
-            "executions_per_s": _rounded(tally.throttle_per_s(name)),
+            "executions_per_s": _rounded(tally.per_second(throttle(name, "executions"))),
         }
         for name, one in tally.by_throttle().items()
     }

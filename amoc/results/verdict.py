@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from amoc.base.errors import ExitCode
+from amoc.results.counts import ranked
 from amoc.results.thresholds.threshold import Result
 
 ABORTED = "the run was aborted"
@@ -123,9 +124,9 @@ def incomplete(found: Verdict, missing: Sequence[str]) -> Verdict:
 
 def _deaths(deaths: Mapping[str, int]) -> list[str]:
     """Return worker deaths, most frequent cause first."""
-    ranked = sorted(deaths.items(), key=lambda item: (-item[1], item[0]))
-    told = [f"{how}, {times:,} times" if times > 1 else how for how, times in ranked[:MAX_DEATHS]]
-    rest = sum(times for _, times in ranked[MAX_DEATHS:])
+    every = ranked(deaths)
+    told = [f"{how}, {times:,} times" if times > 1 else how for how, times in every[:MAX_DEATHS]]
+    rest = sum(times for _, times in every[MAX_DEATHS:])
     return [*told, f"workers died {rest:,} more times"] if rest else told
 
 

@@ -32,7 +32,7 @@ def _main(what: str, *paths: str) -> Any:
     if what == "page":
         from amoc.results.report import detail, page, shell
 
-        data, context, shown = page.parts_and_shown(runs[0])
+        data, context, shown = page.parts(runs[0])
         return {
             "title": page.title(runs[0].summary),
             "data": data,

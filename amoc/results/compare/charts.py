@@ -104,11 +104,11 @@ def overlay(
 
 def load(rows: Rows) -> list[Chart]:
     """Return the charts of users and crashes."""
-    charts = [
-        overlay(rows, "users", "Running users", "", _level(lambda one: one.users.get("running"))),
-        overlay(rows, "crashes", "Crashed iterations", "/s", _rate(all_crashes)),
-    ]
-    return [charts[0], *(chart for chart in charts[1:] if not chart.idle)]
+    users = overlay(
+        rows, "users", "Running users", "", _level(lambda one: one.users.get("running"))
+    )
+    crashes = overlay(rows, "crashes", "Crashed iterations", "/s", _rate(all_crashes))
+    return [users] if crashes.idle else [users, crashes]
 
 
 def counters(rows: Rows, names: Iterable[str]) -> Group:

@@ -20,8 +20,9 @@ from amoc.results.report import run_annotations, shell
 from amoc.results.report.charted import MAX_CHARTS
 from amoc.results.report.headline import headline
 from amoc.results.report.tables import Table
-from amoc.results.report.texts import NO_VALUE, around, clip, difference, figure, moment
+from amoc.results.report.texts import around, clip, difference, figure, moment
 from amoc.results.series import add_counts
+from amoc.results.step_rows import NO_VALUE
 
 MAX_NAME = 120
 MAX_VALUE = 200

@@ -41,20 +41,15 @@ class Repeated:
     last_s: float | None
 
 
-def deduplicated(journal: Iterable[JsonObject]) -> list[Repeated]:
-    """Return the entries of a journal, in order of the first of each kind."""
-    found = Deduplication()
-    for entry in journal:
-        found.add(entry)
-    return found.events
-
-
 class Deduplication:
     """Deduplicates the entries of a journal as they arrive."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Iterable[JsonObject] = ()) -> None:
+        """Begin with these entries; more can be added."""
         self._count = 0
         self._found: dict[Hashable, Repeated] = {}
+        for entry in journal:
+            self.add(entry)
 
     @property
     def events(self) -> list[Repeated]:

@@ -18,8 +18,9 @@ from amoc.results.report import over_time
 from amoc.results.report.charts import Chart, Spectrum
 from amoc.results.report.columns import rounded
 from amoc.results.report.rows import Row
-from amoc.results.report.texts import NO_VALUE, figure, number
+from amoc.results.report.texts import figure, number
 from amoc.results.report.timer_pairs import Pair
+from amoc.results.step_rows import NO_VALUE
 from amoc.results.summary_types import Timers
 
 QUANTILES = {**{one.label: one.field for one in PERCENTILES}, "max": "max_s"}

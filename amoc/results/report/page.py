@@ -46,7 +46,7 @@ def write(record: SavedRun, path: Path) -> None:
 
 def render(record: SavedRun) -> str:
     """Return the report of a run as a self-contained HTML page."""
-    data, context = parts(record)
+    data, context, _ = parts(record)
     return shell.fill(
         "report.html", data, title=title(record.summary), fragments=shell.fragments(context)
     )
@@ -58,13 +58,8 @@ def title(summary: Summary) -> str:
     return f"{run.get('verdict', 'unknown')}: {file_names(str(run.get('scenario', 'a run')))}"
 
 
-def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object]]:
-    """Return the data for the page's script, and the context for its templates."""
-    return parts_and_shown(record)[:2]
-
-
-def parts_and_shown(record: SavedRun) -> tuple[dict[str, object], dict[str, object], Shown]:
-    """As `parts`, and the description of the charts that `amoc.results.report.detail` needs."""
+def parts(record: SavedRun) -> tuple[dict[str, object], dict[str, object], Shown]:
+    """Return the data for the page's script, the context for its templates, and what it charts."""
     summary = record.summary
     covered = content.covered_by(summary)
     charted = Charted.of(summary, covered.timers)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from amoc.base.json_plain import JsonObject
 from amoc.base.text import natural
 from amoc.results.report.downsample import late_nodes
-from amoc.results.report.event_dedup import Repeated, deduplicated
+from amoc.results.report.event_dedup import Deduplication, Repeated
 from amoc.results.report.texts import clip, moment, times
 from amoc.results.series import Point
 
@@ -82,7 +82,7 @@ def collect(
         journal: The entries of the run's journal.
         interruptions: The run's interruptions, for late nodes.
     """
-    return of_events(deduplicated(journal), interruptions)
+    return of_events(Deduplication(journal).events, interruptions)
 
 
 def of_events(
@@ -180,14 +180,11 @@ class Interruptions:
         ends_s: The end of the last point.
     """
 
-    def __init__(self, points: Iterable[Point] = ()) -> None:
-        """Collect those of `points`; more can be added."""
+    def __init__(self) -> None:
         self.paused: list[tuple[float, float]] = []
         self.late: dict[str, list[tuple[float, float]]] = {}
         self.ends_s = 0.0
         self._before: Point | None = None
-        for point in points:
-            self.add(point)
 
     def add(self, point: Point) -> None:
         """Add the next point."""

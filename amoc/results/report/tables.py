@@ -14,18 +14,17 @@ from amoc.results import summary_types as parts
 from amoc.results.counts import busiest
 from amoc.results.report import traces
 from amoc.results.report.latency import QUANTILES
-from amoc.results.report.texts import (
-    NO_VALUE,
-    clip,
-    figure,
-    moment,
-    number,
-    shortened,
-    size,
-    worker,
-)
+from amoc.results.report.texts import clip, figure, moment, number, shortened, size, worker
 from amoc.results.report.timer_pairs import Pair
-from amoc.results.step_rows import CHECK_HEADS, MAX_SAMPLE, cells, check_cells, heads, span
+from amoc.results.step_rows import (
+    CHECK_HEADS,
+    MAX_SAMPLE,
+    NO_VALUE,
+    cells,
+    check_cells,
+    heads,
+    span,
+)
 from amoc.results.steps import executed, responds
 from amoc.results.steps import failures as every_failure
 
@@ -104,7 +103,7 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
             one.name,
             number(one.total),
             number(shortened(rates.get(one.name))),
-            NO_VALUE if one.share is None else figure(one.share, "%"),
+            figure(one.share, "%"),
         )
         for one in message_account.rows(found)
     ]
@@ -217,10 +216,6 @@ def _limit(one: parts.ThrottlePart) -> str:
     return f"{number(rate / interval_s)}/s" if interval_s else f"{number(rate)} at once"
 
 
-def _at(seconds: float | None) -> str:
-    return NO_VALUE if seconds is None else figure(seconds, "s")
-
-
 def nodes(found: Sequence[parts.NodePart]) -> Table:
     """Return the table of nodes; empty if there is only one."""
     rows = [
@@ -230,11 +225,11 @@ def nodes(found: Sequence[parts.NodePart]) -> Table:
             one["id"],
             number(one["workers"]),
             one["state"],
-            _at(one.get("joined_at_s")),
-            _at(one["lost_at_s"]),
+            figure(one.get("joined_at_s"), "s"),
+            figure(one["lost_at_s"], "s"),
             number(one["restarted"]),
             number(one["lost"]),
-            figure(one["clock_bound_s"], "s") if one.get("clock_bound_s") else NO_VALUE,
+            figure(one.get("clock_bound_s") or None, "s"),
             one["reason"],
         )
         for one in found

@@ -6,9 +6,8 @@ from math import floor, log10
 
 from amoc.base.clock import format_duration
 from amoc.base.text import counted
+from amoc.results.step_rows import NO_VALUE
 
-NO_VALUE = "–"
-"""Shown where there is no value."""
 _BYTES = ("B", "KiB", "MiB", "GiB", "TiB")
 
 

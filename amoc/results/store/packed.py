@@ -26,13 +26,14 @@ from itertools import accumulate, pairwise
 from amoc.metrics import vectors
 from amoc.metrics.histogram import Histogram, end_ns
 from amoc.metrics.timer_block import TimerBlock
-from amoc.results.store.deflate import deflated
 
 GROUP = 256
 """Timers that are deflated together."""
 _SIZES = struct.Struct("<HIIII")
 """For a group: number of timers and cells, and size of each deflated column in bytes."""
 _TWO_64 = 1 << 64
+_AHEAD = 262
+"""zlib's window is shorter by this many bytes than its memory allows."""
 
 
 def pack(timers: Mapping[str, Histogram]) -> Iterator[bytes]:
@@ -54,8 +55,21 @@ def _group(block: TimerBlock, begin: int, end: int) -> bytes:
     steps = vectors.steps_of(cells, array("I", ends))
     counts = array("Q", block.counts[start : start + ends[-1]])
     about = b"".join(_little(one).tobytes() for one in (sizes, firsts, below))
-    columns = [_deflated(one) for one in (about, _planes(steps), _planes(counts))]
+    # Distances and counts hardly repeat: what helps is a short code for frequent ones.
+    columns = [
+        deflated(one, strategy=zlib.Z_RLE) for one in (about, _planes(steps), _planes(counts))
+    ]
     return b"".join((_SIZES.pack(end - begin, len(cells), *map(len, columns)), *columns))
+
+
+def deflated(
+    data: bytes, dictionary: bytes = b"", strategy: int = zlib.Z_DEFAULT_STRATEGY
+) -> bytes:
+    """Deflate `data` without a header; `dictionary` is needed to inflate it."""
+    # Preparing the memory for 32 kB takes longer than packing a few hundred bytes.
+    bits = min(zlib.MAX_WBITS, (len(dictionary) + len(data) + _AHEAD).bit_length())
+    packer = zlib.compressobj(6, zlib.DEFLATED, -bits, bits - 7, strategy, dictionary)
+    return packer.compress(data) + packer.flush()
 
 
 def _little(numbers: array[int]) -> array[int]:
@@ -80,11 +94,6 @@ def _from_planes(kind: str, data: bytes, count: int) -> array[int]:
         whole[plane::width] = data[plane * count : (plane + 1) * count]
     numbers.frombytes(bytes(whole))
     return _little(numbers)
-
-
-def _deflated(column: bytes) -> bytes:
-    # Distances and counts hardly repeat: what helps is a short code for frequent ones.
-    return deflated(column, strategy=zlib.Z_RLE)
 
 
 class _Group:

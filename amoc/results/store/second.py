@@ -14,8 +14,7 @@ from typing import TypeVar
 
 from amoc.base import json_lines
 from amoc.results.series import Point
-from amoc.results.store.deflate import deflated
-from amoc.results.store.packed import PackedTimers
+from amoc.results.store.packed import PackedTimers, deflated
 
 SECOND, BLOCK = 1, 2
 """Kinds of records."""

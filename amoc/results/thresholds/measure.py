@@ -240,7 +240,7 @@ class Measure(NamedTuple):
         if self.statistic in ("count", "rate") and window.points:
             if self.name + COUNT in known:  # a step: its timer holds only successful executions
                 return self._counted(window, counts.counter(self.name + COUNT))
-            return self._counted(window, lambda tally: _recorded(tally, self.name))
+            return self._counted(window, counts.recorded(self.name))
         if not timer.count:
             raise NoValue("there is no sample")
         match self.statistic:
@@ -250,7 +250,7 @@ class Measure(NamedTuple):
                 return timer.max_ns / 1e9
             case "min":
                 return timer.quantiles_s(0.0)[0]
-        return timer.quantiles_s(_fraction(self.statistic))[0]
+        return timer.quantiles_s(float(self.statistic[1:]) / 100)[0]
 
     def _of_gauge(self, window: Tally) -> float:
         found = {"min": window.lowest, "max": window.highest}.get(self.statistic)
@@ -333,14 +333,6 @@ def _parse_throttle(text: str) -> Measure:
     name, what, rate = found.groups()
     statistic = f"{what}{rate or ''}" if what else WAITING
     return Measure(text, name, statistic, {None: Unit.RATE if rate else Unit.COUNT}, throttle=True)
-
-
-def _recorded(tally: Tally, timer: str) -> int:
-    return tally.timers[timer].count if timer in tally.timers else 0
-
-
-def _fraction(percentile: str) -> float:
-    return float(percentile[1:]) / 100
 
 
 def _kind_in(name: str, window: Tally) -> Kind | None:

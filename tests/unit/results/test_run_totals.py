@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from amoc.metrics.area import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS, Histogram
+from amoc.results.counts import throttle
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
 from amoc.results.warm_up import WarmUp
@@ -72,7 +73,7 @@ def test_a_rate_covers_only_the_time_in_which_the_run_was_running():
     )
     assert tally.counters == {"n": 50}
     assert tally.counter_per_s("n") == 20.0
-    assert tally.throttle_per_s("x") == 40.0
+    assert tally.per_second(throttle("x", "executions")) == 40.0
     assert tally.counter_per_s("never") == 0.0
 
 

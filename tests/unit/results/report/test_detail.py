@@ -40,7 +40,7 @@ POINTS = eventful()
 def shown(points: list[Point]) -> tuple[dict[str, Any], detail.Shown]:
     """The data a page draws for a run, and the metadata of its charts."""
     summary = rebuild("run", "there", [], points, False)
-    data, _, found = page.parts_and_shown(SavedRun(Path("there"), summary, points, [], True))
+    data, _, found = page.parts(SavedRun(Path("there"), summary, points, [], True))
     return data, detail.Shown.from_json(json.loads(json.dumps(found.to_json())))  # type: ignore[return-value]
 
 

@@ -163,4 +163,7 @@ def test_a_node_that_left_before_the_end_is_not_late():
         replace(second(0), t_s=1.1, span_s=0.1, counters={"sent": 10}, late=["node0"]),
     ]
     assert columns.rates(downsample(points), lambda one: one.counters["sent"]) == [100]
-    assert run_annotations.bands(run_annotations.Interruptions(points), 0.0) == []
+    interruptions = run_annotations.Interruptions()
+    for point in points:
+        interruptions.add(point)
+    assert run_annotations.bands(interruptions, 0.0) == []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from amoc.base.clock import S_NS
 from amoc.base.operator_log import OperatorLog
 from amoc.results.report import run_annotations
-from amoc.results.report.event_dedup import deduplicated
+from amoc.results.report.event_dedup import Deduplication
 from amoc.runtime.logs.operator_feed import OperatorFeed
 
 
@@ -105,4 +105,4 @@ def test_suppressed_warnings_are_counted_together():
 @given(st.lists(st.text(max_size=12), max_size=20))
 def test_no_event_is_lost(texts):
     entries = [event(float(at), f"{text} (web)") for at, text in enumerate(texts)]
-    assert sum(one.count for one in deduplicated(entries)) == len(texts)
+    assert sum(one.count for one in Deduplication(entries).events) == len(texts)

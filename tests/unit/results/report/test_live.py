@@ -55,7 +55,7 @@ def live_page(points: list[Point], journal: list[dict[str, Any]]) -> LivePage:
 def frozen(points: list[Point], journal: list[dict[str, Any]]) -> dict[str, object]:
     """The data drawn by a report of the same seconds."""
     made = rebuild("run", "there/run", journal, points, True)
-    data, _ = page.parts(SavedRun(Path("there/run"), made, points, journal, False))
+    data, *_ = page.parts(SavedRun(Path("there/run"), made, points, journal, False))
     return data
 
 
