@@ -27,6 +27,11 @@ class InJson(NamedTuple):
     path: tuple[str | int, ...]
     is_text: bool
 
+    @property
+    def key(self) -> str:
+        """The innermost key of an object in the path; empty if there is none."""
+        return next((one for one in reversed(self.path) if isinstance(one, str)), "")
+
 
 class InHtml(NamedTuple):
     """A hidden field of a form, or a ``<meta>`` element of a page."""
@@ -77,20 +82,21 @@ def _all(answer: Answer) -> Iterator[tuple[str, Place]]:
                 yield value.rstrip("/").rpartition("/")[2], InHeader(name, True)
     if answer.type.endswith(("/json", "+json")):
         try:
-            yield from _of_json(json.loads(answer.text), ())
+            yield from in_json(json.loads(answer.text))
         except (ValueError, RecursionError):
             return
     elif answer.type in ("text/html", "application/xhtml+xml"):
         yield from _of_html(answer.text[:MAX_HTML])
 
 
-def _of_json(value: object, path: tuple[str | int, ...]) -> Iterator[tuple[str, Place]]:
+def in_json(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str, InJson]]:
+    """Yield the texts and whole numbers in a JSON value, as text, and their places."""
     if isinstance(value, dict) and len(path) < MAX_DEPTH:
         for key, one in value.items():
-            yield from _of_json(one, (*path, key))
+            yield from in_json(one, (*path, key))
     elif isinstance(value, list) and len(path) < MAX_DEPTH:
         for index, one in enumerate(value):
-            yield from _of_json(one, (*path, index))
+            yield from in_json(one, (*path, index))
     elif isinstance(value, str):
         yield value, InJson(path, True)
     elif isinstance(value, int) and not isinstance(value, bool):

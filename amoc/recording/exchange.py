@@ -59,10 +59,6 @@ class Answer:
     location: str = ""
     is_cut: bool = False
 
-    def header(self, name: str) -> str:
-        """Return the first header called `name`; empty if there is none."""
-        return next((value for known, value in self.headers if known == name), "")
-
 
 @dataclass(frozen=True)
 class Exchange:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import csv
+import io
+from collections.abc import Iterable, Mapping
 
 from amoc.base.text import counted
-from amoc.recording import data_text, har, parts, planner, script, selection
+from amoc.recording import har, parts, planner, script, selection
 from amoc.recording.files import Written
 from amoc.recording.har import MAX_BYTES
 
@@ -36,7 +38,7 @@ def convert(
     plan = planner.plan(chosen, recording.titles, name, taken_names)
     files = {f"{name}.py": script.write(plan, name).encode()}
     if plan.columns:
-        files[f"{name}.csv"] = data_text.table(plan.columns).encode()
+        files[f"{name}.csv"] = _table(plan.columns).encode()
     files |= plan.files
     notes = [plan.opening]
     notes += [
@@ -45,6 +47,15 @@ def convert(
     ]
     notes += parts.credential_notes(plan.settings)
     return Written(files, notes + plan.notes)
+
+
+def _table(row: Mapping[str, str]) -> str:
+    """Return a header line and a single row, as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(row)
+    writer.writerow(row.values())
+    return text.getvalue()
 
 
 __all__ = ["MAX_BYTES", "convert"]

@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from amoc.recording import answer_values, secret_values
 from amoc.recording.answer_values import InCookie, InHeader, InHtml, InJson, Place
 from amoc.recording.exchange import Answer
+from amoc.recording.request_names import UUID
 
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _MADE = re.compile(r"(?=.*\d)(?=.*[A-Za-z])[^\s@:/]{12,}|[^\s@:/]{32,}")
 """Values hardly anyone types: tokens and long ids."""
 _ID_NAME = re.compile(
@@ -93,7 +93,7 @@ class Origins:
 
 def _certainty(value: str, handed: Handed, use: Use) -> Certainty | None:
     place = handed.place
-    if _UUID.fullmatch(value) or (_MADE.fullmatch(value) and not value.isdigit()):
+    if UUID.fullmatch(value) or (_MADE.fullmatch(value) and not value.isdigit()):
         return Certainty.SURE
     name = place.path[-1] if isinstance(place, InJson) and place.path else ""
     if isinstance(place, InHtml):

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import inf
 
 from amoc.base.text import counted
-from amoc.recording import request_plan
 from amoc.recording.answer_values import InHtml
 from amoc.recording.answer_values import values as handed_out
 from amoc.recording.plan import Plan, PlannedRequest, PlannedSetting, PlannedStep
 from amoc.recording.python_text import Code, Node, flat
 from amoc.recording.request_names import ID
+from amoc.recording.request_plan import RequestPlanner
 from amoc.recording.selection import Kept, Origin, Selection
 from amoc.recording.value_plan import Values
 
@@ -46,11 +46,11 @@ def plan(
     for step, members in _grouped(kept, titles):
         made.steps.append(step)
         for number, one in members:
-            planned, body = request_plan.make(
+            planner = RequestPlanner(
                 one, number, values, servers.get(one.origin, ""), f"{file}_bodies"
             )
-            if body is not None:
-                made.files[body[0]] = body[1]
+            planned = planner.plan()
+            made.files |= planner.files
             step.requests.append(planned)
             exchange = one.exchange
             values.origins.answered(

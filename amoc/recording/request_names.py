@@ -6,9 +6,10 @@ import re
 
 ID = "[id]"
 MAX_NAME = 100
+UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _IDS = (
     re.compile(r"\d+"),
-    re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"),
+    UUID,
     re.compile(r"(?=.*\d)[0-9a-fA-F]{8,}"),
     re.compile(r"[0-9A-HJKMNP-TV-Z]{26}"),  # a ULID
     re.compile(r"(?=.*\d)(?=.*[a-zA-Z])[\w~-]{16,}"),
@@ -20,7 +21,7 @@ _MIXED_WORD = re.compile(r"[a-z]+(?:-[a-z0-9]+)+")
 
 def is_id(segment: str) -> bool:
     """Return whether a segment of a path looks like an id."""
-    if _MIXED_WORD.fullmatch(segment) and not _IDS[1].fullmatch(segment):
+    if _MIXED_WORD.fullmatch(segment) and not UUID.fullmatch(segment):
         return False
     return any(one.fullmatch(segment) for one in _IDS)
 

@@ -8,7 +8,6 @@ import json
 import mimetypes
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote
 
 from amoc.recording import request_names
@@ -38,29 +37,38 @@ _SEARCH = re.compile(r"q|query|term|search.*|.*keywords?", re.IGNORECASE)
 _OPERATION = re.compile(r"[A-Za-z_]\w{0,60}")
 
 
-class Made(NamedTuple):
-    """A call, and the file with its body, if it has one."""
+class RequestPlanner:
+    """Plans the call that repeats a request.
 
-    request: PlannedRequest
-    file: tuple[str, bytes] | None
+    Attributes:
+        files: The file with its body, if it has one: content by path.
+    """
 
-
-class _Maker:
     def __init__(self, kept: Kept, number: int, values: Values, prefix: str, files: str) -> None:
+        """Plan a call.
+
+        Args:
+            kept: The request.
+            number: Its number among the kept ones.
+            values: Decides what to send for each of its values.
+            prefix: Precedes the path in an f-string: ``{other.get()}``; empty for the base URL.
+            files: The directory for bodies stored in files.
+        """
         self.kept = kept
         self.exchange: Exchange = kept.exchange
         self.values = values
         self.prefix = prefix
-        self.file: tuple[str, bytes] | None = None
+        self.files: dict[str, bytes] = {}
         self.comments: list[str] = []
         self._file_name = f"{files}/{number}"
         self._sent: list[str] = []
 
-    def node(self, value: str, use: Use, typed: bool = False) -> Node:
+    def _node(self, value: str, use: Use, typed: bool = False) -> Node:
         self._sent.append(value)
         return self.values.node(value, use, self.comments, typed)
 
-    def make(self) -> Made:
+    def plan(self) -> PlannedRequest:
+        """Return the call."""
         url, name = self._path()
         options: list[tuple[str, Node]] = []
         raw_query, params = self._query()
@@ -113,14 +121,14 @@ class _Maker:
         )
         for value in self._sent:
             self.values.origins.sent(value)
-        return Made(request, self.file)
+        return request
 
     def _path(self) -> tuple[str | Code, str]:
         """Return the path as an expression, and the request's name."""
         raw = (self.kept.parts.path or "/").split("/")
         parts, shown = [], []
         for at, segment in enumerate(raw):
-            node = self.node(unquote(segment), Use("path", "", "/".join(raw[:at])))
+            node = self._node(unquote(segment), Use("path", "", "/".join(raw[:at])))
             is_code = isinstance(node, Code)
             parts.append(f"{{{node.text}}}" if isinstance(node, Code) else _in_f_string(segment))
             shown.append(ID if is_code else segment)
@@ -139,7 +147,7 @@ class _Maker:
             return query, None
         return "", _pairs(
             [
-                (name, self.node(value, Use("query", name), bool(_SEARCH.fullmatch(name))))
+                (name, self._node(value, Use("query", name), bool(_SEARCH.fullmatch(name))))
                 for name, value in pairs
             ]
         )
@@ -156,14 +164,14 @@ class _Maker:
             elif name == "accept" and (value == "*/*" or self.exchange.is_navigation):
                 continue
             elif not _BROWSERS_OWN.fullmatch(name):
-                found[name.title()] = self.node(value, Use("header", name))
+                found[name.title()] = self._node(value, Use("header", name))
         return found
 
     def _authorization(self, value: str) -> Node:
         scheme, _, rest = value.partition(" ")
         if scheme.lower() == "bearer" and rest:
             token, use = rest.strip(), Use("header", "token")
-            node = self.node(token, use)
+            node = self._node(token, use)
             known = node if isinstance(node, Code) else self.values.credential(token, use)
             return Code(f'f"Bearer {{{known.text}}}"')
         return self.values.credential(value, Use("header", "authorization"))
@@ -224,7 +232,7 @@ class _Maker:
         return value  # type: ignore[return-value]  # a literal
 
     def _leaf(self, value: str | int, name: str, is_typed: bool) -> Node:
-        node = self.node(str(value), Use("json", name), is_typed and isinstance(value, str))
+        node = self._node(str(value), Use("json", name), is_typed and isinstance(value, str))
         if not isinstance(node, Code):
             return value
         is_number = node.text in self.values.numbers
@@ -233,7 +241,7 @@ class _Maker:
         return Code(f"{type(value).__name__}({node.text})")
 
     def _form(self, body: FormBody) -> list[tuple[str, Node]]:
-        fields = [(name, self.node(value, Use("form", name), True)) for name, value in body.fields]
+        fields = [(name, self._node(value, Use("form", name), True)) for name, value in body.fields]
         options: list[tuple[str, Node]] = []
         if body.is_multipart:
             files = [(name, self._upload(file)) for name, file in body.files]
@@ -264,8 +272,9 @@ class _Maker:
         return [("data", hidden)], body.type or "text/plain"
 
     def _in_file(self, content: bytes, ending: str) -> Node:
-        self.file = (f"{self._file_name}{ending}", content)
-        return Code(f"HERE / {flat(self.file[0])}")
+        path = f"{self._file_name}{ending}"
+        self.files[path] = content
+        return Code(f"HERE / {flat(path)}")
 
 
 def _pairs(pairs: Sequence[tuple[str, Node]]) -> Node:
@@ -286,16 +295,3 @@ def _in_f_string(text: str) -> str:
     """Return a part of a URL for use in an f-string."""
     quoted = text.replace("\\", "%5C").replace('"', "%22").replace("'", "%27")
     return quoted.replace("{", "{{").replace("}", "}}")
-
-
-def make(kept: Kept, number: int, values: Values, prefix: str, files: str) -> Made:
-    """Return the call that repeats a request.
-
-    Args:
-        kept: The request.
-        number: Its number among the kept ones.
-        values: Decides what to send for each of its values.
-        prefix: Precedes the path in an f-string: ``{other.get()}``; empty for the base URL.
-        files: The directory for bodies stored in files.
-    """
-    return _Maker(kept, number, values, prefix, files).make()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import parse_qsl
 
 from amoc.base import redaction
+from amoc.recording.answer_values import in_json
 from amoc.recording.exchange import Exchange, FormBody, JsonBody
 
 MIN_SENT = 6
@@ -48,18 +49,8 @@ def sent(exchange: Exchange) -> Iterator[tuple[str, str]]:
     if isinstance(exchange.body, FormBody):
         named += exchange.body.fields
     elif isinstance(exchange.body, JsonBody):
-        named += _leaves(exchange.body.value, "")
+        found = in_json(exchange.body.value)
+        named += [(place.key, value) for value, place in found if place.is_text]
     for name, value in named:
         if len(value) >= MIN_SENT and is_secret(name, value):
             yield name, value
-
-
-def _leaves(value: object, name: str) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, one in value.items():
-            yield from _leaves(one, key)
-    elif isinstance(value, list):
-        for one in value:
-            yield from _leaves(one, name)
-    elif isinstance(value, str):
-        yield name, value

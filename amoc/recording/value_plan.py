@@ -141,7 +141,7 @@ def _called(place: Place, handed: Handed, use: Use) -> str:
     """Return a name for a value: that of its key, or, for an ``id``, of the object."""
     key = ""
     if isinstance(place, InJson):
-        key = next((one for one in reversed(place.path) if isinstance(one, str)), "")
+        key = place.key
         if key.lower() != "id":
             return key
     elif isinstance(place, InHtml) or (isinstance(place, InHeader) and not place.is_last_segment):
