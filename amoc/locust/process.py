@@ -126,27 +126,23 @@ class Here:
 
     def wait_begun(self) -> bool:
         """Wait until the listeners of the start have returned. Return False if asked to stop."""
-        return self._wait(self._begun.wait, self._begun.is_set)
+        return self._wait(self._begun, self._begun.is_set)
 
     def wait_wanted(self) -> bool:
         """Wait until the load shape wants the first user. Return whether it does."""
         driver = self._driver
         if driver is None:
             return True
-        return (
-            self._wait(
-                lambda _: self._changed.wait(POLL_S), lambda: driver.wanted > 0 or driver.is_over
-            )
-            and not driver.is_over
-        )
+        done = self._wait(self._changed, lambda: driver.wanted > 0 or driver.is_over)
+        return done and not driver.is_over
 
-    def _wait(self, wait: Callable[[float], object], is_done: Callable[[], bool]) -> bool:
+    def _wait(self, event: Event, is_done: Callable[[], bool]) -> bool:
         crow = getcurrent()
         while not is_done():
             if isinstance(crow, Crow) and crow.stopping:
                 return False
             self._changed.clear()
-            wait(POLL_S)
+            event.wait(POLL_S)
         return True
 
     def begins(self, user_id: int, user: Any) -> None:

@@ -280,19 +280,14 @@ WORKER: Mapping[str, Figure] = _declared(WorkerPoint)
 NODE: Mapping[str, Figure] = _declared(NodePoint)
 """The metrics of each node's host, in order."""
 
-_CELLS = {
-    name: at
-    for at, name in enumerate(
-        (name for name, one in WORKER.items() if one.source in _NOTED), len(Cell)
-    )
-}
+_WRITTEN = (name for name, one in WORKER.items() if one.source in _NOTED)
+_CELLS = {name: at for at, name in enumerate(_WRITTEN, len(Cell))}
 _READ = [(name, _CELLS.get(name, 0), one.timer) for name, one in WORKER.items()]
 """The name of each metric, its cell, and its timer, if it has one."""
-_AT = {name: at for at, name in enumerate(WORKER)}
 _DIGITS = {Source.SHARE: 4, Source.TIME: 6, Source.RATE: 1}
 _GROWING = [
-    (_AT[name], S_NS if one.source is Source.RATE else 1, _DIGITS[one.source])
-    for name, one in WORKER.items()
+    (at, S_NS if one.source is Source.RATE else 1, _DIGITS[one.source])
+    for at, one in enumerate(WORKER.values())
     if one.source in _DIGITS
 ]
 """The index of each total, the factor for its growth per ns, and the digits to round to."""

@@ -20,23 +20,19 @@ from amoc.metrics.area import Kind, Merge
 KEPT_FREE = 500
 
 
-class NullCounter:
-    """A counter that counts nothing."""
+class Null:
+    """A counter that counts nothing, or a gauge that keeps nothing."""
 
     def inc(self, n: int = 1) -> None:
         """Count nothing."""
-
-
-class NullGauge:
-    """A gauge that keeps nothing."""
 
     def set(self, value: float) -> None:
         """Keep nothing."""
 
 
-NOTHING = NullCounter()
-Count = metrics.Counter | NullCounter
-Level = metrics.Gauge | NullGauge
+NOTHING = Null()
+Count = metrics.Counter | Null
+Level = metrics.Gauge | Null
 
 
 def counter(name: str, kept_free: int = KEPT_FREE) -> Count:
@@ -66,7 +62,7 @@ def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
     if registry.current.fits(name, kept_free, Kind.GAUGE):
         with suppress(ScenarioError):  # the name may be too long
             return metrics.built_in(metrics.Gauge, name, merge)
-    return NullGauge()
+    return NOTHING
 
 
 def throttle(name: str) -> metrics.ThrottleMeters:

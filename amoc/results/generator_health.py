@@ -15,7 +15,7 @@ run is paused, starting or ending does no harm.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -183,17 +183,18 @@ class Health:
         self.seconds += point.span_s
         said = []
         self._latest.append(_Second(point, _shares_of(point)))
-        for where, what, value, worker in _figures(self._latest, self._limits, self.past.keys()):
-            past = self.past.get((where, what))
+        ended = {**self.past}
+        for where, what, value, worker in _figures(self._latest, self._limits):
             if value < self._limits[what]:
-                if past is not None:
-                    past.row_s = 0.0
                 continue
-            past = past or self.past.setdefault((where, what), _Past())
+            ended.pop((where, what), None)
+            past = self.past.setdefault((where, what), _Past())
             past.note(point, value, worker)
             if not past.reported and past.row_s >= self.limits.reported_s:
                 past.reported = True
                 said.append(f"{self._sentence(where, what, past)}; {self._advice(what, past)}")
+        for past in ended.values():
+            past.row_s = 0.0
         return said
 
     def findings(self) -> list[Finding]:
@@ -261,13 +262,10 @@ class Health:
         return "a user blocked its event loop: see the lines that are reported as blocking"
 
 
-def _figures(
-    seconds: Sequence[_Second], limits: Mapping[str, float], known: Collection[tuple[str, str]]
-) -> Iterator[_Figure]:
+def _figures(seconds: Sequence[_Second], limits: Mapping[str, float]) -> Iterator[_Figure]:
     """Yield the figures of the last of some seconds.
 
-    There may be thousands of workers, so of their figures only those past the limit are included,
-    and those that were before, which are in `known`.
+    There may be thousands of workers, so of their figures only those past the limit are included.
     """
     point = seconds[-1].point
     for worker in point.workers:
@@ -277,7 +275,7 @@ def _figures(
         shares = [one.shares.get(life, (0.0, 0.0)) for one in looked]
         where = f"worker {worker.worker} of {worker.node}"
         for what, value in _of_worker(worker, max(point.span_s, 1e-3), shares):
-            if value >= limits[what] or (known and (where, what) in known):
+            if value >= limits[what]:
                 yield _Figure(where, what, value, worker)
     for node in point.nodes:
         for name, one in NODE.items():

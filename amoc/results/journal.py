@@ -11,6 +11,7 @@ null before that) and a `kind`:
 - ``metrics``: the names and kinds of the metrics declared when users could start;
 - ``crash``, ``failure``: a crash, or a failure of a step, with a new cause;
 - ``blocked``: a line of the scenario that blocks its worker;
+- ``node``: a node that has joined or was lost; at the end, by how much its clock may be off;
 - ``end``: how the run ended.
 
 Values of secret settings are never written. A full disk loses lines but does not stop the run: it
@@ -27,10 +28,12 @@ from typing import Any
 from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
 from amoc.base.json_plain import plain
-from amoc.base.line_check import LineCheck
+from amoc.base.line_check import CRC, LINE, LineCheck
 from amoc.base.text import counted
 from amoc.results import old_names
 
+MAX_TAIL_BYTES = 8 << 20
+"""Read by one call of `JournalTail.new`; the rest is left to the next one."""
 _MAX_HEAD_BYTES = 1 << 20
 _WHAT = "journal"
 
@@ -97,6 +100,33 @@ class Journal:
     def close(self) -> None:
         """Close the file; write nothing more."""
         self._file.close()
+
+
+class JournalTail:
+    """Reads a journal while it is written: each entry once, as soon as its line is complete."""
+
+    def __init__(self, path: Path) -> None:
+        """Read from the beginning of `path`, which need not exist yet."""
+        self._path = path
+        self._at = 0
+
+    def new(self) -> list[dict[str, Any]]:
+        """Return the entries not read before; damaged lines are left out."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._at)
+                data = file.read(MAX_TAIL_BYTES)
+        except OSError:
+            return []
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole) or (len(data) if len(data) == MAX_TAIL_BYTES else 0)
+        found = []
+        for line in whole.split(b"\n"):
+            entry = json_lines.parse(line)
+            if entry is not None and "kind" in entry:
+                told = {name: value for name, value in entry.items() if name not in (LINE, CRC)}
+                found.append(old_names.journal_entry(told))
+        return found
 
 
 def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:

@@ -63,7 +63,9 @@ def parts(found: Comparison) -> tuple[dict[str, object], Markup]:
     times = [row.t_s for row in rows["A"]]
     events = {side.label: _events(side) for side in found.sides}
     groups = {
-        "counters": compare_charts.counters(rows, _busiest(found.sides, _counters)),
+        "counters": compare_charts.counters(
+            rows, _busiest(found.sides, lambda side: side.tally.counters)
+        ),
         "timers": compare_charts.timers(rows, timers),
         "throttles": compare_charts.throttles(rows, _busiest(found.sides, _throttles)),
     }
@@ -108,10 +110,6 @@ def _timers(sides: Sequence[Side]) -> list[str]:
         sides, lambda side: {name: one.count for name, one in side.tally.timers.items()}
     )
     return [name for name in names if name not in reserved.TIMERS]
-
-
-def _counters(side: Side) -> dict[str, int]:
-    return side.tally.counters
 
 
 def _throttles(side: Side) -> dict[str, int]:

@@ -160,10 +160,7 @@ class Charted:
         return [name for pairs in self.pairs for one in pairs for name in one.names]
 
 
-_KINDS = (
-    *("requests", "failures", "counters", "causes"),
-    *("gauges", "throttles", "timers", "built_in"),
-)
+_KINDS = tuple(name for name in Charted.__dataclass_fields__ if name != "twins")
 _MOST = (COLOURS, COLOURS, SHOWN * COLOURS, MAX_CAUSES, MAX_CHARTS, MAX_CHARTS, MAX_TIMERS, 12)
 """The maximum number of charted names of each kind."""
 _LINES = (1, 1, 1, 1, 1, 4, 4, 4)

@@ -157,7 +157,7 @@ class Spectrum:
             "lines": [
                 {
                     "label": label,
-                    "colour": number + 1 if number == 0 else 2,
+                    "colour": 1 if number == 0 else 2,
                     "values": [dict(line).get(fraction) for fraction in fractions],
                 }
                 for number, (label, line) in enumerate(self.lines.items())

@@ -25,7 +25,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.base.periodic_yield import PeriodicYield
 from amoc.metrics import numpy_loading
 from amoc.results import summary_file
-from amoc.results.journal_tail import JournalTail
+from amoc.results.journal import JournalTail
 from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries

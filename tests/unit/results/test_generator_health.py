@@ -82,6 +82,16 @@ def test_a_run_is_limited_after_five_seconds_and_a_twentieth_or_ten_in_a_row(
     assert of_lags(lags).limited is limited
 
 
+def test_missed_slots_in_seconds_far_apart_are_not_in_a_row() -> None:
+    health = Health()
+    for number in range(1, 401):
+        missed = ThrottlePoint(
+            rate=100, interval_s=1, executions=80, missed=20 * (number % 30 == 0)
+        )
+        assert not health.take(replace(second(number), throttles={"turns": missed}))
+    assert not health.limited
+
+
 def test_a_finding_names_place_figure_time_and_worst_value() -> None:
     (found,) = of_lags([0.0] * 10 + [0.15] * 4 + [0.35] + [0.0] * 5).findings()
     assert (found["where"], found["what"], found["unit"]) == (WORKER, "loop lag", "s")

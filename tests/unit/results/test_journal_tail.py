@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from amoc.base import json_lines
 from amoc.results import journal
-from amoc.results.journal import Journal
-from amoc.results.journal_tail import JournalTail
+from amoc.results.journal import Journal, JournalTail
 
 
 def test_each_entry_is_returned_once_and_equals_a_later_read(tmp_path):
