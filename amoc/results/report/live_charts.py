@@ -29,7 +29,6 @@ class LiveCharts:
         times: The times of the rows.
         final: The number of rows, from the first, that do not change any more.
         charted: The metrics that have charts.
-        seconds: The number of points.
         row_s: The length of the longest row.
     """
 
@@ -39,7 +38,6 @@ class LiveCharts:
         self.times: list[float] = []
         self.final = 0
         self.charted = Charted()
-        self.seconds = 0
         self.row_s = 0.0
         self._bucketer = Bucketer()
         self._before: list[Row] = []  # the last final row that is not a gap, and the gaps after it
@@ -64,7 +62,7 @@ class LiveCharts:
             yield_if_due: Called between two points.
         """
         some, size = coarse(points)
-        self.charted, self._bucketer, self.seconds = charted, Bucketer(size), len(points)
+        self.charted, self._bucketer = charted, Bucketer(size)
         rows: list[Row] = []
         for point in some:
             rows += [one.row(charted.durations) for one in self._bucketer.add(point)]
@@ -79,7 +77,6 @@ class LiveCharts:
 
     def add(self, point: Point) -> None:
         """Add the next second; `update` adds it to the charts."""
-        self.seconds += 1
         self._new += [one.row(self.charted.durations) for one in self._bucketer.add(point)]
 
     @property
