@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from amoc.base.errors import UsageError
+from amoc.base.text import counted
 from amoc.recording import openapi, parts, secret_values
 from amoc.recording.files import Written
 from amoc.recording.openapi import MAX_BYTES, Document, Json, Operation
@@ -239,10 +240,8 @@ def convert(content: bytes, source: str, name: str, taken_names: Iterable[str] =
     body += _START.format(session=session)
     body += "".join(f"\n\n{text}" for _, text in functions)
     body += f"\n\nOPERATIONS = {{\n{''.join(weights)}}}\n"
-    count = len(operations)
-    opening = (
-        f"{_clean(document.title)}: {count} operation{'s'[: count != 1]}, from {_clean(source)}."
-    )
+    count = counted(len(operations), "operation")
+    opening = f"{_clean(document.title)}: {count}, from {_clean(source)}."
     notes = [opening, f"the server is {document.server}; --set base=… selects another one"]
     notes += parts.credential_notes(credentials.settings)
     if writer.guesses:

@@ -77,10 +77,9 @@ def plan(
     made.columns = values.columns
     _hoist(made, flow)
     _note(made, kept)
-    count, steps = len(flow), len(made.steps)
     made.opening = (
-        f"Recorded from {selection.base.url}: {count} request{'s'[: count != 1]} in {steps}"
-        f" step{'s'[: steps != 1]}."
+        f"Recorded from {selection.base.url}: {counted(len(flow), 'request')}"
+        f" in {counted(len(made.steps), 'step')}."
     )
     return made
 

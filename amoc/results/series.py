@@ -63,10 +63,6 @@ class ThrottlePoint(NamedTuple):
         """The counts."""
         return ThrottleCounts(self.requests, self.executions, self.missed)
 
-    def counted(self, counts: ThrottleCounts) -> ThrottlePoint:
-        """Return the same throttle with other counts."""
-        return self._replace(**counts._asdict())
-
     @property
     def wanted_per_s(self) -> float | None:
         """The target rate per second; None if there is none."""
@@ -345,7 +341,7 @@ class Tally:
         """
         last = self.last.throttles if self.last is not None else {}
         return {
-            name: last.get(name, ThrottlePoint()).counted(counts)
+            name: last.get(name, ThrottlePoint())._replace(**counts._asdict())
             for name, counts in sorted(self.throttles.items())
         }
 
