@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.process.support import ROOT, running
+from amoc.results.run_directory import RunDirectory
+from amoc.results.series import Tally
+from amoc.results.store.reader import StoredSeries
+from tests.process.support import ROOT, Run, eventually, running
 from tests.servers.web import Application
 
 pytestmark = [pytest.mark.slow, pytest.mark.once]
@@ -45,6 +49,19 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
         yield server
 
 
+def missing(run: Run, names: list[str]) -> set[str]:
+    """Return the metrics of `names` that are not in the run's series yet, and what else is not."""
+    path = RunDirectory(run.directory).series
+    tally = Tally.of(StoredSeries(path)) if path.exists() else Tally()
+    counters = tally.counters
+    found = {one for one in names if one not in tally.timers and not counters.get(one)}
+    if counters.get("http.connections_opened", 0) < USERS:
+        found.add("a connection of each user")
+    if counters.get("http.connections_reused", 0) < 5 * USERS:
+        found.add("several requests of each")
+    return found
+
+
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_it_runs(name: str, application: Application, tmp_path: Path) -> None:
     settings, timed, counted = SCENARIOS[name]
@@ -52,8 +69,11 @@ def test_it_runs(name: str, application: Application, tmp_path: Path) -> None:
     chosen = {"interarrival": 20, where: application.url, **settings}
     given = [f"--set={key}={value}" for key, value in chosen.items()]
     file = ROOT / "scenarios" / "http" / f"{name}.py"
-    arguments = ("--users", str(USERS), "--duration", "3s", *given)
+    arguments = ("--users", str(USERS), "--stop-timeout", "30s", *given)
     with running(file, *arguments, directory=tmp_path) as run:
+        wanted = [*timed, *counted]
+        eventually(lambda: run.ended or not missing(run, wanted), lambda: f"{missing(run, wanted)}")
+        run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
     assert summary["crashes"] == []

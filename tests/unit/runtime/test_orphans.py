@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -50,13 +52,16 @@ def test_earlier_children_and_those_noted_while_shielded_are_left_alone(start):
 
 def test_an_orphan_that_ends_is_reaped():
     orphans = Orphans()
-    shell = subprocess.run(["sh", "-c", "sleep 0.01 & echo $!"], stdout=subprocess.PIPE, check=True)
-    orphan = Path(f"/proc/{int(shell.stdout)}")
-    assert orphan.exists()  # ended or about to, and nobody else reaps it
+    # It outlives the shell, which would reap it otherwise.
+    shell = subprocess.run(
+        ["sh", "-c", "sleep 60 >&- & echo $!"], stdout=subprocess.PIPE, check=True
+    )
+    pid = int(shell.stdout)
+    os.kill(pid, signal.SIGKILL)
     reaper = gevent.spawn(orphans.reap_forever)
     try:
-        with gevent.Timeout(10):
-            while orphan.exists():
+        with gevent.Timeout(60):
+            while Path(f"/proc/{pid}").exists():
                 gevent.sleep(0.01)
     finally:
         reaper.kill()

@@ -645,8 +645,9 @@ def test_a_thousand_throttles_at_once(here: Here):
     names = [f"t{number}" for number in range(1000)]
     for name in names:
         throttle.start(name, 1, 1)  # low rates: this tests bookkeeping, not throughput
-        here.spawn(pass_forever, name)
-    eventually(lambda: {one.name for one in here.used} == set(names), "all run")
+        here.spawn(throttle.wait, name)  # once: on a busy machine all others get its time
+    eventually(lambda: len(here.used) == len(names), "all run")
+    assert {one.name for one in here.used} == set(names)
 
 
 def test_the_limit_on_throttles_does_not_count_amocs_own(monkeypatch):
@@ -800,9 +801,9 @@ def test_a_killed_wait_leaves_no_timer_behind(here: Here):
 
     def patient() -> None:
         try:
-            throttle.wait("a", timeout=0.05)
+            throttle.wait("a", timeout=1.0)  # the kill comes earlier, however busy the machine
         finally:
-            gevent.sleep(0.2)
+            gevent.sleep(1.2)
             woken.append("by its own sleep")
 
     begun_ns = now_ns()
@@ -811,7 +812,7 @@ def test_a_killed_wait_leaves_no_timer_behind(here: Here):
     gevent.spawn(one.kill)
     one.join(10)
     assert woken
-    assert now_ns() - begun_ns >= 200 * MS_NS
+    assert now_ns() - begun_ns >= 1200 * MS_NS
 
 
 def test_amocs_own_throttle_cannot_be_stopped(here: Here):
