@@ -76,6 +76,10 @@ class TimerBlock(Mapping[str, Histogram]):
 
     def parts(self, most: int) -> Iterator[TimerBlock]:
         """Yield the same timers in several blocks, of at most `most` cells or of one timer."""
+        if len(self.cells) <= most:
+            if self.names:
+                yield self
+            return
         first = begin = 0
         for place in range(len(self.names)):
             after = self.ends[place + 1] if place + 1 < len(self.names) else None

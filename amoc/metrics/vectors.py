@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, groupby
-from operator import sub
+from itertools import accumulate, compress, groupby
+from operator import ne, sub
 from typing import Any, TypeAlias
 
 from amoc.metrics.histogram import CELLS, ROW
@@ -279,11 +279,10 @@ def changed(
         known = before[number * ROW_BYTES : (number + 1) * ROW_BYTES]
         if raw != known:
             base = rows[number] * ROW
-            pairs = zip(memoryview(raw).cast("Q"), memoryview(known).cast("Q"), strict=True)
-            for cell, (count, old_count) in enumerate(pairs):
-                if count != old_count:
-                    keys.append(base + cell)
-                    grown.append(count - old_count)
+            now, old = memoryview(raw).cast("Q"), memoryview(known).cast("Q")
+            for cell in compress(range(ROW), map(ne, now, old)):
+                keys.append(base + cell)
+                grown.append(now[cell] - old[cell])
             before[number * ROW_BYTES : (number + 1) * ROW_BYTES] = raw
     return keys, grown
 

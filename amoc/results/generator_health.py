@@ -100,7 +100,9 @@ WAITING = 0.25
 """Share of the time a worker waits for a core above which that explains its lateness."""
 _WHOLE = 0.95
 _OF_WORKERS = [
-    (name, one.what, one.source is Source.TIME) for name, one in WORKER.items() if one.limit
+    (name, one.what, one.source is Source.TIME, bool(one.of))
+    for name, one in WORKER.items()
+    if one.limit
 ]
 _LATE = ("loop lag", "token lateness")
 
@@ -317,12 +319,13 @@ def _of_worker(
 ) -> Iterator[tuple[str, float]]:
     # A late worker also updates its totals late: one second shows too little, the next too much.
     cpu, waits = (sum(column) / len(shares) for column in zip(*shares, strict=True))
-    smoothed = {"cpu": cpu, "cpu_wait_s": waits}
-    for name, what, is_time in _OF_WORKERS:
-        value = smoothed[name] if name in smoothed else share(worker, name)
-        if is_time and name not in smoothed:
-            value /= span_s
-        yield what, value
+    smoothed, figures = {"cpu": cpu, "cpu_wait_s": waits}, vars(worker)
+    for name, what, is_time, is_share in _OF_WORKERS:
+        if name in smoothed:
+            yield what, smoothed[name]
+        else:
+            value = share(worker, name) if is_share else figures[name]
+            yield what, value / span_s if is_time else value
     yield "saturation", cpu + waits if waits >= CONTENDED else 0.0
 
 

@@ -9,7 +9,7 @@ gauges, workers) are taken from each node's sample with the highest sequence.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from amoc.ipc.messages.samples import Sample
@@ -22,6 +22,7 @@ from amoc.metrics.node_timers import NodeTimers
 from amoc.metrics.step_names import is_moment
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
+from amoc.results.series import add_counts
 
 _ENDED = frozenset({UserState.FINISHED, UserState.CRASHED, UserState.REMOVED, UserState.TIMED_OUT})
 _RUNNING = frozenset({UserState.RUNNING, UserState.BETWEEN, UserState.STOPPING})
@@ -36,6 +37,9 @@ _USERS = {
     "lost": {UserState.LOST},
 }
 """The user states that make up each count; restarts are not starts."""
+_COUNTED_AS: Mapping[int, Sequence[str]] = {
+    state: [name for name, some in _USERS.items() if state in some] for state in UserState
+}
 
 
 @dataclass
@@ -172,10 +176,10 @@ class SampleMerger:
         growth.timers = self._timers.growth()
         return growth
 
-    def _by_state(self) -> Counter[int]:
-        found = Counter(self._left)
+    def _by_state(self) -> dict[int, int]:
+        found = dict(self._left)
         for one in self._newest():
-            found.update(one.users)
+            add_counts(found, one.users)
         return found
 
     @property
@@ -187,13 +191,16 @@ class SampleMerger:
     def expected(self) -> int:
         """Users that are running, waiting for their next iteration, or about to be started."""
         found = self._by_state()
-        return sum(found[state] for state in _EXPECTED)
+        return sum(found.get(state, 0) for state in _EXPECTED)
 
     def users(self) -> dict[str, int]:
         """Return the counts of users named in `amoc.results.series.USERS`, without the waiting."""
-        found = self._by_state()
+        counts = dict.fromkeys(_USERS, 0)
+        for state, count in self._by_state().items():
+            for name in _COUNTED_AS.get(state, ()):
+                counts[name] += count
         return {
-            **{name: sum(found[state] for state in some) for name, some in _USERS.items()},
+            **counts,
             "crashed": self.crashed,
             "restarted": self._restarted + sum(one.restarted for one in self.latest.values()),
             "peak": self.peak,

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
@@ -24,6 +24,8 @@ from amoc.metrics.timer_statistics import timer_json
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.workers_together import OF_ALL, Together
 from amoc.results.old_names import renamed
+
+K = TypeVar("K")
 
 GONE = ("finished", "removed", "timed_out", "lost")
 """The ways in which users that had started leave for good."""
@@ -377,7 +379,7 @@ class Tally:
             self.highest[name] = max(value, self.highest.get(name, value))
 
 
-def add_counts(sums: dict[str, int], more: Mapping[str, int]) -> None:
+def add_counts(sums: dict[K, int], more: Mapping[K, int]) -> None:
     """Add counts to sums, name by name."""
     for name, count in more.items():
         sums[name] = sums.get(name, 0) + count

@@ -194,7 +194,7 @@ class Highest:
         self._users: dict[str, int] = {}
         self._gauges: dict[str, float] = {}
         self._waiting: dict[str, int] = {}
-        self._workers: dict[tuple[str, int], dict[str, Any]] = {}
+        self._workers: dict[tuple[str, int], list[Any]] = {}
         self._together: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {}
         self._nodes: dict[str, NodePoint] = {}
         self._cpu = self._lag_s = self._round_trip_s = 0.0
@@ -210,15 +210,14 @@ class Highest:
             if (before := waiting.get(throttle)) is None or before < one.waiting:
                 waiting[throttle] = one.waiting
         for worker in point.workers:
-            _raise(
-                self._workers.setdefault((worker.node, worker.worker), {}),
-                _in_one_second(worker, point.span_s or 1.0),
-            )
+            place = worker.node, worker.worker
+            levels = [*_in_one_second(worker, point.span_s or 1.0).values()]
+            self._workers[place] = [*map(max, self._workers.get(place, levels), levels)]
         for of_node in point.together:
-            _, *levels = self._together.get(of_node.node, (0, {}, {}))
-            for some, of_all in zip(levels, (of_node.mean, of_node.highest), strict=True):
+            _, mean, most = self._together.setdefault(of_node.node, (0, {}, {}))
+            for some, of_all in zip((mean, most), (of_node.mean, of_node.highest), strict=True):
                 _raise(some, _in_one_second(of_all, point.span_s or 1.0))
-            self._together[of_node.node] = of_node.workers, levels[0], levels[1]
+            self._together[of_node.node] = of_node.workers, mean, most
         for node in point.nodes:  # the busiest second; memory has its value in that second
             busiest = self._nodes.get(node.name)
             if busiest is None or node.cpu > busiest.cpu:
@@ -235,7 +234,7 @@ class Highest:
             users=self._users,
             gauges=self._gauges,
             throttles={name: ThrottlePoint(waiting=most) for name, most in self._waiting.items()},
-            workers=[WorkerPoint(**levels) for levels in self._workers.values()],
+            workers=[WorkerPoint(*levels) for levels in self._workers.values()],
             together=tuple(
                 Together(node, workers, WorkerPoint(**mean), WorkerPoint(**most))
                 for node, (workers, mean, most) in self._together.items()

@@ -8,6 +8,7 @@ them and without late nodes; otherwise each second matters.
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 from amoc.metrics.timer_sums import TimerSums
@@ -16,6 +17,8 @@ from amoc.results.store.packed import GROUP, pack
 from amoc.results.stretch import Stretch, StretchMaker
 
 BLOCK_S = 60.0
+AT_ONCE = 10
+"""Seconds that are added up together: in an idle process, each alone would find cold caches."""
 MAX_GAP_S = 0.01
 """Times are rounded."""
 _SPAN = struct.Struct("<III")
@@ -34,12 +37,13 @@ class BlockMaker:
         self._first = self._last = 0
         self._until_s = -1.0
         self._whole = True
+        self._points = deque[Point]()  # not added up yet
         self._maker = StretchMaker()
         self._sums = TimerSums()
 
     @property
     def worthwhile(self) -> bool:
-        """Whether a block should be made."""
+        """Whether a block should be made, once everything is added up."""
         return self._whole and self._maker.seconds > 1 and self._maker.is_finite
 
     def add(self, point: Point, number: int) -> None:
@@ -50,8 +54,16 @@ class BlockMaker:
         if self._whole:
             self._first, self._last = self._first or number, number
             self._until_s = point.t_s
-            self._maker.add(point)
-            self._sums.add(point.timers)
+            self._points.append(point)
+
+    def add_up(self, at_least: int = 1) -> Iterator[None]:
+        """Add up the seconds that wait for it, if there are so many, with a break after each."""
+        if len(self._points) >= at_least:
+            while self._points:
+                point = self._points.popleft()
+                self._maker.add(point)
+                self._sums.add(point.timers)
+                yield
 
     def stretch(self) -> Stretch:
         """Return the stretch of the seconds added, without timers."""

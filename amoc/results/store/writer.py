@@ -11,7 +11,7 @@ from pathlib import Path
 from amoc.base.append_file import AppendFile
 from amoc.results.series import Point
 from amoc.results.store import records, second
-from amoc.results.store.blocks import BlockMaker, block_of
+from amoc.results.store.blocks import AT_ONCE, BlockMaker, block_of
 from amoc.results.store.packed import pack
 
 
@@ -67,9 +67,11 @@ class SeriesWriter:
             self._key, self._dictionary = self.records, facts
         yield
         self._block.add(point, self.records if written else 0)
+        yield from self._block.add_up(AT_ONCE)
 
     def _block_pieces(self) -> Iterator[None]:
         """Write the block of the minute that has ended."""
+        yield from self._block.add_up()
         if not self._block.worthwhile:
             return
         names: list[str] = []
