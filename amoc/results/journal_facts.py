@@ -149,18 +149,19 @@ class JournalFacts:
     def _take_node(self, entry: Entry, at_s: float) -> None:
         name, is_lost = str(entry["name"]), entry.get("state") == "lost"
         before = self.nodes.get(name)
-        bound_s = max(before["clock_bound_s"] if before else 0.0, entry.get("clock_bound_s", 0.0))
+        known: Entry = before or {**entry, "workers": len(entry.get("workers", ()))}
+        bound_s = max(known.get("clock_bound_s", 0.0), entry.get("clock_bound_s", 0.0))
         if before and entry.get("state") == "clock":
             before["clock_bound_s"] = bound_s
             return
         self.nodes[name] = {
             "name": name,
-            "host": before["host"] if before else str(entry.get("host", "")),
-            "id": before["id"] if before else str(entry.get("id", "")),
-            "workers": before["workers"] if before else len(entry.get("workers", ())),
+            "host": str(known.get("host", "")),
+            "id": str(known.get("id", "")),
+            "workers": known["workers"],
             "state": str(entry.get("state", "")),
             "reason": str(entry.get("reason", "")),
-            "joined_at_s": (before or entry).get("joined_at_s"),
+            "joined_at_s": known.get("joined_at_s"),
             "lost_at_s": round(at_s, 3) if is_lost else None,
             "restarted": int(entry.get("restarted", 0)),
             "lost": int(entry.get("lost", 0)),
