@@ -29,7 +29,8 @@ from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import registry
 from amoc.metrics.board import Board, UserState
-from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.runtime.worker.user_pool import UserPool
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.throttle.worker import Gate
 from amoc.users.placement import Placement, one_node
 from benchmarks import machine, outcome
@@ -85,10 +86,10 @@ def users(count: int) -> list[float]:
     """Measure users as in a worker; the last value is the bytes of C stack kept for each."""
     board = Board(1, count + 1)
     registry.current.attach(board.area(0), inherit=False)
-    gate = Gate(WorkerId("node0", 0, 1), Outbox(lambda *_: None))
-    placement = Placement(one_node(1))
-    orders = Orders(0, 1, lambda _: user.wait_stopping(), "", lambda _: None, gate, placement)
-    pool = UserPool(orders, board)
+    worker, placement = WorkerId("node0", 0, 1), Placement(one_node(1))
+    gate = Gate(worker, Outbox(lambda *_: None))
+    spec = WorkerSpec(worker, placement, board, "", lambda _: user.wait_stopping(), "", 1, "")
+    pool = UserPool(spec, lambda _: None, gate)
     ids = iter(range(1, count + 1))
     for number in range(1, count + 1):
         board.users[number] = UserState.STARTING

@@ -53,10 +53,7 @@ def start(name: str, plan: _Item | list[_Item], timeout: float = 30.0, scope: st
     """
     check_name("coordinator", name)
     items = parse(name, plan)
-    if not _is_seconds(timeout):
-        raise ScenarioError(
-            f"the timeout of coordinator {name} must be more than 0 s, got {timeout!r}"
-        )
+    _check_timeout(f"coordinator {name}", timeout)
     if scope not in SCOPES:
         raise ScenarioError(
             f'the scope of coordinator {name} must be "run" or "node", got {scope!r}'
@@ -96,11 +93,7 @@ def add(name: str, /, *arguments: object) -> None:
         PeerError: The controller has read nothing for 60 s; or it is not reading, and the caller is
             a handler in the event loop, which cannot wait.
     """
-    here = find(Actions)
-    if here is None:
-        raise ClosedError(
-            f"coordinator.add({name!r}) is available only to users of a run, and not in init()"
-        )
+    here = _here(f"add({name!r})")
     match arguments:
         case ():
             user_id, data = current().id, None
@@ -180,8 +173,7 @@ def stop(name: str, timeout: float = 60.0) -> None:
 
 
 def _end(operation: str, name: str, timeout: float) -> None:
-    if not _is_seconds(timeout):
-        raise ScenarioError(f"the timeout of {operation} must be more than 0 s, got {timeout!r}")
+    _check_timeout(operation, timeout)
     here = find(Actions)
     if here is None or here.is_acting():
         _ask(operation, name)
@@ -235,15 +227,20 @@ def barrier(name: str, n: int, timeout: float = inf) -> None:
     check_name("barrier", name)
     if type(n) is not int or not 1 <= n <= MAX_USERS:
         raise ScenarioError(f"barrier {name} must be for 1 to {MAX_USERS:,} users, got {n!r}")
-    if not _is_seconds(timeout):
-        raise ScenarioError(f"the timeout of barrier {name} must be more than 0 s, got {timeout!r}")
+    _check_timeout(f"barrier {name}", timeout)
+    _here(f"barrier({name!r})").barriers.wait(name, n, timeout)
+
+
+def _here(call: str) -> Actions:
+    """Return the worker's side, for a call that only users can make."""
     here = find(Actions)
     if here is None:
         raise ClosedError(
-            f"coordinator.barrier({name!r}) is available only to users of a run, and not in init()"
+            f"coordinator.{call} is available only to users of a run, and not in init()"
         )
-    here.barriers.wait(name, n, timeout)
+    return here
 
 
-def _is_seconds(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+def _check_timeout(of: str, seconds: object) -> None:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds > 0:
+        raise ScenarioError(f"the timeout of {of} must be more than 0 s, got {seconds!r}")

@@ -54,6 +54,7 @@ class WorkerBarriers:
     def __init__(self, worker: WorkerId, outbox: Outbox) -> None:
         self._worker = worker
         self._outbox = outbox
+        self._send = outbox.sender(Part.COORDINATOR, messages.COORDINATOR_TO_CONTROLLER)
         self._last_ticket = 0
         self._waiting: dict[int, _Waiter] = {}
         self._came: dict[tuple[str, int], list[int]] = {}
@@ -123,15 +124,11 @@ class WorkerBarriers:
     def _report(self) -> None:
         came, self._came = self._came, {}
         for (name, n), tickets in came.items():
-            item = messages.COORDINATOR_TO_CONTROLLER.pack(
-                messages.BarrierArrivals(name, n, tickets)
-            )
-            self._outbox.put(Part.COORDINATOR, self._worker, item)
+            self._send(self._worker, messages.BarrierArrivals(name, n, tickets))
 
     def _withdraw(self, name: str, ticket: int) -> None:
         self._report()  # the arrival must be sent first
-        item = messages.COORDINATOR_TO_CONTROLLER.pack(messages.BarrierWithdrawals(name, [ticket]))
-        self._outbox.put(Part.COORDINATOR, self._worker, item)
+        self._send(self._worker, messages.BarrierWithdrawals(name, [ticket]))
 
     # Messages from the controller.
 

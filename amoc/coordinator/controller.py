@@ -140,9 +140,8 @@ class Groups:
         for worker in self._runs.workers:
             self._announce(worker, new)
         _log.info("coordinator %s is started", name)
-        if COORDINATOR_START.subscribers:
-            sizes = [(shape.least, shape.most) for shape in known_shapes]
-            COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
+        sizes = [(shape.least, shape.most) for shape in known_shapes]
+        COORDINATOR_START(coordinator=name, sizes=sizes, timeout_s=timeout_s, scope=scope)
         return new.incarnation
 
     def _find(self, _origin: WorkerId | None, name: str) -> tuple[int, object]:
@@ -152,8 +151,7 @@ class Groups:
     def _reset(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
         done = self._end_batches(self._known(name), RESET)
         self._runs.send()
-        if COORDINATOR_RESET.subscribers:
-            COORDINATOR_RESET(coordinator=name)
+        COORDINATOR_RESET(coordinator=name)
         return done if wait else None
 
     def _stop(self, _origin: WorkerId | None, name: str, wait: bool = False) -> Later | None:
@@ -168,8 +166,7 @@ class Groups:
         if not one.acting:
             self._forget(one)
         _log.info("coordinator %s is stopped", name)
-        if COORDINATOR_STOP.subscribers:
-            COORDINATOR_STOP(coordinator=name)
+        COORDINATOR_STOP(coordinator=name)
         return done if wait else None
 
     def _state(self, _origin: WorkerId | None, name: str) -> messages.CoordinatorState:
@@ -329,8 +326,7 @@ class Groups:
                 if groups:
                     one.timeouts += 1
                     self._runs.end(one, [groups], self._now(), wanted=False)
-                    if COORDINATOR_TIMEOUT.subscribers:
-                        COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
+                    COORDINATOR_TIMEOUT(coordinator=one.name, groups=len(groups))
         self._runs.send()
 
     def run(self) -> NoReturn:

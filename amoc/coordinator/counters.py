@@ -26,23 +26,19 @@ class Barriers(StrEnum):
     """Users that gave up."""
 
 
-class Counters:
+class Counters(dict[Counted, Count]):
     """The counters of one coordinator, each created when first needed.
 
     A counter for which the board has no room counts nothing.
     """
 
-    __slots__ = ("_made", "_name")
+    __slots__ = ("_name",)
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._made: dict[Counted, Count] = {}
 
-    def __getitem__(self, what: Counted) -> Count:
-        made = self._made.get(what)
-        if made is None:
-            made = optional.counter(f"{reserved.COORDINATOR}{self._name}.{what}")
-            self._made[what] = made
+    def __missing__(self, what: Counted) -> Count:
+        made = self[what] = optional.counter(f"{reserved.COORDINATOR}{self._name}.{what}")
         return made
 
 

@@ -127,6 +127,7 @@ class Actions:
         self.alone = alone
         self.idle: list[_Runner] = []
         self._outbox = outbox
+        self._send = outbox.sender(Part.COORDINATOR, messages.COORDINATOR_TO_CONTROLLER)
         self.report = report
         self._packer = codec.packer()
         self.plans: dict[tuple[str, int], list[Item]] = {}
@@ -213,9 +214,7 @@ class Actions:
                 adding.name, adding.incarnation, adding.ids, adding.at_ns, adding.data
             )
             adding.clear()
-            self._outbox.put(
-                Part.COORDINATOR, self.worker, messages.COORDINATOR_TO_CONTROLLER.pack(record)
-            )
+            self._send(self.worker, record)
 
     def flush(self) -> None:
         """Send pending adds now, before anything that is put into the outbox later."""
@@ -308,11 +307,7 @@ class Actions:
 
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []
-        self._outbox.put(
-            Part.COORDINATOR,
-            self.worker,
-            messages.COORDINATOR_TO_CONTROLLER.pack(messages.CoordinatorActed(acted)),
-        )
+        self._send(self.worker, messages.CoordinatorActed(acted))
 
     def _run_group(self, name: str, incarnation: int, parts: Sequence[messages.PartFields]) -> None:
         """Run a group, and count and report whatever it raises, as a runner must survive it."""

@@ -12,7 +12,7 @@ An envelope larger than `FULL_BYTES` is sent at once, which bounds the memory.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from gevent import get_hub
 
@@ -27,18 +27,10 @@ FULL_BYTES = 64 << 10
 M = TypeVar("M")
 
 
-class WorkerEnd(Protocol):
-    """A part's end in a worker."""
-
-    def handle(self, body: memoryview, /) -> None:
-        """Handle an envelope from the other end."""
-
-
-class ControllerEnd(Protocol):
-    """A part's end in the controller."""
-
-    def handle(self, worker: WorkerId, body: memoryview, /) -> None:
-        """Handle an envelope from a worker."""
+WorkerEnd = Callable[[memoryview], None]
+"""A part's end in a worker, which is called with the envelopes from the other end."""
+ControllerEnd = Callable[[WorkerId, memoryview], None]
+"""A part's end in the controller, which is called with the envelopes from a worker."""
 
 
 class Outbox:

@@ -55,10 +55,10 @@ def joined(
     here: dict[Part, WorkerEnd] = {}
 
     def down(_: WorkerId, envelope: Envelope) -> None:
-        here[envelope.header()[0]].handle(envelope.body)
+        here[envelope.header()[0]](envelope.body)
 
     def up(worker: WorkerId, envelope: Envelope) -> None:
-        above[envelope.header()[0]].handle(worker, envelope.body)
+        above[envelope.header()[0]](worker, envelope.body)
 
     downwards, outbox = Outbox(down, gather_s=0), Outbox(up)
     calls = RpcServer(downwards.sender(Part.CALLS, ANSWERS))
@@ -68,8 +68,8 @@ def joined(
     feeds = Feeds(downwards.sender(Part.FEED, FEED_TO_WORKER))
     for part in (pacer, groups, feeds):
         calls.operations.update(part.operations)
-    above.update({Part.THROTTLE: pacer, Part.COORDINATOR: groups, Part.FEED: feeds})
-    above[Part.CALLS] = calls
+    above.update({Part.THROTTLE: pacer.handle, Part.COORDINATOR: groups.handle})
+    above.update({Part.FEED: feeds.handle, Part.CALLS: calls.handle})
     parts = WorkerParts.make(
         HERE, Placement(one_node(1)), outbox, find_user, crashed, any_function=True
     )

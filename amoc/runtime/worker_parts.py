@@ -91,12 +91,12 @@ class WorkerParts(NamedTuple):
         return context
 
     def handlers(self) -> Mapping[Part, WorkerEnd]:
-        """Return the part that handles each kind of envelope."""
+        """Return the end of each part."""
         return {
-            Part.THROTTLE: self.gate,
-            Part.COORDINATOR: self.actions,
-            Part.MAIL: self.router,
-            Part.CALLS: self.calls,
-            Part.LIBRARY: self.link,
-            Part.FEED: self.feeds,
+            Part.THROTTLE: self.gate.handle,
+            Part.COORDINATOR: self.actions.handle,
+            Part.MAIL: self.router.handle,
+            Part.CALLS: self.calls.handle,
+            Part.LIBRARY: self.link.handle,
+            Part.FEED: self.feeds.handle,
         }

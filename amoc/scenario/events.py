@@ -16,8 +16,8 @@ Subscribers must be fast and must not block, since many are called inside the ev
 exception in one does not affect others: it is logged and reported to the operator, with a count if
 it repeats. All subscribers get the same event, so its data is read-only.
 
-An event without subscribers costs a single attribute access, since it is emitted with
-``if EXECUTE.subscribers: EXECUTE(user_id, throttle=name)``.
+An event without subscribers costs a single attribute access where that matters, since it is emitted
+with ``if EXECUTE.subscribers: EXECUTE(user_id, throttle=name)``.
 """
 
 from __future__ import annotations
@@ -94,9 +94,9 @@ class Signal:
 
     def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
         """Emit an event with `data`, caused by user `user_id` if given."""
-        self.call(
-            Event(self.name, now_ns(), context.active().process, user_id, MappingProxyType(data))
-        )
+        if self.subscribers:
+            process = context.active().process
+            self.call(Event(self.name, now_ns(), process, user_id, MappingProxyType(data)))
 
     def call(self, event: Event) -> None:
         """Call the subscribers."""
@@ -267,8 +267,7 @@ def span(start: Signal, stop: Signal) -> Iterator[None]:
 
     `stop` carries the block's `duration_ns` and the `error` it raised, or an empty text.
     """
-    if start.subscribers:
-        start()
+    start()
     begun_ns, error = now_ns(), ""
     try:
         yield
@@ -276,5 +275,4 @@ def span(start: Signal, stop: Signal) -> Iterator[None]:
         error = " ".join(str(raised).split()) or type(raised).__name__
         raise
     finally:
-        if stop.subscribers:
-            stop(duration_ns=now_ns() - begun_ns, error=error)
+        stop(duration_ns=now_ns() - begun_ns, error=error)

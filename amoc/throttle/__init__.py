@@ -2,7 +2,6 @@
 
 from amoc.scenario import pacing
 from amoc.throttle.api import (
-    ThrottleState,
     change_rate,
     change_rate_gradually,
     limit_concurrency,
@@ -16,6 +15,7 @@ from amoc.throttle.api import (
     stop,
     unlock,
 )
+from amoc.throttle.throttle import ThrottleState
 from amoc.throttle.wait import ThrottleTimeout, permit, run, send, send_and_wait, slot, wait
 
 pacing.provide(wait)

@@ -239,20 +239,3 @@ def _rate_of(
             f"throttle {name} limits how many pass at the same time, so it has no interarrival"
         )
     return parse_profile.check_rate(name, interval_s / seconds if seconds else inf, interval_s)
-
-
-__all__ = [
-    "ThrottleState",
-    "change_rate",
-    "change_rate_gradually",
-    "limit_concurrency",
-    "pause",
-    "resume",
-    "sine",
-    "stages",
-    "start",
-    "state",
-    "steps",
-    "stop",
-    "unlock",
-]

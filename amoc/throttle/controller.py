@@ -35,8 +35,6 @@ from amoc.throttle.in_force import InForce
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.throttle import Taken, Throttle, ThrottleState
 
-__all__ = ["Pacer", "ThrottleState"]
-
 MAX_THROTTLES = 10_000
 """Most throttles that a scenario can start."""
 MAX_NAMED = 20
@@ -210,8 +208,7 @@ class Pacer:
         self._broadcast(throttle.newest_change())
         rate = throttle.value_at(now_ns)
         _log.info("throttle %s is started with %g per %g s", name, rate, interval_s)
-        if THROTTLE_INIT.subscribers:
-            THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
+        THROTTLE_INIT(throttle=name, rate=rate, interval_s=interval_s)
         if self._run_is_paused:
             self.change(name, Throttle.pause_run)
 
@@ -237,8 +234,7 @@ class Pacer:
             self._last_epochs.pop(next(iter(self._last_epochs)))
         self._broadcast(throttle.stop_notice())
         _log.info("throttle %s is stopped", name)
-        if THROTTLE_STOP.subscribers:
-            THROTTLE_STOP(throttle=name)
+        THROTTLE_STOP(throttle=name)
 
     def change_rate(self, name: str, text: str) -> str:
         """Change a throttle's rate for an operator, and wait until that is in force.

@@ -18,7 +18,7 @@ from gevent import getcurrent
 from amoc.base import pause
 from amoc.base.waiting import Waiter, wait
 from amoc.users.mail import receive, send
-from amoc.users.pacing import pace, pick, think
+from amoc.users.pacing import SHORT_S, pace, pick, think
 from amoc.users.spawned import spawn, together
 from amoc.users.user import User, UserStopped, current
 
@@ -45,9 +45,6 @@ stopping: bool
 random: _random.Random
 """The calling user's own random generator, seeded with the run's seed and the user's id."""
 
-MIN_SLEEP_S = 1e-6
-"""A sleep of 0 would let only ready greenlets run, and starve timers and sockets."""
-
 
 def sleep(seconds: float) -> None:
     """Suspend the calling user for `seconds`; ``inf`` means until it is asked to stop.
@@ -58,7 +55,7 @@ def sleep(seconds: float) -> None:
     """
     if not seconds >= 0:
         raise ValueError(f"sleep must be at least 0 s, got {seconds}")
-    wait(Waiter(), seconds or MIN_SLEEP_S)
+    wait(Waiter(), seconds or SHORT_S)
 
 
 def stop() -> NoReturn:

@@ -19,7 +19,7 @@ from amoc.base.open_gate import OpenGate
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc.bus.end import MAX_BATCHES, MAX_UNACKED, OWN, WELCOME, End, send_nowait
-from amoc.ipc.bus.place import Remote, endpoints
+from amoc.ipc.bus.place import Remote, endpoints, secure
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
@@ -91,7 +91,7 @@ class Child(End, Generic[_C, _R]):
             (self._receive_socket, self._send_socket), endpoints(place), strict=True
         ):
             if isinstance(place, Remote):
-                place.secure(socket)
+                secure(socket, place.parent_key, place.keys)
             socket.connect(endpoint)
         self._received = self._received_bytes = 0
         self._gap_at = -1

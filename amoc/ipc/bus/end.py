@@ -65,6 +65,7 @@ class SocketReader:
     ) -> None:
         """Read from `socket`, with `receive` if more than the messages is needed."""
         self.gather_s = 0.0
+        self._socket = socket
         self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
         self._closed = False
@@ -99,6 +100,16 @@ class SocketReader:
         """Wake the reader, and stop watching until its next wait."""
         self._watcher.stop()
         self._bell.ring()
+
+    def multipart(self) -> Iterator[list[bytes]]:
+        """Yield messages of several frames as they arrive, until the socket is closed."""
+        while not self._closed:
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                self.wait()
+            else:
+                yield frames
 
     def messages(self) -> Iterator[bytes | None]:
         """Yield single-frame messages as they arrive, until the socket is closed.

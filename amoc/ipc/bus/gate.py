@@ -85,7 +85,7 @@ class Gate:
         socket.setsockopt(zmq.ZAP_ENFORCE_DOMAIN, 1)  # refuse connections while there is no answer
         monitor = socket.get_monitor_socket(_EVENTS)
         reader = SocketReader(monitor)
-        self._monitors[socket] = monitor, reader, gevent.spawn(self._count, monitor, reader)
+        self._monitors[socket] = monitor, reader, gevent.spawn(self._count, reader)
 
     def leave(self, socket: zmq.Socket[bytes]) -> None:
         """Stop counting at `socket`, which is about to be closed."""
@@ -97,13 +97,8 @@ class Gate:
             monitor.close()
 
     def _answer(self) -> None:
-        while True:
-            try:
-                request = self._asked.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                self._reader.wait()
-            else:
-                self._asked.send_multipart(self._verdict(request))
+        for request in self._reader.multipart():
+            self._asked.send_multipart(self._verdict(request))
 
     def _verdict(self, request: list[bytes]) -> list[bytes]:
         """Return the ZAP reply for a connection: its name, or a refusal."""
@@ -115,13 +110,8 @@ class Gate:
             return [version, number, b"400", b"unknown key", b"", b""]
         return [version, number, b"200", b"OK", name.encode(), b""]
 
-    def _count(self, monitor: zmq.Socket[bytes], reader: SocketReader) -> None:
-        while True:
-            try:
-                frames = monitor.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                reader.wait()
-                continue
+    def _count(self, reader: SocketReader) -> None:
+        for frames in reader.multipart():
             # zmq.utils.monitor could parse this, but loads asyncio in each process.
             (event_id,) = _EVENT.unpack_from(frames[0])
             match zmq.Event(event_id):

@@ -30,6 +30,10 @@ MIN_GATHER_S, MAX_GATHER_S = 0.002, 0.005
 """How long reports wait for others, per child, with limits: waking up for a turn of the loop costs
 as much as several reports."""
 
+MAX_MAIL = 5_000
+MAX_MAIL_BYTES = 32 << 20
+"""Commands in flight to a child beyond which it accepts no more mail."""
+
 _pack_header: Callable[[int], bytes] = packer().pack_array_header
 
 _C = TypeVar("_C")
@@ -105,8 +109,8 @@ class Parent(End, Generic[_C, _R]):
             (self._send_socket, self._receive_socket), endpoints(place), strict=True
         ):
             try:
-                if self._listen is not None:
-                    self._listen.guard(socket)
+                if isinstance(place, Listen):
+                    place.gate.guard(socket, place.domain, place.keys)
                 socket.bind(endpoint)
             except zmq.ZMQError as error:
                 self.close()
@@ -209,6 +213,10 @@ class Parent(End, Generic[_C, _R]):
         """Return the size of the commands `child` has not acknowledged."""
         line = self._lines.get(child)
         return line.unacked_bytes if line is not None else 0
+
+    def accepts_mail(self, child: str) -> bool:
+        """Return whether mail for `child` may be sent; if not, drop it, count it and report it."""
+        return self.backlog(child) < MAX_MAIL and self.backlog_bytes(child) < MAX_MAIL_BYTES
 
     def has_unread_messages(self) -> bool:
         """Return whether reports are queued that `reports` has not yielded; if so, wake it."""

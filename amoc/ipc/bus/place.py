@@ -30,10 +30,6 @@ class Remote(NamedTuple):
     parent_key: bytes
     keys: Keys
 
-    def secure(self, socket: zmq.Socket[bytes]) -> None:
-        """Restrict `socket` to connections with this parent."""
-        secure(socket, self.parent_key, self.keys)
-
 
 class Listen(NamedTuple):
     """Where a parent listens for children on other hosts.
@@ -51,10 +47,6 @@ class Listen(NamedTuple):
     address: str = "127.0.0.1"
     ports: tuple[int, int] = (0, 0)
     domain: str = "nodes"
-
-    def guard(self, socket: zmq.Socket[bytes]) -> None:
-        """Have the gate guard `socket`, which is not bound yet."""
-        self.gate.guard(socket, self.domain, self.keys)
 
 
 def endpoints(place: str | Remote | Listen) -> tuple[str, str]:

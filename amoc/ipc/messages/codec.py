@@ -38,14 +38,8 @@ class Codec(Generic[M]):
             getattr(kind, "__name__", ""): kind for kind in get_args(kinds) or (kinds,)
         }
 
-    def to_wire(self, message: M) -> object:
-        """Return `message` in a form that msgpack can pack."""
-        if isinstance(message, Envelope):
-            return message.data
-        return [type(message).__name__, *message]  # type: ignore[misc]  # a named tuple
-
     def from_wire(self, data: Any) -> M:
-        """Return the message for the result of `to_wire`.
+        """Return the message for an array of its name and its fields, or an envelope's bytes.
 
         Raises:
             PeerError: It is not a valid message of this link.
@@ -62,7 +56,9 @@ class Codec(Generic[M]):
 
     def pack(self, message: M) -> bytes:
         """Encode `message`."""
-        return pack(self.to_wire(message))
+        if isinstance(message, Envelope):
+            return pack(message.data)
+        return pack([type(message).__name__, *message])  # type: ignore[misc]  # a named tuple
 
     def unpack(self, data: bytes) -> M:
         """Decode the result of `pack`.

@@ -156,8 +156,7 @@ class NodeJoins:
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
             f" {up_to}{counted(users, 'user')} will {begin}{only}"
         )
-        if events.NODE_UP.subscribers:
-            events.NODE_UP(node=node.name)
+        events.NODE_UP(node=node.name)
 
     def _bring_up(self, coming: _Coming) -> Loaded:
         """Let a node load the scenario, run init() and fork its workers; return what it loaded.

@@ -78,6 +78,5 @@ class NodeLoss:
         self._operator.error(text)
         fields = {"name": node.name, "reason": str(error), "restarted": again, "lost": lost}
         self._files.write("node", **fields, state="lost")
-        if events.NODE_DOWN.subscribers:
-            events.NODE_DOWN(node=node.name, reason=str(error))
+        events.NODE_DOWN(node=node.name, reason=str(error))
         return True

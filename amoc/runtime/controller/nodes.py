@@ -20,7 +20,6 @@ from amoc.base.loop_yield import yield_to_loop
 from amoc.base.text import counted, printable
 from amoc.base.waiting import Notify
 from amoc.ipc import bus
-from amoc.ipc.mail_limit import accepts_mail
 from amoc.ipc.messages.envelope import Envelope
 from amoc.ipc.messages.lifecycle import Failed, Note, Ready, Terminated
 from amoc.ipc.messages.links import FromNode, ToNode
@@ -92,7 +91,7 @@ class Nodes:
         self._homes: dict[int, Node] = {}
         self._posted: dict[str, list[bytes]] = {}
         self._listened_ns = now
-        self._checked_ns = self._searched_ns = 0
+        self._checked_ns = self._next_search_ns = 0
 
     def listen(self) -> None:
         """Process reports until this greenlet is killed."""
@@ -137,7 +136,7 @@ class Nodes:
     def _record_failure(self, node: Node, error: AmocError) -> None:
         """Record that a node cannot go on."""
         node.failure = error
-        self._searched_ns = 0
+        self._next_search_ns = 0
         self.changed.ring()
 
     def guarded(self, task: Callable[[], object]) -> None:
@@ -204,7 +203,7 @@ class Nodes:
         node = self._homes.get(worker)
         if node is None or node.lost:
             return  # its users have moved or are gone, and their mail is lost with the node
-        if accepts_mail(self._bus, node.name):
+        if self._bus.accepts_mail(node.name):
             self.send(node.name, envelope)
         else:
             node.mail_dropped += 1
@@ -274,9 +273,9 @@ class Nodes:
             raise self.failure
         self._check()
         self._checked_ns = now = now_ns()
-        if now - self._searched_ns < SEARCH_EACH_NS * len(self.present):
+        if now < self._next_search_ns:
             return
-        self._searched_ns = now
+        self._next_search_ns = now + SEARCH_EACH_NS * len(self.present)
         failures = [(node, self.failure_of(node)) for node in self.present]
         self._lose([(node, error) for node, error in failures if error is not None])
         for node in self.present:

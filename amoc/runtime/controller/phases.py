@@ -44,8 +44,7 @@ def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Lo
     join_s = max(node.launched.hello_s for node in nodes.all)
     for name in nodes.wait_for(Hello, join_s, _whom(nodes), "join"):
         _log.info("node %s has joined", name)
-        if events.NODE_UP.subscribers:
-            events.NODE_UP(node=name)
+        events.NODE_UP(node=name)
     imported = ", ".join([*(f"plugin {one}" for one in plugins), plan.scenario])
     return nodes.wait_for(
         Loaded,

@@ -39,11 +39,7 @@ NEXT = {
     (State.RUNNING, Step.STOP): State.STOPPING,
     (State.PAUSED, Step.STOP): State.STOPPING,
     (State.STOPPING, Step.ALL_LEFT): State.FINISHED,
-    (State.IDLE, Step.FAIL): State.FAILED,
-    (State.STARTING, Step.FAIL): State.FAILED,
-    (State.RUNNING, Step.FAIL): State.FAILED,
-    (State.PAUSED, Step.FAIL): State.FAILED,
-    (State.STOPPING, Step.FAIL): State.FAILED,
+    **{(state, Step.FAIL): State.FAILED for state in {*State} - {State.FINISHED, State.FAILED}},
 }
 
 

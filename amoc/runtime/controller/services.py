@@ -138,11 +138,11 @@ class Services:
         for part in (self._pacer, self._groups, self._feeds):
             self.calls.operations.update(part.operations)
         self._parts: Mapping[Part, ControllerEnd] = {
-            Part.THROTTLE: self._pacer,
-            Part.COORDINATOR: self._groups,
-            Part.FEED: self._feeds,
-            Part.CONTROL: self.broadcast,
-            Part.CALLS: self.calls,
+            Part.THROTTLE: self._pacer.handle,
+            Part.COORDINATOR: self._groups.handle,
+            Part.FEED: self._feeds.handle,
+            Part.CONTROL: self.broadcast.handle,
+            Part.CALLS: self.calls.handle,
         }
         self._settings_update = SettingsUpdate(
             self.broadcast, loaded.pacing, self._change_start_rate, operator, nodes.names_of
@@ -237,7 +237,7 @@ class Services:
                 if part in BETWEEN_WORKERS:
                     self._nodes.pass_on(record)
                 elif (origin := self._there.get(worker)) and origin.incarnation == incarnation:
-                    self._parts[part].handle(origin, record.body)
+                    self._parts[part](origin, record.body)
             case Started(worker, number):
                 self.starts.started(worker, number)
             case UsersNow():
@@ -249,10 +249,7 @@ class Services:
                 before = self._arrival_slots.get(worker, 0)  # of earlier incarnations
                 self._arrival_slots[worker] = arrival_slots
                 self._forget(WorkerId(node, worker, incarnation), arrival_slots - before)
-                if events.WORKER_DOWN.subscribers:
-                    events.WORKER_DOWN(
-                        node=node, worker=worker, incarnation=incarnation, reason=reason
-                    )
+                events.WORKER_DOWN(node=node, worker=worker, incarnation=incarnation, reason=reason)
                 self._operator.error(f"{reason}; its metrics are kept")
 
     def _forget(self, worker: WorkerId, arrival_slots: int) -> None:
@@ -304,8 +301,7 @@ class Services:
             self.broadcast.tell(origin, Pause)
         self._has_new_worker = True
         self.starts.up(up.worker, up.restart, up.start)
-        if events.WORKER_UP.subscribers:
-            events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
+        events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to restart"
             self._operator.info(f"worker {up.worker} was replaced; {again}")

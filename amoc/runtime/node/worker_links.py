@@ -9,7 +9,6 @@ from amoc.base import process
 from amoc.base.errors import PeerError
 from amoc.base.operator_log import OperatorLog
 from amoc.ipc import bus
-from amoc.ipc.mail_limit import accepts_mail
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Died, Forked, KillWorker, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode, FromWorker, ToWorker
@@ -93,7 +92,7 @@ class WorkerLinks:
         worker = self._workers.by_number.get(index)
         if worker is None:
             return
-        if part in BETWEEN_WORKERS and not (worker.up and accepts_mail(self._bus, worker.child)):
+        if part in BETWEEN_WORKERS and not (worker.up and self._bus.accepts_mail(worker.child)):
             worker.mail_dropped += 1
         elif worker.up and incarnation in (0, worker.incarnation):
             self.send(worker, envelope)

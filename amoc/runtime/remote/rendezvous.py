@@ -104,12 +104,7 @@ class Rendezvous:
         self._socket.close()
 
     def _answer(self) -> None:
-        while True:
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                self._reader.wait()
-                continue
+        for frames in self._reader.multipart():
             if len(frames) != 2:
                 continue  # it knows the secret, but does not run amoc
             sender, packed = frames

@@ -19,10 +19,12 @@ from random import Random
 from amoc import metrics
 from amoc.base.errors import AmocError
 from amoc.ipc.messages.lifecycle import Note
+from amoc.ipc.messages.links import FromWorker
 from amoc.metrics import reserved
-from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
+from amoc.metrics.board import RESTARTABLE, Cell, UserState
 from amoc.metrics.health_figures import cell
-from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.runtime.worker.user_pool import UserPool
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import builtin_settings
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.events import USER_ADDED
@@ -30,6 +32,7 @@ from amoc.scenario.mix import MAX_LENGTH
 from amoc.scenario.user_kinds import NamedStart
 from amoc.throttle.demand import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
+from amoc.throttle.worker import Gate
 from amoc.users.user import User
 
 MAX_OFFERS = 4_096
@@ -67,35 +70,33 @@ class _KindOfArrival(NamedStart):
 class ArrivalPool(UserPool):
     """Starts iterations at their slots, on idle or new users."""
 
-    def __init__(self, orders: Orders, board: Board, max_users: int, first_id: int = 1) -> None:
-        """Create it without users.
+    def __init__(self, spec: WorkerSpec, report: Callable[[FromWorker], None], gate: Gate) -> None:
+        """Create it without users; see `UserPool`.
 
-        Args:
-            orders: See `UserPool`.
-            board: The node's board.
-            max_users: Most users of all workers together.
-            first_id: The first id of these users; users with lower ids, which are dealt to the
-                worker, are not started by slots.
+        Users with ids below the first arrival's, which are dealt to the worker, are not started by
+        slots.
         """
         # If each iteration is a new user, the user's number determines its kind.
-        if isinstance(orders.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
-            place = Random(f"mix {orders.seed}/{orders.worker}").randrange(MAX_LENGTH)
-            orders = orders._replace(start=_KindOfArrival(orders.start, self.find, place))
-        super().__init__(orders, board)
+        if isinstance(spec.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
+            place = Random(f"mix {spec.seed}/{spec.id.worker}").randrange(MAX_LENGTH)
+            spec = spec._replace(start=_KindOfArrival(spec.start, self.find, place))
+        super().__init__(spec, report, gate)
+        self._first_id, self._max_users = spec.first_arrival, spec.max_users
         # A single range, by the layout of such runs (`amoc.users.placement.by_worker`).
-        (self._ids,) = orders.placement.planned_ids(first_id, board.highest_id, orders.worker)
-        self._first_id, self._max_users = first_id, max_users
-        self._share = self._placement.share(max_users, self._worker)
+        (self._ids,) = spec.placement.planned_ids(
+            self._first_id, spec.board.highest_id, self._worker
+        )
+        self._share = self._placement.share(self._max_users, self._worker)
         begun = self._row[_HIGHEST]
         self.highest_id = begun
         self._next = self._ids.index(begun) + 1 if begun else 0
         # Users of the previous incarnation, which will be dealt again.
-        self._coming = set(board.users_in(RESTARTABLE, self._ids[: self._next]))
+        self._coming = set(spec.board.users_in(RESTARTABLE, self._ids[: self._next]))
         self._alive = 0
         self._idle: OrderedDict[User, None] = OrderedDict()
         self._arrivals = metrics.built_in(metrics.Counter, reserved.ARRIVALS)
         self._dropped = metrics.built_in(metrics.Counter, reserved.DROPPED)
-        self._queue = orders.gate.queue(ARRIVAL_RATE)
+        self._queue = gate.queue(ARRIVAL_RATE)
         self._queue.foresight, self._queue.every = NoForesight(), True
         self._queue.lateness = metrics.built_in(metrics.Timer, "arrival_lateness")
         self._offer_one = OnEveryToken(self._arrive)

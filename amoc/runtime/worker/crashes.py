@@ -25,19 +25,37 @@ OTHER = "other causes"
 class CrashCounter:
     """Counts crashes by cause on the board, where they outlive the worker."""
 
-    def __init__(self, area: Area, directory: str, start: object = None) -> None:
+    def __init__(
+        self,
+        area: Area,
+        directory: str,
+        start: object = None,
+        worker: int = 0,
+        send: Callable[[CrashSeen], object] = lambda _: None,
+    ) -> None:
+        """Count the crashes of `worker`.
+
+        Args:
+            area: The worker's area of the board.
+            directory: Directory of the scenario's files.
+            start: The scenario's start().
+            worker: The worker's number.
+            send: Sends a report; can be called from anywhere, and does not block.
+        """
         self._area = area
         self._directory = directory
+        self._worker = worker
+        self._send = send
         self._kinds = start if isinstance(start, NamedStart) else None
         self._cells: dict[str, memoryview[int]] = {}
 
-    def named(self, user_id: int, text: str) -> str:
+    def _named(self, user_id: int, text: str) -> str:
         """Return the text with the kind of user before it, if there are several kinds."""
         return f"{self._kinds.name_of(user_id)}: {text}" if self._kinds and user_id else text
 
     def count(self, error: BaseException, user_id: int = 0) -> tuple[str, bool]:
         """Count `error`; return its cause, and whether that is new to this worker."""
-        cause = self.named(user_id, cause_of(error, self._directory))
+        cause = self._named(user_id, cause_of(error, self._directory))
         if cause not in self._cells and len(self._cells) >= MAX_CAUSES:
             cause = OTHER
         cells = self._cells.get(cause)
@@ -47,33 +65,13 @@ class CrashCounter:
         cells[0] += 1
         return cause, new
 
-
-class CrashReporter:
-    """Counts exceptions of users, and reports the first of each cause."""
-
-    def __init__(
-        self, causes: CrashCounter, worker: int, directory: str, report: Callable[[CrashSeen], None]
-    ) -> None:
-        """Report the crashes of `worker`.
-
-        Args:
-            causes: Counts them.
-            worker: Its number.
-            directory: Directory of the scenario's files.
-            report: Sends a report; can be called from anywhere, and does not block.
-        """
-        self._causes = causes
-        self._worker = worker
-        self._directory = directory
-        self._report = report
-
-    def count(self, error: BaseException, user_id: int = 0) -> None:
+    def report(self, error: BaseException, user_id: int = 0) -> None:
         """Count an exception of a user, or on its behalf (0); report the first of its cause."""
-        cause, is_new = self._causes.count(error, user_id)
+        cause, is_new = self.count(error, user_id)
         whose = {"cause": cause, "user": user_id or None}
         _log.error("a user crashed: %s", cause, exc_info=error, extra=whose)
         if USER_CRASHED.subscribers:
             USER_CRASHED(user_id or None, cause=cause, exception=error)
         if is_new:
-            headline = self._causes.named(user_id, headline_of(error, self._directory))
-            self._report(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))
+            headline = self._named(user_id, headline_of(error, self._directory))
+            self._send(CrashSeen(self._worker, cause, trace_of(error), user_id, headline))

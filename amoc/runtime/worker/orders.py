@@ -30,7 +30,7 @@ class OrderHandler:
     def __init__(self, worker: WorkerId, pool: UserPool, outbox: Outbox) -> None:
         self._worker = worker
         self._pool = pool
-        self._outbox = outbox
+        self._reply = outbox.sender(Part.CONTROL, orders.ORDER_REPLIES)
 
     def handle(self, body: bytes | memoryview) -> None:
         """Start to carry out the orders of an envelope."""
@@ -44,7 +44,7 @@ class OrderHandler:
             reply = orders.Refused(order.number, str(refused))
         except BaseException:
             reply = orders.Refused(order.number, traceback.format_exc())
-        self._outbox.put(Part.CONTROL, self._worker, orders.ORDER_REPLIES.pack(reply))
+        self._reply(self._worker, reply)
 
     def _carry_out(self, order: orders.Order) -> orders.OrderReply:
         pool = self._pool
@@ -73,19 +73,16 @@ class OrderHandler:
             case orders.RevertSettings(number, values, initial):
                 problems = live_settings.revert(values, initial)
                 pool.refresh()
-                return (
-                    orders.Refused(number, problems)
-                    if problems
-                    else orders.Done(number, "reverted")
-                )
+                if problems:
+                    return orders.Refused(number, problems)
+                return orders.Done(number, "reverted")
 
     def _apply(self, values: Mapping[str, object]) -> str:
         applied = live_settings.apply(values)
         self._pool.refresh()
         if applied.problem:
             raise SettingError(applied.problem)
-        if SETTINGS_CHANGED.subscribers:
-            SETTINGS_CHANGED(changed=_without_secrets(applied.changed))
+        SETTINGS_CHANGED(changed=_without_secrets(applied.changed))
         texts = [
             f"{name} is {redaction.shown(name, new)} now, was {redaction.shown(name, old)}"
             for name, (old, new) in applied.changed.items()

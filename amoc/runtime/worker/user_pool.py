@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from heapq import nlargest
-from typing import NamedTuple
 
 import gevent
 from gevent import get_hub
@@ -20,18 +19,20 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
 from amoc.base.loop_yield import call_in_batches, yield_to_loop
 from amoc.base.waiting import Notify, Waiter
+from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import FromWorker
 from amoc.ipc.messages.users import Started, StartUsers, UsersGone
-from amoc.metrics.board import Board, Cell, UserState
+from amoc.metrics import optional
+from amoc.metrics.board import Cell, UserState
 from amoc.metrics.health_figures import cell
-from amoc.runtime.worker.crashes import CrashCounter, CrashReporter
-from amoc.runtime.worker.outlived import Outlived
+from amoc.metrics.reserved import OUTLIVED
+from amoc.runtime.worker.crashes import CrashCounter
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import builtin_settings
 from amoc.scenario.events import USER_ADDED, USER_REMOVED
 from amoc.scenario.start_rate import USER_RATE
 from amoc.throttle.token_waiter import OnToken, Token
 from amoc.throttle.worker import Gate
-from amoc.users.placement import Placement
 from amoc.users.removal import FINALLY_S, Removal
 from amoc.users.spawned import end_spawned
 from amoc.users.user import HOW_GONE, StopReason, User
@@ -49,19 +50,6 @@ _STARTING, _RESTARTING = int(UserState.STARTING), int(UserState.RESTARTING)
 _TO_COME = (UserState.NONE, UserState.STARTING, UserState.RESTARTING)
 
 
-class Orders(NamedTuple):
-    """The parameters of a pool."""
-
-    worker: int
-    seed: int
-    start: Callable[[int], object]
-    scenario_directory: str
-    report: Callable[[FromWorker], None]
-    """Sends a report; can be called from anywhere, and does not block."""
-    gate: Gate
-    placement: Placement
-
-
 @dataclass
 class _Removal:
     """Users that were killed, and the caller that waits for their end."""
@@ -77,28 +65,34 @@ class UserPool:
         wait_turn: Called by a user between iterations; returns whether it must leave. None to pace
             iterations by the settings.
         highest_id: The highest id of users that it has created without being dealt them.
-        crashes: Counts exceptions of users.
+        crashes: Counts exceptions of users, and reports the first of each cause.
     """
 
     wait_turn: Callable[[User], bool] | None = None
     highest_id = 0  # of users created without being dealt
 
-    def __init__(self, orders: Orders, board: Board) -> None:
-        self.seed = orders.seed
-        self.states = board.users
-        self._board = board
-        self.run_once = orders.start
-        self._worker = orders.worker
-        self._report = orders.report
-        self._gate = orders.gate
-        self._start_queue = orders.gate.queue(USER_RATE)
-        self._placement = orders.placement
-        self._row = board.row(orders.worker)
+    def __init__(self, spec: WorkerSpec, report: Callable[[FromWorker], None], gate: Gate) -> None:
+        """Create it without users.
+
+        Args:
+            spec: The worker.
+            report: Sends a report; can be called from anywhere, and does not block.
+            gate: The worker's side of all throttles.
+        """
+        self.seed = spec.seed
+        self.states = spec.board.users
+        self._board = spec.board
+        self.run_once = spec.start
+        self._worker = spec.id.worker
+        self._report = report
+        self._gate = gate
+        self._start_queue = gate.queue(USER_RATE)
+        self._placement = spec.placement
+        self._row = self._board.row(self._worker)
         self._row[_USERS] = self._row[_WAITING] = 0
-        directory = orders.scenario_directory
-        causes = CrashCounter(board.area(orders.worker), directory, orders.start)
-        self.crashes = CrashReporter(causes, orders.worker, directory, orders.report)
-        self._outlived = Outlived(orders.report)
+        area = self._board.area(self._worker)
+        self.crashes = CrashCounter(area, spec.scenario_directory, spec.start, self._worker, report)
+        self._has_warned = False
         self._lateness = metrics.built_in(metrics.Timer, "user_start_lateness")
         self._users: dict[int, User] = {}
         self._queued: dict[int, bool] = {}  # dealt and not started; whether it is a restart
@@ -268,7 +262,7 @@ class UserPool:
 
     def crashed(self, user: User, error: BaseException) -> None:
         """Count an exception of start(), and report its traceback if the cause is new."""
-        self.crashes.count(error, user.id)
+        self.crashes.report(error, user.id)
 
     def iteration_ended(self, user: User) -> None:
         """Take back permits and tokens that a user still has from throttles."""
@@ -281,8 +275,8 @@ class UserPool:
         if USER_REMOVED.subscribers:
             how = HOW_GONE.get(self.states[user.id], "removed")
             USER_REMOVED(user.id, how=how, iterations=user.iteration)
-        if user.spawned and (outlived := end_spawned(user, self._outlived.count)):
-            self._outlived.count(user, outlived)
+        if user.spawned and (outlived := end_spawned(user, self._count_outlived)):
+            self._count_outlived(user, outlived)
         self._users.pop(user.id, None)
         self._row[_USERS] = len(self._users)
         for removal in self._removals:
@@ -297,6 +291,18 @@ class UserPool:
             # takes for each. So these greenlets are kept until then.
             self._done.append(user)
             greenlet.switch(get_hub())
+
+    def _count_outlived(self, user: User, greenlets: int) -> None:
+        """Count `greenlets` that `user`, which has ended, has left running."""
+        if not self._has_warned:
+            self._has_warned = True
+            text = (
+                f"user {user.id} has ended, but greenlets it spawned are still running (other users"
+                " may be affected too): start them with user.spawn(), and let them end when they"
+                f" are killed (counted in {OUTLIVED})"
+            )
+            self._report(Note("warning", text))
+        optional.counter(OUTLIVED).inc(greenlets)
 
     @property
     def removable(self) -> int:

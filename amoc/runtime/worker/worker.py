@@ -38,7 +38,7 @@ from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
 from amoc.runtime.worker.spans import Spans
 from amoc.runtime.worker.stall_detector import StallDetector
-from amoc.runtime.worker.user_pool import Orders, UserPool
+from amoc.runtime.worker.user_pool import UserPool
 from amoc.runtime.worker_parts import WorkerParts
 from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario import events
@@ -74,7 +74,7 @@ def main(task: WorkerSpec) -> int:
             return pool.find(user_id)
 
         def on_crash(error: BaseException) -> None:
-            pool.crashes.count(error)
+            pool.crashes.report(error)
 
         parts = WorkerParts.make(
             task.id,
@@ -95,33 +95,21 @@ def main(task: WorkerSpec) -> int:
         context_of_worker = parts.context(samples)
         context_of_worker.set(IterationNumbers, _numbers(task))
         context_of_worker.activate()
-        orders = Orders(
-            index,
-            task.seed,
-            task.start,
-            task.scenario_directory,
-            line.report_nowait,
-            parts.gate,
-            task.placement,
-        )
-        pool = (
-            ArrivalPool(orders, task.board, task.max_users, task.first_arrival)
-            if task.max_users
-            else UserPool(orders, task.board)
-        )
+        kind_of_pool = ArrivalPool if task.max_users else UserPool
+        pool = kind_of_pool(task, line.report_nowait, parts.gate)
         take_amoc_from_children()
         note_spawned()
 
         def failed_in_loop(what: object, error: BaseException) -> None:
             owner = owner_of(what)
-            pool.crashes.count(error, owner.id if owner is not None else 0)
+            pool.crashes.report(error, owner.id if owner is not None else 0)
 
         guard_loop(failed_in_loop)
         spans = Spans(task, operator)
         handlers = {
             **parts.handlers(),
-            Part.CONTROL: OrderHandler(task.id, pool, outbox),
-            Part.EVENTS: ControllerEvents(),
+            Part.CONTROL: OrderHandler(task.id, pool, outbox).handle,
+            Part.EVENTS: _deliver_events,
         }
         beat = _beat(task, pool, line)
         gevent.spawn(_guarded, beat.run)
@@ -136,7 +124,7 @@ def main(task: WorkerSpec) -> int:
                     task.placement.move(command)
                     pool.moved()
                 case Envelope():
-                    handlers[command.header()[0]].handle(command.body)
+                    handlers[command.header()[0]](command.body)
                 case StopUsers(timeout_s):
                     _log.info("%d users have %g s to finish", len(pool), timeout_s)
                     gevent.spawn(_guarded, _stop, pool, timeout_s, parts.link, line)
@@ -153,13 +141,10 @@ def main(task: WorkerSpec) -> int:
     return int(ExitCode.OK)
 
 
-class ControllerEvents:
-    """Delivers the controller's events to the scenario's subscribers."""
-
-    def handle(self, body: memoryview) -> None:
-        """Process a message with events."""
-        for event in EVENTS.unpack_stream(body):
-            events.deliver(event.name, event.at_ns, event.data)
+def _deliver_events(body: memoryview) -> None:
+    """Deliver the controller's events to the scenario's subscribers."""
+    for event in EVENTS.unpack_stream(body):
+        events.deliver(event.name, event.at_ns, event.data)
 
 
 def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:

@@ -285,12 +285,26 @@ def test_backlog_counts_unacknowledged_commands_and_their_bytes(family):
         family.parent.send("w0.1", command)
     assert family.parent.backlog("w0.1") == 10
     assert family.parent.backlog("w9.1") == family.parent.backlog_bytes("w9.1") == 0
-    assert family.parent.backlog_bytes("w0.1") == 10 * len(pack([1, ANY.to_wire(Started(0, 1))]))
+    assert family.parent.backlog_bytes("w0.1") == 10 * len(pack([1, ["Started", 0, 1]]))
     family.join("w0.2")
     for command in numbered(10):
         family.parent.send("w0.2", command)
     wait(lambda: family.parent.backlog("w0.2") == 0)
     assert family.parent.backlog_bytes("w0.2") == 0
+
+
+def test_a_child_that_does_not_keep_up_accepts_no_mail(family, monkeypatch):
+    monkeypatch.setattr(parent_end, "MAX_MAIL", 3)
+    family.parent.expect("w0.1")
+    accepted = []
+    for command in numbered(4):
+        accepted.append(family.parent.accepts_mail("w0.1"))
+        family.parent.send("w0.1", command)
+    assert accepted == [True, True, True, False]
+    monkeypatch.setattr(parent_end, "MAX_MAIL", 5)
+    assert family.parent.accepts_mail("w0.1")
+    monkeypatch.setattr(parent_end, "MAX_MAIL_BYTES", family.parent.backlog_bytes("w0.1"))
+    assert not family.parent.accepts_mail("w0.1")
 
 
 def test_an_acknowledgement_travels_with_the_next_report(family, monkeypatch):

@@ -19,6 +19,7 @@ from amoc.base.errors import PeerError, ResourceError
 from amoc.ipc.bus import Child, Gate, Listen, Parent, Received, Remote, new_keys, shared_keys
 from amoc.ipc.bus import end as both_ends
 from amoc.ipc.bus import refusals as counting
+from amoc.ipc.bus.place import secure
 from amoc.ipc.bus.report_queue import pack_batch
 from amoc.ipc.bus.tuning import BACKLOG
 from amoc.ipc.messages.codec import Codec
@@ -85,7 +86,7 @@ class Controller:
         pusher = self.context.socket(zmq.PUSH)
         pusher.linger = 0
         if keys is not None:
-            self.place(keys, parent_key).secure(pusher)
+            secure(pusher, parent_key or self.keys.public, keys)
         pusher.connect(self.parent.endpoints[1])
         self.opened.append(pusher)
         return pusher
@@ -304,7 +305,7 @@ def test_traffic_on_the_wire_cannot_be_read(controller):
         between.start()
         pusher = controller.context.socket(zmq.PUSH)
         controller.opened.append(pusher)
-        controller.place(keys).secure(pusher)
+        secure(pusher, controller.keys.public, keys)
         pusher.connect(f"tcp://127.0.0.1:{between.server_port}")
         pusher.send(pack_batch("node0.1", 1, 0, [ANY.pack(Note("info", secret))]))
         wait(lambda: controller.reported("node0.1"))

@@ -9,10 +9,11 @@ from gevent.event import AsyncResult, Event
 from amoc import metrics, user
 from amoc.ipc.messages.placement import Move
 from amoc.ipc.messages.users import StartUsers
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import registry
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.runtime.worker.arrivals import ArrivalPool
-from amoc.runtime.worker.user_pool import Orders
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.user_kinds import StartOfKind, UserKinds
 from amoc.throttle.slot_schedule import Mode
@@ -74,10 +75,18 @@ class Pool:
         self.reports = []
         self.action = lambda user_id: None
         self.placement = Placement(layout or one_node(board.workers))
-        orders = Orders(
-            worker, 42, start or self.start, "", self.reports.append, self.gate, self.placement
+        spec = WorkerSpec(
+            WorkerId("node0", worker, 1),
+            self.placement,
+            board,
+            "",
+            start or self.start,
+            "",
+            42,
+            "",
+            max_users,
         )
-        self.pool = ArrivalPool(orders, board, max_users)
+        self.pool = ArrivalPool(spec, self.reports.append, self.gate)
         self.starter = gevent.spawn(self.pool.start_users)
 
     def start(self, user_id):

@@ -15,12 +15,14 @@ from amoc.base import loop_yield
 from amoc.base.clock import MS_NS, S_NS, now_ns
 from amoc.base.errors import ScenarioError
 from amoc.ipc.messages.users import CrashSeen, Started, StartUsers, UsersGone
+from amoc.ipc.worker_id import WorkerId
 from amoc.metrics import registry
 from amoc.metrics.area import Kind
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.metrics.health_figures import cell
 from amoc.runtime.worker import user_pool
-from amoc.runtime.worker.user_pool import MAX_NAMED, Orders, UserPool
+from amoc.runtime.worker.user_pool import MAX_NAMED, UserPool
+from amoc.runtime.worker_spec import WorkerSpec
 from amoc.scenario.start_rate import USER_RATE
 from amoc.users.placement import Placement, one_node
 from amoc.users.removal import Removal
@@ -63,8 +65,8 @@ class Worker:
         registry.current.attach(self.board.area(0), inherit=False)
         self.reports = []
         self.gate = FakeGate()
-        orders = Orders(0, 42, start, "", self.reports.append, self.gate, PLACEMENT)
-        self.pool = UserPool(orders, self.board)
+        spec = WorkerSpec(WorkerId("node0", 0, 1), PLACEMENT, self.board, "", start, "", 42, "")
+        self.pool = UserPool(spec, self.reports.append, self.gate)
         self.pool.repeat_num, self.pool.repeat_interval_s = 1.0, 0.0
         self.starter = gevent.spawn(self.pool.start_users)
 
