@@ -42,6 +42,7 @@ from amoc.runtime.controller.chosen_nodes import named
 from amoc.runtime.controller.node_joins import NodeJoins
 from amoc.runtime.controller.node_loss import NodeLoss
 from amoc.runtime.controller.nodes import Nodes
+from amoc.runtime.controller.run import Run
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
@@ -96,15 +97,9 @@ class Controller:
         self._xmpp: EmbeddedXmpp | None = None
         self._services: Services | None = None
         self._files = RunFiles(plan, run_id, self._operator.warning)
-        self._results = RunResults(
-            self.status,
-            self._files,
-            self._operator,
-            lambda at_ns: self._services.throttles(at_ns) if self._services is not None else {},
-            lambda: self._services.untaken() if self._services is not None else 0,
-            lambda: self._services.round_trip_s if self._services is not None else 0.0,
-        )
-        self._stops = StopRequests(plan, self.status, self._files, self._results, self._operator)
+        self._results = RunResults(self.status, self._files, self._operator)
+        self._run = Run(plan, self.status, self._files, self._results, self._operator)
+        self._stops = StopRequests(self._run)
         self._control: ControlServer | None = None
         self._begun_ns = 0
         self._ended = "ok"
@@ -132,15 +127,7 @@ class Controller:
         """Run to the end. Failures of the run itself are in the outcome, not raised."""
         process.raise_fd_limit()
         self._orphans = Orphans()
-        self._loss = NodeLoss(
-            self._plan,
-            self.status,
-            self._files,
-            self._results,
-            self._operator,
-            self._orphans,
-            self._launched.directory,
-        )
+        self._loss = NodeLoss(self._run, self._orphans, self._launched.directory)
         pause.reset()
         logs.begin("controller", self._plan.log_level)
         logs.attach(self._operator)
@@ -159,9 +146,7 @@ class Controller:
                     lambda node, error: self._loss.go_on_without(self._services, node, error),
                     self._plan.ids[-1],
                 )
-                self._joins = NodeJoins(
-                    self.status, self._launched, nodes, self._files, self._operator, self._on_line
-                )
+                self._joins = NodeJoins(self._run, self._launched, nodes, self._on_line)
                 self._tasks: list[gevent.Greenlet[..., None]] = [
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
                     gevent.spawn(self._nodes.guarded, self._results.beat),
@@ -211,7 +196,7 @@ class Controller:
         for node in nodes.all:
             self._files.write("node", **node.to_json(), state="up")
         services = self._services = Services(
-            plan, self.status, loaded, nodes, placement, journal, self._operator, self._step
+            self._run, loaded, nodes, placement, journal, self._step
         )
         self._xmpp = self._embedded_xmpp(loaded)
         services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})
@@ -269,7 +254,7 @@ class Controller:
     def _run_users(self, services: Services) -> None:
         self._begun_ns = now_ns()
         self._files.users_may_start(self._begun_ns)
-        self._results.begin(self._begun_ns)
+        self._results.begin(self._begun_ns, services.throttles, services.untaken, services.latency)
         services.begin()
         assert self._files.directory is not None
         events.RUN_START(
@@ -279,15 +264,7 @@ class Controller:
         )
         services.relay.begin()
         self._joins.begin(self._begun_ns)
-        loop = RunLoop(
-            self._plan,
-            self.status,
-            services,
-            self._results,
-            self._nodes,
-            self.operate,
-            self._operator,
-        )
+        loop = RunLoop(self._run, services, self._nodes, self.operate)
         self._ended = loop.run(self._begun_ns, lambda: self._stops.signals > 0)
 
     def _stop(self) -> None:

@@ -15,7 +15,6 @@ from gevent.pool import Group
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, PeerError
-from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.ipc.messages.lifecycle import Init, Loaded, Ready, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode
@@ -25,9 +24,8 @@ from amoc.runtime.controller.agreement import agreed, layout_for
 from amoc.runtime.controller.node_state import Node
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.phases import EACH_WORKER_UP_S, WORKERS_UP_S
-from amoc.runtime.controller.run_files import RunFiles
+from amoc.runtime.controller.run import Run
 from amoc.runtime.controller.services import FromWorkers, Services
-from amoc.runtime.controller.status import Status
 from amoc.runtime.launched import Launched
 from amoc.scenario import events, fd_budget
 from amoc.users.placement import Placement, turns_of
@@ -52,31 +50,19 @@ class NodeJoins:
     """Starts nodes that arrive while users run, and lets them take part."""
 
     def __init__(
-        self,
-        status: Status,
-        launched: Launched,
-        nodes: Nodes,
-        files: RunFiles,
-        operator: OperatorLog,
-        on_line: Callable[[str], None],
+        self, run: Run, launched: Launched, nodes: Nodes, on_line: Callable[[str], None]
     ) -> None:
         """Create it; no node is accepted before `begin`.
 
         Args:
-            status: The run's status, with its plan.
-            launched: The run, whose launcher accepts new nodes.
+            run: The run.
+            launched: Its launch; the launcher accepts new nodes.
             nodes: The present nodes.
-            files: Record joins in the journal.
-            operator: Told when a node joins or cannot join.
             on_line: Receives each line that a process of a new node prints.
         """
-        assert status.plan is not None
-        self._plan = status.plan
-        self._status = status
+        self._run = run
         self._launched = launched
         self._nodes = nodes
-        self._files = files
-        self._operator = operator
         self._on_line = on_line
         self._coming: dict[str, _Coming] = {}
         self._tasks = Group()
@@ -105,9 +91,9 @@ class NodeJoins:
     def begin(self, begun_ns: int) -> None:
         """Accept nodes from now on; users could start at `begun_ns`."""
         self._begun_ns = begun_ns
-        self._tasks.spawn(self._nodes.guarded, self._run)
+        self._tasks.spawn(self._nodes.guarded, self._accept)
 
-    def _run(self) -> None:
+    def _accept(self) -> None:
         placement = Placement(self._layout)
         for launched in self._launched.launcher.newcomers():
             node = self._nodes.expect(launched, placement.numbers(launched.number))
@@ -141,18 +127,18 @@ class NodeJoins:
     def _join(self, coming: _Coming) -> None:
         node, host = coming.node, coming.node.launched.host
         try:
-            self._operator.info(f"{node.name} on {host} is joining")
+            self._run.operator.info(f"{node.name} on {host} is joining")
             loaded = self._bring_up(coming)
             users = self._let_in(coming, loaded)
         except AmocError as error:
             self._nodes.give_up(node, str(error))
             del self._coming[node.name]
-            self._operator.error(f"{node.name} on {host} cannot join: {error}")
+            self._run.operator.error(f"{node.name} on {host} cannot join: {error}")
             return
-        up_to = "" if self._plan.arrivals is None else "up to "
-        begin = "start there" if self._plan.arrivals is None else "run there at a time"
+        up_to = "" if self._run.plan.arrivals is None else "up to "
+        begin = "start there" if self._run.plan.arrivals is None else "run there at a time"
         only = "" if self._is_named(node) else ", since --on-nodes names others"
-        self._operator.info(
+        self._run.operator.info(
             f"{node.name} on {host} has joined with {counted(len(node.workers), 'worker')};"
             f" {up_to}{counted(users, 'user')} will {begin}{only}"
         )
@@ -165,12 +151,12 @@ class NodeJoins:
             AmocError: It fails before its workers are up.
         """
         node, kept = coming
-        plan, launched = self._plan, node.launched
+        plan, launched = self._run.plan, node.launched
         launched.watch(self._on_line)
         launched.keep_logs(self._logs_directory)
         self._launched.begin(plan, launched, len(node.workers))
         loaded = self._wait(node, Loaded, launched.hello_s + plan.init_timeout_s, "load")
-        first = next(iter(self._status.nodes.items()))
+        first = next(iter(self._run.status.nodes.items()))
         agreed(dict([first, (node.name, loaded)]))
         self._nodes.send(node.name, Init(self._logs_directory, self._layout))
         ready = self._wait(node, Ready, plan.init_timeout_s, "return from init()")
@@ -196,34 +182,34 @@ class NodeJoins:
         """
         node, kept = coming
         there = [*self._nodes.present, node]
-        of_nodes = {**self._status.nodes, node.name: loaded}
+        of_nodes = {**self._run.status.nodes, node.name: loaded}
         facts = [
             NodeFacts(one.name, one.launched.host, len(one.workers), of_nodes[one.name].cores)
             for one in there
         ]
         only = [at for at, one in enumerate(there) if self._is_named(one)]
-        layout = layout_for(self._plan, facts, only)
+        layout = layout_for(self._run.plan, facts, only)
         turns = turns_of(layout, [one.workers.start for one in there])
         share = sum(one in node.workers for one in turns) / len(turns)
-        arrivals = self._plan.arrivals
+        arrivals = self._run.plan.arrivals
         of_slots = arrivals.max_users if arrivals is not None else 0
         users = round(share * (self._services.starts.waiting() + of_slots))
         fd_budget.check_fds(users, loaded.workers, loaded.fds_per_user, loaded.fd_limit)
         # From here on nothing yields, so no other greenlet sees a half-joined node.
-        self._status.nodes = of_nodes
+        self._run.status.nodes = of_nodes
         del self._coming[node.name]
         self._nodes.join(node, (now_ns() - self._begun_ns) / S_NS)
         for report in kept:
             if isinstance(report, Sample):
-                self._status.samples.take(node.name, report)
+                self._run.status.samples.take(node.name, report)
             else:
                 self._services.handle(node.name, report)
-        self._files.write("node", **node.to_json(), state="up")
+        self._run.files.write("node", **node.to_json(), state="up")
         return self._services.node_users.join(node, turns)
 
     def _is_named(self, node: Node) -> bool:
         """Return whether users may be placed on it."""
-        names = self._plan.on_nodes
+        names = self._run.plan.on_nodes
         return not names or not {*names}.isdisjoint(node.names)
 
     def _wait(self, node: Node, kind: type[M], deadline_s: float, what: str) -> M:

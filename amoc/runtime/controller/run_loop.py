@@ -9,16 +9,13 @@ import gevent
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError
-from amoc.base.operator_log import OperatorLog
 from amoc.base.ticks import to_next_tick_s
 from amoc.control.answers import Answer
 from amoc.control.commands import Command, checked
 from amoc.runtime.controller.nodes import Nodes
-from amoc.runtime.controller.run_results import RunResults
+from amoc.runtime.controller.run import Run
 from amoc.runtime.controller.run_state import State
 from amoc.runtime.controller.services import Services
-from amoc.runtime.controller.status import Status
-from amoc.scenario.run_plan import RunPlan
 
 DEAL_S = 0.02
 IDLE_S = 1.0
@@ -29,23 +26,13 @@ class RunLoop:
     """Deals users, follows stages, and carries out the commands of a replayed run."""
 
     def __init__(
-        self,
-        plan: RunPlan,
-        status: Status,
-        services: Services,
-        results: RunResults,
-        nodes: Nodes,
-        operate: Callable[[Command, str], Answer],
-        operator: OperatorLog,
+        self, run: Run, services: Services, nodes: Nodes, operate: Callable[[Command, str], Answer]
     ) -> None:
-        """Create the loop from the controller's parts; `operate` carries out a command."""
-        self._plan = plan
-        self._status = status
+        """Create the loop; `operate` carries out a command."""
+        self._run = run
         self._services = services
-        self._results = results
         self._nodes = nodes
         self._operate = operate
-        self._operator = operator
 
     def run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
         """Run from `begun_ns` to the end; return ``ok``, or ``stopped`` if the operator ended it.
@@ -53,21 +40,21 @@ class RunLoop:
         Raises:
             AmocError: The run cannot go on.
         """
-        ended = self._run(begun_ns, interrupted)
-        arrivals, duration_s = self._services.arrivals, self._plan.duration_s
+        ended = self._deal_users(begun_ns, interrupted)
+        arrivals, duration_s = self._services.arrivals, self._run.plan.duration_s
         if arrivals is not None:
             now = now_ns()
             by_plan = duration_s is not None and arrivals.is_over(duration_s, now)
-            self._results.due = arrivals.end(duration_s if by_plan else None, now)
+            self._run.results.due = arrivals.end(duration_s if by_plan else None, now)
         return ended
 
-    def _run(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
-        plan, services = self._plan, self._services
+    def _deal_users(self, begun_ns: int, interrupted: Callable[[], bool]) -> str:
+        plan, services = self._run.plan, self._services
         timeline = sorted(plan.timeline, key=lambda one: one[0])
         while not (interrupted() or services.commands.stop_asked):
             self._nodes.check()
-            if aborted := self._results.aborted:
-                self._operator.error(aborted)
+            if aborted := self._run.results.aborted:
+                self._run.operator.error(aborted)
                 return "ok"
             now = now_ns()
             while timeline and (now - begun_ns) / S_NS >= timeline[0][0]:
@@ -76,7 +63,7 @@ class RunLoop:
             run_ns = now - begun_ns - pause.clock.paused_ns()
             if plan.duration_s is not None and self._is_over(plan.duration_s, run_ns, now):
                 return "ok"
-            if self._status.state is State.RUNNING:
+            if self._run.status.state is State.RUNNING:
                 services.stages.follow(run_ns, now - run_ns)
                 services.deal(now)
                 if (
@@ -98,7 +85,7 @@ class RunLoop:
 
     def _idle_s(self, run_ns: int) -> float:
         """Return how long to wait when there is no user to start."""
-        duration_s, idle_s = self._plan.duration_s, to_next_tick_s(IDLE_S)
+        duration_s, idle_s = self._run.plan.duration_s, to_next_tick_s(IDLE_S)
         if duration_s is None:
             return idle_s
         return min(idle_s, max(duration_s - run_ns / S_NS, DEAL_S))
@@ -108,6 +95,6 @@ class RunLoop:
         try:
             answer = self._operate(checked(name, arguments), "replay")
         except AmocError as refused:
-            self._operator.warning(f"replayed {name}: {refused}")
+            self._run.operator.warning(f"replayed {name}: {refused}")
         else:
-            self._operator.info(f"replayed {name}: {answer.summary}")
+            self._run.operator.info(f"replayed {name}: {answer.summary}")

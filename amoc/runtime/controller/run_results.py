@@ -19,6 +19,7 @@ from gevent.lock import BoundedSemaphore
 from amoc.base import pause, ticks
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode, UsageError
+from amoc.base.node_latency import NodeLatency
 from amoc.base.operator_log import OperatorLog
 from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.waiting import Notify
@@ -58,24 +59,13 @@ class RunResults:
         due: How many iterations an arrival rate required; known at the end.
     """
 
-    def __init__(
-        self,
-        status: Status,
-        files: RunFiles,
-        operator: OperatorLog,
-        throttles: Callable[[int], Mapping[str, ThrottlePoint]],
-        untaken: Callable[[], int],
-        round_trip_s: Callable[[], float],
-    ) -> None:
+    def __init__(self, status: Status, files: RunFiles, operator: OperatorLog) -> None:
         """Measure and judge a run.
 
         Args:
             status: The run's status, with its plan; kept up to date.
             files: The files of the run.
             operator: Told of crashes, stalls, thresholds and exporters.
-            throttles: Returns the throttles' counts since the last call, up to a time.
-            untaken: Returns how many iterations found no free user since the last call.
-            round_trip_s: Returns the round trip to the farthest node, see `Point`.
 
         Raises:
             UsageError: A threshold given by the operator is invalid.
@@ -85,7 +75,6 @@ class RunResults:
         self._status = status
         self._files = files
         self._operator = operator
-        self._throttles, self._untaken, self._round_trip_s = throttles, untaken, round_trip_s
         plan = self._plan
         others = plan.stages.highest if plan.stages is not None else len(plan.users)
         status.totals = RunTotals.planned(plan.warmup_s, plan.stages, plan.arrivals, others)
@@ -142,8 +131,22 @@ class RunResults:
         for text in doubtful:
             self._operator.warning(text)
 
-    def begin(self, at_ns: int) -> None:
-        """Start measuring: users may start."""
+    def begin(
+        self,
+        at_ns: int,
+        throttles: Callable[[int], Mapping[str, ThrottlePoint]],
+        untaken: Callable[[], int],
+        latency: NodeLatency,
+    ) -> None:
+        """Start measuring: users may start.
+
+        Args:
+            at_ns: The time.
+            throttles: Returns the throttles' counts since the last call, up to a time.
+            untaken: Returns how many iterations found no free user since the last call.
+            latency: The round trip to the farthest node.
+        """
+        self._throttles, self._untaken, self._latency = throttles, untaken, latency
         self._seconds.begin(at_ns)
         self._begun_ns = self._cut_at_ns = at_ns
         self._cpu_s = time.process_time()
@@ -326,7 +329,9 @@ class RunResults:
             self._cut()
 
     def _cut(self, more: Mapping[str, int] | None = None) -> None:
-        """End a second; `more` is added to its counters."""
+        """End a second, once users may start; `more` is added to its counters."""
+        if not self._begun_ns:
+            return
         at_ns, cpu_s = now_ns(), time.process_time()
         end_ns, span_s = self._seconds.end_ns(at_ns), (at_ns - self._cut_at_ns) / S_NS
         moment = Moment(
@@ -337,7 +342,7 @@ class RunResults:
             throttles=self._throttles(min(end_ns, self._stopped_ns or end_ns)),
             controller_cpu=round((cpu_s - self._cpu_s) / span_s, 4) if span_s > 0 else 0.0,
             controller_lag_s=self._lag.take_s(),
-            round_trip_s=self._round_trip_s(),
+            round_trip_s=self._latency.round_trip_ns / S_NS,
         )
         point = self._seconds.cut(end_ns, moment)
         if point is None:

@@ -17,7 +17,6 @@ from amoc.base.clock import now_ns as monotonic_ns
 from amoc.base.errors import UsageError
 from amoc.base.loop_guard import Killed
 from amoc.base.node_latency import NodeLatency
-from amoc.base.operator_log import OperatorLog
 from amoc.base.text import counted
 from amoc.coordinator.controller import Groups
 from amoc.feed.controller import Feeds
@@ -46,11 +45,11 @@ from amoc.runtime.controller.node_users import NodeUsers
 from amoc.runtime.controller.nodes import Nodes
 from amoc.runtime.controller.orders import Broadcast
 from amoc.runtime.controller.ramp_down import RampDown
+from amoc.runtime.controller.run import Run
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import SettingsUpdate
 from amoc.runtime.controller.stage_groups import StageGroups
 from amoc.runtime.controller.start_queue import ALL, StartQueue
-from amoc.runtime.controller.status import Status
 from amoc.runtime.controller.user_queries import UserQueries
 from amoc.scenario import events
 from amoc.scenario.arrivals import ARRIVAL_RATE
@@ -81,40 +80,35 @@ class Services:
         commands: The commands of operators.
         arrivals: The run's arrival rate, if it has one.
         stages: The stages of the run's users.
+        latency: Shortest round trip to the farthest node.
     """
 
     def __init__(
         self,
-        plan: RunPlan,
-        status: Status,
+        run: Run,
         loaded: Loaded,
         nodes: Nodes,
         placement: Placement,
         journal: Journal,
-        operator: OperatorLog,
         step: Callable[[Step], None],
     ) -> None:
         """Create the parts, without workers.
 
         Args:
-            plan: What is run.
-            status: The run's status.
+            run: The run.
             loaded: What the nodes have loaded.
             nodes: The connections to the nodes.
             placement: The worker of each user.
             journal: Records commands.
-            operator: Told of throttles, workers and coordinators.
             step: Takes the run to its next state.
         """
-        self._plan = plan
-        self._status = status
+        plan, status, operator = run.plan, run.status, run.operator
+        self._run = run
         self._nodes = nodes
-        self._placement = placement
-        self._operator = operator
         self._there: dict[int, WorkerId] = {}
         self._arrival_slots: dict[int, int] = {}  # used by lost workers
         self._quiet_ns = 0
-        self._latency = NodeLatency()
+        self.latency = NodeLatency()
         self._measured_ns = 0
         self._ended = self._has_new_worker = False
         self._user_queries = UserQueries(nodes, status.samples.take_users)
@@ -128,11 +122,9 @@ class Services:
         self.node_users = NodeUsers(plan, nodes, placement, self.starts, self._starts_per_s)
         self.calls = RpcServer(sender(Part.CALLS, ANSWERS))
         to_throttles = sender(Part.THROTTLE, THROTTLE_TO_WORKER)
-        self._pacer = Pacer(
-            to_throttles, rates=plan.rates, operator=operator, latency=self._latency
-        )
+        self._pacer = Pacer(to_throttles, rates=plan.rates, operator=operator, latency=self.latency)
         to_coordinators = sender(Part.COORDINATOR, COORDINATOR_TO_WORKER)
-        self._groups = Groups(to_coordinators, plan.seed, operator, latency=self._latency)
+        self._groups = Groups(to_coordinators, plan.seed, operator, latency=self.latency)
         self._feeds = Feeds(sender(Part.FEED, FEED_TO_WORKER), operator)
         self.relay = EventRelay(sender(Part.EVENTS, EVENTS))
         for part in (self._pacer, self._groups, self._feeds):
@@ -170,7 +162,7 @@ class Services:
             ),
             self.commands.add_users,
             self.commands.add_ids,
-            self._latency,
+            self.latency,
         )
         self.arrivals = ArrivalControl(self._pacer, plan.arrivals) if plan.arrivals else None
         self._pacer.start(USER_RATE, ["constant", _first_rate(plan, loaded)], MINUTE_S)
@@ -183,16 +175,16 @@ class Services:
     def begin(self) -> None:
         """Let users start."""
         for text in self._unused_rates("init() started"):
-            self._operator.warning(text)
-        mixed = any(name.startswith(KIND) for name in self._status.totals.known)
-        for text in self._feeds.too_short_for(self._plan.users_of, mixed=mixed):
-            self._operator.info(text)
+            self._run.operator.warning(text)
+        mixed = any(name.startswith(KIND) for name in self._run.status.totals.known)
+        for text in self._feeds.too_short_for(self._run.plan.users_of, mixed=mixed):
+            self._run.operator.info(text)
         self._pacer.begin()
         self.node_users.begin()
         if self.arrivals is not None:
             self.arrivals.begin()
-        if self._plan.users and self._plan.loads is None:
-            self.commands.add_users(len(self._plan.users))
+        if self._run.plan.users and self._run.plan.loads is None:
+            self.commands.add_users(len(self._run.plan.users))
 
     def check_rates(self) -> None:
         """Check that the run has started all throttles for which a rate was given.
@@ -218,7 +210,7 @@ class Services:
             self.broadcast.worker_lost(worker)
         gevent.killall(self._clocks, exception=Killed)
         for text in self._groups.unfinished():
-            self._operator.warning(text)
+            self._run.operator.warning(text)
 
     def _change_start_rate(self, per_minute: float) -> str:
         """Change the rate at which users start; return a remark for the operator, or nothing."""
@@ -250,7 +242,7 @@ class Services:
                 self._arrival_slots[worker] = arrival_slots
                 self._forget(WorkerId(node, worker, incarnation), arrival_slots - before)
                 events.WORKER_DOWN(node=node, worker=worker, incarnation=incarnation, reason=reason)
-                self._operator.error(f"{reason}; its metrics are kept")
+                self._run.operator.error(f"{reason}; its metrics are kept")
 
     def _forget(self, worker: WorkerId, arrival_slots: int) -> None:
         """Remove a lost worker, which had used `arrival_slots`; give what it held to others."""
@@ -274,10 +266,10 @@ class Services:
             if (there := self._there.get(worker)) is not None:
                 # The slots it has used are unknown; unused ones are counted at the end.
                 self._forget(there, ALL_SLOTS)
-        self._status.samples.drop_users_now(node.name)
+        self._run.status.samples.drop_users_now(node.name)
         again, lost, dealt = self.node_users.lose(node, restart)
         if self.arrivals is not None:  # users started by slots do not restart
-            lost += max(0, self._status.samples.users_on(node.name) - dealt)
+            lost += max(0, self._run.status.samples.users_on(node.name) - dealt)
         for one in self.stages.ramp_downs:
             one.moved(node.workers)
         return again, lost
@@ -287,7 +279,7 @@ class Services:
         if now_ns - self._measured_ns < S_NS:
             return
         bounds = [node.launched.clock_bounds_ns[0] for node in self._nodes.present]
-        self._latency.round_trip_ns = 2 * max(bounds, default=0)
+        self.latency.round_trip_ns = 2 * max(bounds, default=0)
         self._measured_ns = now_ns
 
     def _worker_up(self, node: str, up: WorkerUp) -> None:
@@ -297,14 +289,14 @@ class Services:
         for part in (self.broadcast, self._pacer, self._groups, self.relay):
             part.worker_up(origin)
         self._settings_update.worker_up(origin)
-        if self._status.state is State.PAUSED:
+        if self._run.status.state is State.PAUSED:
             self.broadcast.tell(origin, Pause)
         self._has_new_worker = True
         self.starts.up(up.worker, up.restart, up.start)
         events.WORKER_UP(node=node, worker=up.worker, incarnation=up.incarnation, pid=up.pid)
         if up.incarnation > 1:
             again = f"{counted(len(up.restart), 'user')} to restart"
-            self._operator.info(f"worker {up.worker} was replaced; {again}")
+            self._run.operator.info(f"worker {up.worker} was replaced; {again}")
 
     # Users
 
@@ -324,7 +316,7 @@ class Services:
 
     def all_left(self) -> bool:
         """Return whether no user is left and none will start, according to the latest sample."""
-        samples = self._status.samples
+        samples = self._run.status.samples
         known = not self.starts.waiting() and not self.starts.outstanding()
         return known and samples.at_ns > self._quiet_ns and not samples.expected
 
@@ -354,11 +346,6 @@ class Services:
                 for name, (waiting, users) in self._groups.barriers().items()
             ],
         }
-
-    @property
-    def round_trip_s(self) -> float:
-        """Shortest round trip to the farthest node, in seconds."""
-        return self._latency.round_trip_ns / S_NS
 
     def untaken(self) -> int:
         """Return how many iterations found no free user in time, since the last call."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from amoc.base import process
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.operator_log import OperatorLog
 from amoc.results.replay import SCENARIO
-from amoc.runtime.controller.run_files import RunFiles
-from amoc.runtime.controller.run_results import RunResults
+from amoc.runtime.controller.run import Run
 from amoc.runtime.controller.run_state import State
-from amoc.runtime.controller.status import Status
-from amoc.scenario.run_plan import RunPlan
 
 ORPHANED = "the server or the program that started the run was killed"
 
@@ -28,40 +24,28 @@ class StopRequests:
         signals: How many signals have arrived.
     """
 
-    def __init__(
-        self,
-        plan: RunPlan,
-        status: Status,
-        files: RunFiles,
-        results: RunResults,
-        operator: OperatorLog,
-    ) -> None:
-        """Create it for the run of `plan`."""
+    def __init__(self, run: Run) -> None:
         self.signals = 0
-        self._plan = plan
-        self._status = status
-        self._files = files
-        self._results = results
-        self._operator = operator
+        self._run = run
 
     def by_signal(self) -> None:
         """Process a signal: the first asks users to finish, the second ends the run at once."""
         self.signals += 1
         if self._graceful() and self.signals == 1:
             why = ORPHANED if process.parent_died else ""
-            self._results.stopped_because = self._results.stopped_because or why
+            self._run.results.stopped_because = self._run.results.stopped_because or why
             self._record("signal", why)
-            timeout = f"{self._plan.stop_timeout_s:g} s"
-            self._operator.info(
+            timeout = f"{self._run.plan.stop_timeout_s:g} s"
+            self._run.operator.info(
                 f"stopping: users have {timeout} to finish; press Ctrl-C again to stop at once"
             )
 
     def by_scenario(self, reason: str) -> bool:
         """Let the scenario end the run; return whether this is the first call, which counts."""
-        if self._results.stopped_because:
+        if self._run.results.stopped_because:
             return False
-        self._results.stopped_because = f"the scenario ended the run: {reason}"
-        self._operator.info(f"stopping: the scenario ends the run: {reason}")
+        self._run.results.stopped_because = f"the scenario ended the run: {reason}"
+        self._run.operator.info(f"stopping: the scenario ends the run: {reason}")
         self._record(SCENARIO, reason)
         return True
 
@@ -76,8 +60,8 @@ class StopRequests:
             raise Interrupted(f"stopped at once{suffix}")
 
     def _graceful(self) -> bool:
-        return self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
+        return self._run.status.state in (State.RUNNING, State.PAUSED, State.STOPPING)
 
     def _record(self, source: str, comment: str) -> None:
         fields = {"arguments": {}, "outcome": "ok", "answer": {}}
-        self._files.write("command", name="stop", source=source, comment=comment, **fields)
+        self._run.files.write("command", name="stop", source=source, comment=comment, **fields)

@@ -10,6 +10,7 @@ import pytest
 from amoc.base import pause, periodic_yield
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ExitCode, PeerError, UsageError
+from amoc.base.node_latency import NodeLatency
 from amoc.base.operator_log import OperatorLog
 from amoc.ipc.messages.lifecycle import Loaded, Ready
 from amoc.ipc.messages.samples import Sample
@@ -57,9 +58,7 @@ class Bench:
         self.status = Status(plan=self.plan, run_id="an-id", state=State.RUNNING)
         operator = OperatorLog(lambda level, text: self.told.append((level, text)))
         self.files = RunFiles(self.plan, "an-id", operator.warning)
-        self.results = RunResults(
-            self.status, self.files, operator, lambda _at_ns: {}, lambda: 0, lambda: 0.0
-        )
+        self.results = RunResults(self.status, self.files, operator)
         loaded = Loaded("chat", "", SETTINGS, (0.0, None), 1, 0, 1000, thresholds)
         self.results.loaded(loaded)
         self.files.begin(loaded, datetime.now(UTC))
@@ -69,7 +68,7 @@ class Bench:
     def begin(self, ago_s=RAN_S):
         self.begun_ns = now_ns() - ago_s * S_NS
         self.files.users_may_start(self.begun_ns)
-        self.results.begin(self.begun_ns)
+        self.results.begin(self.begun_ns, lambda _at_ns: {}, lambda: 0, NodeLatency())
         return self
 
     def sample(self, at_s: float, taken: list[int] | None = None, **parts) -> None:
