@@ -107,21 +107,23 @@ def name_of(pid: int) -> str:
 
 def cpu_ns(pid: int) -> int | None:
     """Return the CPU time used by process `pid`; None if it is not running."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return None
-    if fields[0] == "Z":
+    fields = _stat(pid)
+    if not fields or fields[0] == "Z":
         return None
     return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 
 
 def is_stopped(pid: int) -> bool:
     """Return whether process `pid` is stopped by a signal or a debugger."""
+    return _stat(pid)[:1] in (["T"], ["t"])
+
+
+def _stat(pid: int) -> list[str]:
+    """Return the fields about process `pid` from its state on; empty if it has ended."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in ("T", "t")
-    except (OSError, IndexError):
-        return False
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
 
 
 def describe_exit(status: int) -> str:

@@ -8,8 +8,10 @@ another: the code that they share is then still in the caches.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import NoReturn
 
-from gevent import get_hub
+from gevent import get_hub, sleep
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 
@@ -25,6 +27,13 @@ def align(at_ns: int | None) -> None:
     """
     global _aligned_ns
     _aligned_ns = at_ns
+
+
+def forever(period_s: float, work: Callable[..., object], *arguments: object) -> NoReturn:
+    """Call ``work(*arguments)`` now and at each tick of this period; for a greenlet of its own."""
+    while True:
+        work(*arguments)
+        sleep(to_next_tick_s(period_s))
 
 
 def to_next_tick_s(period_s: float) -> float:

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from amoc.base import process
-from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, PeerError, ResourceError
+from amoc.base.waiting import wait_until
 from amoc.ipc.rpc import XMPPD_ADDRESS, XMPPD_S, Later
 from amoc.runtime.child import ChildProcess, start_module
 
@@ -116,9 +116,7 @@ class EmbeddedXmpp:
             start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._read_line
         )
         self._process = child
-        give_up = now_ns() + int(XMPPD_S * S_NS)
-        while not self.address and child.exit_status() is None and now_ns() < give_up:
-            gevent.sleep(POLL_S)
+        wait_until(lambda: self.address or child.exit_status() is not None, XMPPD_S, POLL_S)
         if not self.address:
             child.end(0)
             printed = " / ".join(self._printed) or "nothing"

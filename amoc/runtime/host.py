@@ -21,7 +21,7 @@ from typing import NoReturn
 import gevent
 import zmq
 
-from amoc.base import process
+from amoc.base import process, ticks
 from amoc.base.errors import AmocError, ExitCode, PeerError, SettingError
 from amoc.ipc import bus, pipe
 from amoc.ipc.messages.lifecycle import Bootstrap, Failed
@@ -29,7 +29,7 @@ from amoc.ipc.messages.links import BOOTSTRAP, FROM_NODE, TO_NODE
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.child import Started, can_fork, start_fork, start_module
-from amoc.runtime.orphans import Orphans
+from amoc.runtime.orphans import REAP_S, Orphans
 from amoc.runtime.supervisor import supervisor
 from amoc.scenario import builtin_settings, settings
 from amoc.scenario.resolving import resolve
@@ -115,11 +115,11 @@ def _run(bootstrap: Bootstrap, parent_pid: int) -> None:
         supervisor.main(bootstrap, board, directory, theirs.detach(), node_pid, worker.main)
     theirs.close()
     os.close(writing)
-    from amoc.runtime.node.node import Ends, Node
+    from amoc.runtime.node.node import Node
 
     orphans = Orphans()
-    node = Node(bootstrap, board, pid, Ends(ours.detach(), reading), directory, parent_pid)
-    reaper = gevent.spawn(orphans.reap_forever)
+    node = Node(bootstrap, board, pid, ours.detach(), reading, directory, parent_pid)
+    reaper = gevent.spawn(ticks.forever, REAP_S, orphans.reap)
     try:
         node.run()
     finally:

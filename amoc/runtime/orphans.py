@@ -18,7 +18,6 @@ import gevent
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.proc_files import ProcFile
-from amoc.base.ticks import to_next_tick_s
 from amoc.runtime import child
 
 REAP_S = 1.0
@@ -37,24 +36,16 @@ class Orphans:
         process.adopt_orphans()
         self._own = frozenset(children(os.getpid()))
 
-    def note_own_forever(self, is_shielded: Callable[[], bool]) -> None:
-        """Register new children as this process's own, as long as none can be an orphan."""
-        while True:
-            self.note_own(is_shielded)
-            gevent.sleep(to_next_tick_s(REAP_S))
-
     def note_own(self, is_shielded: Callable[[], bool]) -> None:
         """Register the present children as this process's own, if none can be an orphan."""
         found = children(os.getpid())
         if is_shielded():  # checked afterwards, so it was true when they were listed
             self._own |= frozenset(found)
 
-    def reap_forever(self) -> None:
-        """Reap orphans as they end."""
-        while True:
-            if _any_ended():
-                self._reap()
-            gevent.sleep(to_next_tick_s(REAP_S))
+    def reap(self) -> None:
+        """Reap orphans that have ended; call it each `REAP_S`."""
+        if _any_ended():
+            self._reap()
 
     def end(self) -> list[str]:
         """Kill all orphans and their children.

@@ -3,10 +3,13 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from amoc.base.clock import S_NS
 from amoc.ipc.worker_id import WorkerId
 from amoc.metrics.board import Board
 from amoc.users.placement import Placement
 
+SHORT_LIFE_NS = 2 * S_NS
+"""A worker that lives no longer counts as having died early."""
 GRACE_S = 2.0
 """How long workers may take to exit on their own at the end."""
 

@@ -159,11 +159,11 @@ class MailRouter:
 
     def _pack(self, user_id: int, message: object) -> bytes:
         check_user(user_id)
-        data = _pack(self._packer, message)
-        if len(data) > MAX_BYTES:
-            self._packer = codec.packer()  # the old one would keep its large buffer
-            raise _too_long(data)
-        return data
+        try:
+            return _pack(self._packer, message)
+        except ScenarioError:
+            self._packer = codec.packer()  # the old one would keep a large buffer
+            raise
 
     def _deliver(self, user_id: int, data: bytes) -> DeliveryStatus:
         user = self._find_user(user_id)
@@ -237,11 +237,9 @@ def _pack(packer: msgpack.Packer, message: object) -> bytes:
     except (TypeError, ValueError, OverflowError) as error:
         kind = type(message).__name__
         raise ScenarioError(f"a message must be packable by msgpack, got {kind}: {error}") from None
+    if len(data) > MAX_BYTES:
+        raise ScenarioError(f"a message must be at most {MAX_BYTES} bytes, got {len(data)}")
     return data
-
-
-def _too_long(data: bytes) -> ScenarioError:
-    return ScenarioError(f"a message must be at most {MAX_BYTES} bytes, got {len(data)}")
 
 
 def check_user(user_id: object) -> None:
@@ -261,8 +259,6 @@ def as_received(message: object) -> object:
         ScenarioError: It cannot be sent.
     """
     data = _pack(codec.packer(), message)
-    if len(data) > MAX_BYTES:
-        raise _too_long(data)
     try:
         return codec.unpack_data(data)
     except codec.UNREADABLE as error:

@@ -21,9 +21,8 @@ from amoc.coordinator.controller import Groups
 from amoc.ipc.messages.orders import CountUsers, Pause, RemoveRange, RemoveUsers, Resume, UserCounts
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.journal import Journal
-from amoc.runtime.controller import reply_texts
 from amoc.runtime.controller.chosen_nodes import ChosenNodes
-from amoc.runtime.controller.orders import Broadcast
+from amoc.runtime.controller.orders import Broadcast, texts
 from amoc.runtime.controller.run_state import State, Step
 from amoc.runtime.controller.settings_update import ORDER_S, SettingsUpdate
 from amoc.runtime.controller.start_queue import StartQueue
@@ -179,10 +178,10 @@ class Commands:
 
     def _show_users(self) -> Answer:
         replies = self._broadcast.ask(lambda number, _: CountUsers(number), ORDER_S)
-        workers = [reply_texts.worker_users(origin, reply) for origin, reply in replies.items()]
+        workers = [reply.users(origin) for origin, reply in replies.items()]
         alive = sum(one.alive or 0 for one in workers)
         waiting = self._starts.waiting() + sum(one.queued or 0 for one in workers)
-        highest = max([self.next_id - 1, *map(reply_texts.highest_id, replies.values())])
+        highest = max([self.next_id - 1, *(reply.highest_id for reply in replies.values())])
         return UsersAnswer(
             summary=f"{alive:,} running, {waiting:,} pending; the highest id is {highest}",
             workers=workers,
@@ -322,14 +321,14 @@ class Commands:
                 limit_s,
                 to=shares,
             )
-        found = Removal.sum(reply_texts.removal(reply) for reply in replies.values())
+        found = Removal.sum(reply.removal for reply in replies.values())
         removal = found._replace(withdrawn=found.withdrawn + early)
         self._status.added -= removal.withdrawn
         text = removal.text()
         if removal.total < count:
             text = f"there were only {counted(removal.total, 'user')} to remove: {text}"
         said = [
-            WorkerAnswer(str(origin), one.error or reply_texts.removal(one).text())
+            WorkerAnswer(str(origin), one.error or one.removal.text())
             for origin, one in replies.items()
         ]
         return RemoveAnswer(summary=text, workers=said, **removal._asdict())
@@ -354,9 +353,9 @@ class Commands:
         self._broadcast.ready(self._nodes.workers_of(on_nodes) if on_nodes else None)
         self._check_state("set")
         replies, remark = self._updates.set(values, on_nodes)
-        workers = reply_texts.texts(replies)
-        texts = {worker.text for worker in workers}
-        agreed = texts.pop() if len(texts) == 1 else f"{', '.join(values)} changed"
+        workers = texts(replies)
+        effects = {worker.text for worker in workers}
+        agreed = effects.pop() if len(effects) == 1 else f"{', '.join(values)} changed"
         if on_nodes:
             agreed = f"on {', '.join(on_nodes)} only: {agreed}"
         return Answer(summary=f"{agreed}; {remark}" if remark else agreed, workers=workers)
@@ -369,7 +368,7 @@ class Commands:
             one.pause_run()
         pause.pause()
         replies = self._broadcast.ask(lambda number, _: Pause(number), ORDER_S)
-        return Answer(summary="the run is paused", workers=reply_texts.texts(replies))
+        return Answer(summary="the run is paused", workers=texts(replies))
 
     def _resume(self) -> Answer:
         self._step(Step.RESUME)
@@ -377,7 +376,7 @@ class Commands:
         for one in self._clocks:
             one.resume_run()
         replies = self._broadcast.ask(lambda number, _: Resume(number), ORDER_S)
-        return Answer(summary="the run is resumed", workers=reply_texts.texts(replies))
+        return Answer(summary="the run is resumed", workers=texts(replies))
 
     def _stop(self) -> Answer:
         self.stop_asked = True

@@ -18,7 +18,7 @@ from collections.abc import Callable
 
 import gevent
 
-from amoc.base import pause, process
+from amoc.base import pause, process, ticks
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, InitError, PeerError
 from amoc.base.loop_guard import Killed, guard_loop
@@ -36,7 +36,7 @@ from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
-from amoc.runtime.controller import phases
+from amoc.runtime.controller import phases, scenario_commands
 from amoc.runtime.controller.agreement import agreed, check_fds, layout_for, together, with_seats
 from amoc.runtime.controller.chosen_nodes import named
 from amoc.runtime.controller.node_joins import NodeJoins
@@ -47,18 +47,20 @@ from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_loop import RunLoop
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import Step, after
-from amoc.runtime.controller.scenario_commands import ScenarioCommands
 from amoc.runtime.controller.services import Services
 from amoc.runtime.controller.status import OperatorEvent, Outcome, Status
 from amoc.runtime.controller.stop_requests import Interrupted, StopRequests
 from amoc.runtime.embedded_xmpp import TLS_VERIFY, EmbeddedXmpp
 from amoc.runtime.launched import Launched
-from amoc.runtime.orphans import Orphans
+from amoc.runtime.orphans import REAP_S, Orphans
 from amoc.scenario import events, plugins
 from amoc.scenario.run_plan import RunPlan
 from amoc.users.placement import Placement
 from amoc.users.placement_strategies import NodeFacts
 from amoc.users.run import STOP
+
+TICK_S = 1.0
+"""How often held lines of the log are looked at."""
 
 _log = logging.getLogger(__name__)
 
@@ -151,7 +153,7 @@ class Controller:
                     gevent.spawn(self._nodes.guarded, self._nodes.listen),
                     gevent.spawn(self._nodes.guarded, self._results.beat),
                     gevent.spawn(self._nodes.guarded, self._results.work),
-                    gevent.spawn(self._nodes.guarded, logs.tick_forever),
+                    gevent.spawn(self._nodes.guarded, ticks.forever, TICK_S, logs.tick),
                 ]
                 try:
                     self._go_through_phases()
@@ -173,7 +175,8 @@ class Controller:
         plan, nodes = self._plan, self._nodes
         self._step(Step.LAUNCH)
         if loaded_plugins := plugins.load("controller"):  # only plugins start programs here
-            self._tasks.append(gevent.spawn(self._orphans.note_own_forever, nodes.are_running))
+            note_own = self._orphans.note_own, nodes.are_running
+            self._tasks.append(gevent.spawn(ticks.forever, REAP_S, *note_own))
         of_nodes = phases.load(nodes, plan, loaded_plugins)
         self.status.nodes = of_nodes
         loaded = self.status.loaded = agreed(of_nodes)
@@ -200,7 +203,7 @@ class Controller:
         )
         self._xmpp = self._embedded_xmpp(loaded)
         services.calls.operations.update({**self._xmpp.operations, STOP: self._stop_run})
-        services.calls.operations.update(ScenarioCommands(self.operate).operations)
+        services.calls.operations.update(scenario_commands.operations(self.operate))
         self._init(services, layout)
         phases.wait_workers(nodes, loaded.workers, lambda: len(services.broadcast.workers))
         self._step(Step.READY)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import gevent
 
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
-from amoc.base.errors import AmocError, ExitCode, InitError, PeerError
+from amoc.base.errors import AmocError, ExitCode, PeerError
 from amoc.base.loop_yield import yield_to_loop
 from amoc.base.text import counted, printable
 from amoc.base.waiting import Notify
@@ -139,10 +139,10 @@ class Nodes:
         self._next_search_ns = 0
         self.changed.ring()
 
-    def guarded(self, task: Callable[[], object]) -> None:
-        """Run `task`; a bug in it ends the run rather than just this greenlet."""
+    def guarded(self, task: Callable[..., object], *arguments: object) -> None:
+        """Run ``task(*arguments)``; a bug in it ends the run rather than just this greenlet."""
         try:
-            task()
+            task(*arguments)
         except Exception as error:
             self._fail(error)
 
@@ -211,13 +211,7 @@ class Nodes:
     # Waiting
 
     def wait_for(
-        self,
-        kind: type[M],
-        deadline_s: float,
-        what: str,
-        rule: str,
-        option: str = "",
-        code: ExitCode = ExitCode.NODE_LOST,
+        self, kind: type[M], deadline_s: float, what: str, rule: str, *, of_init: bool = False
     ) -> dict[str, M]:
         """Wait for a report of type `kind` from all nodes; see `until`. Return the latest of each.
 
@@ -228,7 +222,7 @@ class Nodes:
         def have_all() -> bool:
             return all(kind in node.seen for node in self.present)
 
-        self.until(have_all, deadline_s, what, rule, option, code)
+        self.until(have_all, deadline_s, what, rule, of_init=of_init)
         reports = {node.name: node.seen[kind] for node in self.present}
         assert all(isinstance(one, kind) for one in reports.values())
         return reports  # type: ignore[return-value]
@@ -239,10 +233,12 @@ class Nodes:
         deadline_s: float,
         what: str,
         rule: str,
-        option: str = "",
-        code: ExitCode = ExitCode.NODE_LOST,
+        *,
+        of_init: bool = False,
     ) -> None:
         """Wait for `condition`; after the deadline, `what` has failed to do `rule`.
+
+        With `of_init`, the deadline is that of init().
 
         Raises:
             AmocError: The run cannot go on.
@@ -251,12 +247,9 @@ class Nodes:
         while not condition():
             self.check()
             if now_ns() > give_up:
-                option = f" {option}" if option else ""
-                text = f"{what} did not {rule} within {deadline_s:g} s{option}"
-                if code is ExitCode.INIT_TIMEOUT:
-                    error: AmocError = InitError(text)
-                    error.exit_code = code
-                    raise error
+                text = f"{what} did not {rule} within {deadline_s:g} s"
+                if of_init:
+                    raise failed(ExitCode.INIT_TIMEOUT, f"{text} (--init-timeout)")
                 raise PeerError(text)
             self.wait(LOOK_S)
 

@@ -6,16 +6,19 @@ replied, or has not replied by the deadline, counts as having refused.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError
+from amoc.base.text import counted
 from amoc.base.waiting import Notify, Waiter
+from amoc.control.answers import WorkerAnswer, WorkerUsers
 from amoc.ipc.messages.orders import ORDER_REPLIES, Done, Order, Refused, UserCounts, UsersRemoved
 from amoc.ipc.worker_id import WorkerId
+from amoc.users.removal import Removal
 
 REPLACE_S = 10.0
 """How long a lost worker's replacement may take to start and to apply changes."""
@@ -40,6 +43,32 @@ class Reply(NamedTuple):
     """Why it was not carried out; empty if it was."""
     answer: Done | UserCounts | UsersRemoved | None = None
     """The worker's answer; None if there is none or it has refused."""
+
+    @property
+    def removal(self) -> Removal:
+        """What the worker has removed; nothing if it has not answered."""
+        return Removal(*self.answer[1:]) if isinstance(self.answer, UsersRemoved) else Removal()
+
+    @property
+    def highest_id(self) -> int:
+        """The highest id that the worker has reported; 0 if it has reported none."""
+        return self.answer.highest_id if isinstance(self.answer, UserCounts) else 0
+
+    def users(self, origin: WorkerId) -> WorkerUsers:
+        """Return the numbers of users of the worker, which is `origin`."""
+        if not isinstance(self.answer, UserCounts):
+            return WorkerUsers(str(origin), self.error)
+        _, alive, queued, *_ = self.answer
+        text = f"{counted(alive, 'user')}, {queued:,} pending"
+        return WorkerUsers(str(origin), text, alive, queued)
+
+
+def texts(replies: Mapping[WorkerId, Reply]) -> list[WorkerAnswer]:
+    """Return what each worker has done, or why it has not."""
+    return [
+        WorkerAnswer(str(origin), one.answer.text if isinstance(one.answer, Done) else one.error)
+        for origin, one in replies.items()
+    ]
 
 
 LOST = Reply(Outcome.LOST, "was lost before it replied")

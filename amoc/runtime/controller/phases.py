@@ -46,14 +46,8 @@ def load(nodes: Nodes, plan: RunPlan, plugins: Sequence[Plugin]) -> dict[str, Lo
         _log.info("node %s has joined", name)
         events.NODE_UP(node=name)
     imported = ", ".join([*(f"plugin {one}" for one in plugins), plan.scenario])
-    return nodes.wait_for(
-        Loaded,
-        plan.init_timeout_s,
-        f"importing {imported}",
-        "finish",
-        "(--init-timeout)",
-        ExitCode.INIT_TIMEOUT,
-    )
+    what = f"importing {imported}"
+    return nodes.wait_for(Loaded, plan.init_timeout_s, what, "finish", of_init=True)
 
 
 def init(
@@ -77,14 +71,8 @@ def init(
     """
     nodes.send_all(Init(logs_directory, layout))
     meanwhile()
-    return nodes.wait_for(
-        Ready,
-        plan.init_timeout_s,
-        f"init() of {plan.scenario}",
-        "return",
-        "(--init-timeout)",
-        ExitCode.INIT_TIMEOUT,
-    )
+    what = f"init() of {plan.scenario}"
+    return nodes.wait_for(Ready, plan.init_timeout_s, what, "return", of_init=True)
 
 
 def wait_workers(nodes: Nodes, workers: int, up: Callable[[], int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 import gevent
@@ -14,32 +14,26 @@ from amoc.ipc.rpc import ADD_USERS, REMOVE_USERS, Later
 from amoc.ipc.worker_id import WorkerId
 from amoc.results.replay import SCENARIO
 
+_Operate = Callable[[Command, str], Answer]
+"""Carries out a command, given its source."""
 
-class ScenarioCommands:
-    """Carries out the commands of a scenario.
 
-    Attributes:
-        operations: The calls of scenarios, see `amoc.ipc.rpc`.
-    """
+def operations(operate: _Operate) -> dict[str, Callable[..., object]]:
+    """Return the calls of scenarios that are commands, for `amoc.ipc.rpc.RpcServer`."""
 
-    def __init__(self, operate: Callable[[Command, str], Answer]) -> None:
-        """Create it; `operate` carries out a command, given its source."""
-        self._operate = operate
-        self.operations: Mapping[str, Callable[..., object]] = {
-            ADD_USERS: partial(self._later, "add"),
-            REMOVE_USERS: partial(self._later, "remove"),
-        }
-
-    def _later(self, name: str, _: WorkerId | None, count: int) -> Later:
+    def later(name: str, _: WorkerId | None, count: int) -> Later:
         """Start a command, which asks all workers; return a reply for when they have answered."""
-        later = Later()
-        gevent.spawn(self._do, later, checked(name, {"count": count}))
-        return later
+        reply = Later()
+        gevent.spawn(_carry_out, operate, checked(name, {"count": count}), reply)
+        return reply
 
-    def _do(self, later: Later, command: Command) -> None:
-        try:
-            self._operate(command, SCENARIO)
-        except AmocError as refused:
-            later.done(error=str(refused))
-        else:
-            later.done()
+    return {ADD_USERS: partial(later, "add"), REMOVE_USERS: partial(later, "remove")}
+
+
+def _carry_out(operate: _Operate, command: Command, reply: Later) -> None:
+    try:
+        operate(command, SCENARIO)
+    except AmocError as refused:
+        reply.done(error=str(refused))
+    else:
+        reply.done()

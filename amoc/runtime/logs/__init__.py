@@ -22,25 +22,10 @@ import logging
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-import gevent
-
 from amoc.base.operator_log import OperatorLog
-from amoc.base.ticks import to_next_tick_s
 from amoc.runtime.logs.handler import OWN, Log
 
-__all__ = [
-    "LEVELS",
-    "attach",
-    "begin",
-    "drop",
-    "end",
-    "keep",
-    "open_directory",
-    "tick",
-    "tick_forever",
-]
-
-TICK_S = 1.0
+__all__ = ["LEVELS", "attach", "begin", "drop", "end", "keep", "open_directory", "tick"]
 
 LEVELS = {
     "debug": logging.DEBUG,
@@ -139,12 +124,6 @@ class ProcessLog:
             self.keep()
             self._log.tick()
 
-    def tick_forever(self) -> None:
-        """Call `tick` each second, in its own greenlet of a process with an event loop."""
-        while True:
-            gevent.sleep(to_next_tick_s(TICK_S))
-            self.tick()
-
     def end(self) -> None:
         """Write the held lines, and stop logging."""
         if self._log is not None:
@@ -155,4 +134,4 @@ class ProcessLog:
 
 _this = ProcessLog()
 begin, drop, open_directory, attach = _this.begin, _this.drop, _this.open_directory, _this.attach
-keep, tick, tick_forever, end = _this.keep, _this.tick, _this.tick_forever, _this.end
+keep, tick, end = _this.keep, _this.tick, _this.end

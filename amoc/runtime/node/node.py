@@ -16,14 +16,13 @@ import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import gevent
 import zmq
 from gevent import socket as gsocket
 from gevent.event import Event
 
-from amoc.base import process
+from amoc.base import process, ticks
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator_log import OperatorLog
@@ -43,14 +42,7 @@ from amoc.ipc.messages.lifecycle import (
     Terminate,
     Terminated,
 )
-from amoc.ipc.messages.links import (
-    FROM_NODE,
-    FROM_WORKER,
-    TO_NODE,
-    TO_WORKER,
-    FromNode,
-    FromSupervisor,
-)
+from amoc.ipc.messages.links import FROM_NODE, FROM_WORKER, TO_NODE, TO_WORKER
 from amoc.ipc.messages.placement import Layout, Move
 from amoc.ipc.messages.samples import Sampled
 from amoc.ipc.messages.users import (
@@ -70,7 +62,7 @@ from amoc.runtime.node.output import OutputRelay
 from amoc.runtime.node.shutdown import Shutdown
 from amoc.runtime.node.supervisor_link import SupervisorLink
 from amoc.runtime.node.worker_links import WorkerLinks
-from amoc.runtime.node.worker_watch import WorkerWatch
+from amoc.runtime.node.worker_watch import SAMPLE_S, WorkerWatch
 from amoc.runtime.node.workers import WorkerTable
 from amoc.runtime.remote import fencing
 from amoc.users.placement import Placement
@@ -80,18 +72,6 @@ LAST_S = 5.0
 """How long a node on another host waits for its last reports to arrive."""
 
 _log = logging.getLogger(__name__)
-
-
-class Ends(NamedTuple):
-    """One side's descriptors of the connections between node and supervisor.
-
-    Attributes:
-        line: The socket for commands and reports.
-        output: The pipe for what the scenario prints: written by the supervisor, read by the node.
-    """
-
-    line: int
-    output: int
 
 
 def controller_of(bootstrap: Bootstrap) -> str | bus.Remote:
@@ -115,10 +95,22 @@ class Node:
         bootstrap: Bootstrap,
         board: Board,
         supervisor_pid: int,
-        ends: Ends,
+        line: int,
+        output: int,
         directory: str,
-        parent_pid: int = 0,
+        parent_pid: int,
     ) -> None:
+        """Create it.
+
+        Args:
+            bootstrap: What it was told at its start.
+            board: The board.
+            supervisor_pid: The supervisor's process.
+            line: A socket for commands to the supervisor, and its reports.
+            output: A pipe from which to read what the scenario prints.
+            directory: Where to bind the sockets for workers.
+            parent_pid: The process that has started the node.
+        """
         self.alone = self._stops = False
         self._parent_pid = parent_pid
         self._bootstrap = bootstrap
@@ -135,11 +127,11 @@ class Node:
             FROM_NODE,
             self._bus.hold,
         )
-        report, urgent = self._controller.report_nowait, self._controller.report_urgent
-        self._operator = OperatorLog(lambda level, text: report(Note(level, text)))
+        self._report, urgent = self._controller.report_nowait, self._controller.report_urgent
+        self._operator = OperatorLog(lambda level, text: self._report(Note(level, text)))
         workers = self._workers = WorkerTable(board)
-        self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=ends.line))
-        self._output = OutputRelay(ends.output, report)
+        self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=line))
+        self._output = OutputRelay(output, self._report)
         self._links = WorkerLinks(
             workers, board, self._bus, urgent, self._operator, self._supervisor.send
         )
@@ -177,22 +169,19 @@ class Node:
             self._read_controller,
         ):
             gevent.spawn(self._guarded, task)
-        sampling = gevent.spawn(self._guarded, self._watch.sample_each_second)
+        sampling = gevent.spawn(self._guarded, ticks.forever, SAMPLE_S, self._watch.each_second)
         self._leave.wait()
         sampling.kill()
 
-    def _guarded(self, task: Callable[[], object]) -> None:
+    def _guarded(self, task: Callable[..., object], *arguments: object) -> None:
         try:
-            task()
+            task(*arguments)
         except gevent.GreenletExit:
             raise
         except AmocError as error:
             self._give_up(error.exit_code, str(error))
         except BaseException:
             self._give_up(ExitCode.INTERNAL, traceback.format_exc())
-
-    def _report(self, report: FromNode) -> None:
-        self._controller.report_nowait(report)
 
     def _give_up(self, code: ExitCode, message: str) -> None:
         """End the supervisor (the kernel ends its workers), report why, and exit."""
@@ -209,24 +198,21 @@ class Node:
 
     def _read_supervisor(self) -> None:
         for report in self._supervisor.reports():
-            self._take_from_supervisor(report)
-
-    def _take_from_supervisor(self, report: FromSupervisor) -> None:
-        match report:
-            case Forked():
-                self._links.forked(report)
-            case Died():
-                self._worker_died(report)
-            case Failed():
-                self._report(report)
-                self._leave.set()
-            case Terminated():
-                self._shutdown.terminated.set(report)
-            case Loaded() | Ready():
-                self._ready = self._ready or isinstance(report, Ready)
-                self._controller.report_urgent(report)
-            case Note():
-                self._report(report)
+            match report:
+                case Forked():
+                    self._links.forked(report)
+                case Died():
+                    self._worker_died(report)
+                case Failed():
+                    self._report(report)
+                    self._leave.set()
+                case Terminated():
+                    self._shutdown.terminated.set(report)
+                case Loaded() | Ready():
+                    self._ready = self._ready or isinstance(report, Ready)
+                    self._controller.report_urgent(report)
+                case Note():
+                    self._report(report)
 
     def _watch_supervisor(self) -> None:
         code = self._supervisor.wait_dead()
@@ -289,7 +275,7 @@ class Node:
                 case Move():
                     self._links.move(command)
                 case StopUsers(timeout_s):
-                    gevent.spawn(self._guarded, lambda: self._stop(timeout_s))
+                    gevent.spawn(self._guarded, self._stop, timeout_s)
                 case Terminate():
                     gevent.spawn(self._guarded, self._terminate)
 
@@ -325,9 +311,8 @@ class Node:
 
     def _watch_parent(self) -> None:
         """Detect the parent's death even if another process keeps the lifeline open."""
-        if self._parent_pid:
-            gevent.signal_handler(process.PARENT_DIED, self._look_for_parent)
-            self._look_for_parent()
+        gevent.signal_handler(process.PARENT_DIED, self._look_for_parent)
+        self._look_for_parent()
 
     def _look_for_parent(self) -> None:
         if os.getppid() != self._parent_pid:  # the signal may come from another process
@@ -340,7 +325,7 @@ class Node:
         _log.warning(why)
         with contextlib.suppress(OSError):  # the reader may have exited
             print(f"amoc: node {self._bootstrap.node} stops: {why}", file=sys.stderr)
-        gevent.spawn(self._guarded, lambda: self._end_alone(why))
+        gevent.spawn(self._guarded, self._end_alone, why)
 
     def _end_alone(self, why: str) -> None:
         self.alone = True

@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
@@ -25,13 +24,14 @@ from amoc.metrics.area import MAX_COUNT, Entry, Kind, Merge
 from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.gauge_sums import GaugeSum
-from amoc.metrics.health_figures import NodePoint, WorkerPoint, sent_figures
+from amoc.metrics.health_figures import WorkerPoint, sent_figures
 from amoc.metrics.histogram import CELLS, Histogram
 from amoc.metrics.throttle_counts import ThrottleCounts
 from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.timer_sums import TimerSums
 from amoc.metrics.vectors import Keys
 from amoc.metrics.workers_together import NamedWorkers, sent_together
+from amoc.runtime.node.host_stats import HostStats
 
 SILENT_NS = 2 * S_NS
 """After this long without a heartbeat a worker's CPU time is read from outside."""
@@ -42,16 +42,6 @@ RETRY_NS = 60 * S_NS
 MAX_NOTES = 50
 """Most notes on metrics: a scenario may have thousands with the same mistake."""
 _CPU_NS = health_figures.cell("cpu")
-
-
-class Host(Protocol):
-    """Measures what is not on the board: `amoc.runtime.node.host_stats.HostStats`."""
-
-    def figures(self) -> NodePoint:
-        """Return the host's health metrics."""
-
-    def fds(self, pid: int) -> int:
-        """Return how many file descriptors a process has open."""
 
 
 @dataclass
@@ -94,7 +84,7 @@ class Sampler:
     def __init__(
         self,
         board: Board,
-        host: Host,
+        host: HostStats,
         fd_limit: int,
         yield_if_due: Callable[[], None] = lambda: None,
     ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import gevent
 from gevent.lock import BoundedSemaphore
 
 from amoc.base import process
@@ -13,7 +12,6 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.base.operator_log import OperatorLog
 from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.text import counted
-from amoc.base.ticks import to_next_tick_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import cells_in
@@ -23,7 +21,8 @@ from amoc.metrics.health_figures import cell
 from amoc.metrics.numpy_loading import load_for
 from amoc.metrics.workers_together import named_every
 from amoc.runtime import logs
-from amoc.runtime.node.sampler import Host, Sampler
+from amoc.runtime.node.host_stats import HostStats
+from amoc.runtime.node.sampler import Sampler
 from amoc.runtime.node.workers import WorkerState, WorkerTable
 from amoc.runtime.stack_file import ask, file_of, where_it_hangs
 from amoc.users import placement
@@ -45,7 +44,7 @@ class WorkerWatch:
         workers: WorkerTable,
         report: Callable[[FromNode], None],
         operator: OperatorLog,
-        host: Host,
+        host: HostStats,
         fd_limit: int,
         directory: str,
     ) -> None:
@@ -71,15 +70,13 @@ class WorkerWatch:
         self._operator = operator
         self._users_peak = 0
 
-    def sample_each_second(self) -> None:
-        """Report a sample each second. Runs in its own greenlet."""
-        while True:
-            if self._sampler.due:
-                self.report_sample()
-            self._report_silence()
-            self._report_dropped_mail()
-            logs.tick()
-            gevent.sleep(to_next_tick_s(SAMPLE_S))
+    def each_second(self) -> None:
+        """Report a sample, and what is wrong with workers; call it each `SAMPLE_S`."""
+        if self._sampler.due:
+            self.report_sample()
+        self._report_silence()
+        self._report_dropped_mail()
+        logs.tick()
 
     def report_sample(self, last: bool = False) -> None:
         """Report the present state of the board; yields to the event loop meanwhile.

@@ -11,12 +11,12 @@ from amoc.base.clock import S_NS
 from amoc.base.lazy_bytes import lazy_bytes
 from amoc.ipc.messages.users import UsersGone
 from amoc.metrics.board import RESTARTABLE, Board, Cell, UserState
+from amoc.runtime.worker_spec import SHORT_LIFE_NS
 from amoc.users import placement
 from amoc.users.placement import Placement
 
 MAX_STILLBORN = 3
 """Incarnations of one worker in a row that may die before they take users; then the run ends."""
-SHORT_LIFE_NS = 2 * S_NS
 MAX_SHORT_LIVES = 10
 """Incarnations of one worker in a row that may die within `SHORT_LIFE_NS`; then the run ends."""
 _STAY = frozenset({UserState.STARTING, *RESTARTABLE})

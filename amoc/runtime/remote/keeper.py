@@ -27,6 +27,7 @@ from gevent.lock import BoundedSemaphore
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError, os_error_as
+from amoc.base.waiting import wait_until
 from amoc.install import bundle
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -104,7 +105,7 @@ class Keeper:
                 self._make_directory()
                 spawned = []
                 if lifeline is not None:
-                    spawned.append(gevent.spawn(self._guarded, lambda: self._watch(lifeline)))
+                    spawned.append(gevent.spawn(self._guarded, self._watch, lifeline))
                 joining = gevent.spawn(self._line.join, JOIN_S)
                 either: list[gevent.Greenlet[..., None] | Event] = [joining, self._leave]
                 gevent.wait(either, count=1)
@@ -145,9 +146,9 @@ class Keeper:
         """Stop because of a signal."""
         self._give_up(ExitCode.INTERRUPTED, f"told to stop by {signal.Signals(signum).name}")
 
-    def _guarded(self, task: Callable[[], object]) -> None:
+    def _guarded(self, task: Callable[..., object], *arguments: object) -> None:
         try:
-            task()
+            task(*arguments)
         except AmocError as error:
             self._give_up(error.exit_code, str(error))
         except OSError as error:
@@ -223,7 +224,7 @@ class Keeper:
         if data is None:
             self._line.report_urgent(Fetch(0))
         else:
-            gevent.spawn(self._guarded, lambda: self._start(data))
+            gevent.spawn(self._guarded, self._start, data)
 
     def _take(self, offset: int, data: bytes) -> None:
         if self._begin is None or offset != len(self._data):
@@ -236,7 +237,7 @@ class Keeper:
             return
         whole = bytes(self._data)
         bundle.keep(whole, self._begin.digest)
-        gevent.spawn(self._guarded, lambda: self._start(whole))
+        gevent.spawn(self._guarded, self._start, whole)
 
     # The node
 
@@ -308,9 +309,7 @@ class Keeper:
         if node is None:
             return
         node.close_lifeline(why)
-        until_ns = now_ns() + int(ALONE_S * S_NS)
-        while self._runs() and now_ns() < until_ns and not self._fence.is_over(now_ns()):
-            gevent.sleep(LOOK_S)
+        wait_until(lambda: not self._runs() or self._fence.is_over(now_ns()), ALONE_S, LOOK_S)
         if self._node is node:
             self._node = None
             node.end(0.0)

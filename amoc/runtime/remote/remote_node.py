@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
-
-import gevent
+from typing import TYPE_CHECKING
 
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
-from amoc.ipc.messages.keeper import Join, Kill, Leave, Logged, ToKeeper
+from amoc.base.waiting import wait_until
+from amoc.ipc.messages.keeper import Join, Kill, Leave, Logged
 from amoc.ipc.messages.lifecycle import Bootstrap
 from amoc.runtime.remote import fencing
 from amoc.runtime.remote.log_shipping import LogWriter
+
+if TYPE_CHECKING:
+    from amoc.runtime.remote.launcher import RemoteLauncher
 
 LOOK_S = 0.05
 MAX_EARLY_LINES = 1_000
@@ -23,29 +25,10 @@ MAX_CLOCK_BOUND_NS = 5 * MS_NS
 """Larger clock uncertainties are reported to the operator."""
 
 
-class Keepers(Protocol):
-    """The connections to all keepers."""
-
-    def engine_id(self, host: str, /) -> str:
-        """Return the name of a host at whatever has started it; empty if it is the same."""
-
-    def begin(self, node: RemoteNode, bootstrap: Bootstrap, /) -> None:
-        """Have the keeper of a node start it."""
-
-    def tell(self, node: RemoteNode, command: ToKeeper, /) -> None:
-        """Send a command to a node's keeper; a keeper that reads none is given up soon."""
-
-    def forget(self, node: RemoteNode, /) -> None:
-        """Receive nothing more from its keeper."""
-
-    def has_unread_messages(self) -> bool:
-        """Return whether there are unread messages of keepers."""
-
-
 class RemoteNode:
     """A node on another host; see `amoc.runtime.launcher.LaunchedNode`."""
 
-    def __init__(self, number: int, keeper: int, join: Join, keepers: Keepers) -> None:
+    def __init__(self, number: int, keeper: int, join: Join, keepers: RemoteLauncher) -> None:
         """Create it for a host that has joined.
 
         Args:
@@ -149,18 +132,17 @@ class RemoteNode:
 
     def end(self, deadline_s: float, why: str = "") -> None:
         """Wait for its end, and kill it after the deadline; tell its keeper why."""
-        self._until_ended(deadline_s)
+
+        def has_ended() -> bool:
+            return self.ended() is not None
+
+        given_up_s = fencing.GIVEN_UP_NS / S_NS
+        wait_until(has_ended, deadline_s, LOOK_S)
         self.kill()
-        self._until_ended(fencing.GIVEN_UP_NS / S_NS)
-        if self.ended() is None:  # its keeper cannot end it, but must once it is cut off
-            self._keepers.forget(self)
-            self._until_ended(2 * fencing.GIVEN_UP_NS / S_NS)
+        if not wait_until(has_ended, given_up_s, LOOK_S):
+            self._keepers.forget(self)  # its keeper cannot end it, but must once it is cut off
+            wait_until(has_ended, 2 * given_up_s, LOOK_S)
         self._keepers.tell(self, Leave(why))
         if self._logs is not None:
             self._logs.close()
             self._logs = None
-
-    def _until_ended(self, deadline_s: float) -> None:
-        give_up = now_ns() + int(deadline_s * S_NS)
-        while self.ended() is None and now_ns() < give_up:
-            gevent.sleep(LOOK_S)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import gevent
 from gevent import socket as gsocket
 
-from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError, os_error_as
 from amoc.base.text import LineSplitter, printable
+from amoc.base.waiting import wait_until
 
 MAX_LINES = 20
 LEAVE_S = 6.0
@@ -149,9 +149,8 @@ class SshStarter:
             assert line.process.stdin is not None
             with suppress(BrokenPipeError):
                 line.process.stdin.close()
-        give_up = now_ns() + int(LEAVE_S * S_NS)
-        while any(one.process.poll() is None for one in self._lines) and now_ns() < give_up:
-            gevent.sleep(LOOK_S)
+        processes = [line.process for line in self._lines]
+        wait_until(lambda: None not in [one.poll() for one in processes], LEAVE_S, LOOK_S)
         for line in self._lines:
             if line.process.poll() is None:
                 line.process.kill()

@@ -53,7 +53,7 @@ from amoc.results.exporters import settings as _exporter_settings  # noqa: F401 
 from amoc.results.thresholds import declared as expecting
 from amoc.runtime import logs
 from amoc.runtime.supervisor import monkey_patch
-from amoc.runtime.worker_spec import GRACE_S, WorkerSpec
+from amoc.runtime.worker_spec import GRACE_S, SHORT_LIFE_NS, WorkerSpec
 from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.joined import load
@@ -67,7 +67,6 @@ _poll = select.poll
 _sleep = time.sleep
 _log = logging.getLogger(__name__)
 
-SHORT_LIFE_NS = 2 * S_NS
 MAX_BACKOFF_NS = 5 * S_NS
 TICK_MS = 1_000
 """Longest interval between two checks whether the log has something to write."""

@@ -13,9 +13,9 @@ beats resume.
 from __future__ import annotations
 
 import gc
-import resource
 import time
 from collections.abc import Callable, Iterable
+from resource import RUSAGE_SELF, getrusage
 
 import gevent
 
@@ -106,7 +106,7 @@ class Beat:
         row, now = self._row, now_ns()
         row[_HEARTBEAT_NS] = now
         row[_CPU_NS] = self._cpu_before_ns + time.process_time_ns()
-        row[_PREEMPTED] = self._preempted_before + _preempted()
+        row[_PREEMPTED] = self._preempted_before + getrusage(RUSAGE_SELF).ru_nivcsw
         return now
 
     def _watch(self, due_ns: int) -> None:
@@ -190,11 +190,6 @@ class Beat:
         """Report what has blocked the worker since the last report."""
         for blocked in self._detector.take():
             self._report(blocked)
-
-
-def _preempted() -> int:
-    """Return how often the kernel has preempted this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_nivcsw
 
 
 class Pauses:

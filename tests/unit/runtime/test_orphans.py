@@ -11,7 +11,8 @@ from pathlib import Path
 import gevent
 import pytest
 
-from amoc.runtime.orphans import Orphans
+from amoc.base import ticks
+from amoc.runtime.orphans import REAP_S, Orphans
 
 PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
@@ -58,7 +59,7 @@ def test_an_orphan_that_ends_is_reaped():
     )
     pid = int(shell.stdout)
     os.kill(pid, signal.SIGKILL)
-    reaper = gevent.spawn(orphans.reap_forever)
+    reaper = gevent.spawn(ticks.forever, REAP_S, orphans.reap)
     try:
         with gevent.Timeout(60):
             while Path(f"/proc/{pid}").exists():

@@ -15,13 +15,8 @@ from amoc.ipc.messages.users import StartUsers, StopUsers
 from amoc.metrics.area import Kind
 from amoc.metrics.board import Board, Cell, UserState
 from amoc.runtime.node.worker_links import WorkerLinks
-from amoc.runtime.node.workers import (
-    MAX_SHORT_LIVES,
-    MAX_STILLBORN,
-    SHORT_LIFE_NS,
-    WorkerState,
-    WorkerTable,
-)
+from amoc.runtime.node.workers import MAX_SHORT_LIVES, MAX_STILLBORN, WorkerState, WorkerTable
+from amoc.runtime.worker_spec import SHORT_LIFE_NS
 
 LONG = SHORT_LIFE_NS
 
