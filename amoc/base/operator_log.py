@@ -28,11 +28,7 @@ class OperatorLog:
         """Show an error, with its traceback if `trace` is given."""
         self._show("error", text, trace)
 
-    def trace(self, text: str) -> None:
-        """Show the traceback of the preceding line."""
-        self.show("trace", text)
-
     def _show(self, level: str, text: str, trace: str) -> None:
         self.show(level, text)
         if trace:
-            self.trace(trace)
+            self.show("trace", trace)

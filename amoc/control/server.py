@@ -51,7 +51,7 @@ class ControlServer:
         self,
         path: Path,
         operate: Callable[[commands.Command, str], Answer],
-        on_defect: Callable[[str], None] = lambda _: None,
+        on_defect: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Serve on `path` once started.
 

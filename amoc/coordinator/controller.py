@@ -64,6 +64,7 @@ class Groups:
         operations: The calls of scenarios, see `amoc.ipc.rpc`.
         started: Running coordinators, by name.
         ended: Stopped coordinators that still have groups to run.
+        barriers: The barriers.
     """
 
     def __init__(
@@ -98,13 +99,13 @@ class Groups:
         self._clock = PauseClock(now)
         self._bell = Notify()
         self._sleeping_until_ns: int | None = None
-        self._barriers = Barriers(post, now, latency)
+        self.barriers = Barriers(post, now, latency)
         self.operations: Mapping[str, Callable[..., object]] = {
             "coordinator.start": self._start,
             "coordinator.find": self._find,
             "coordinator.reset": self._reset,
             "coordinator.stop": self._stop,
-            "coordinator.state": self._state,
+            "coordinator.state": lambda _, name: self._known(name).state(),
         }
 
     def __repr__(self) -> str:
@@ -169,16 +170,9 @@ class Groups:
         COORDINATOR_STOP(coordinator=name)
         return done if wait else None
 
-    def _state(self, _origin: WorkerId | None, name: str) -> messages.CoordinatorState:
-        return self._known(name).state()
-
     def states(self) -> list[messages.CoordinatorState]:
         """Return the state of each coordinator."""
         return [one.state() for one in self.started.values()]
-
-    def barriers(self) -> dict[str, tuple[int, int]]:
-        """Return, for each barrier in use, how many users wait and for how many they wait."""
-        return self._barriers.waiting()
 
     def unfinished(self) -> list[str]:
         """Return one line per coordinator about what it has not done, for the end of the run."""
@@ -216,7 +210,7 @@ class Groups:
         self._lost[origin.node, origin.worker] = origin.incarnation
         for one in self.started.values():
             one.drop(origin)
-        self._barriers.worker_lost(origin)
+        self.barriers.worker_lost(origin)
         for name in self._runs.lost(origin):
             self._operator.warning(
                 f"gave up a group of coordinator {name}: {MAX_TRIES} workers died while running it"
@@ -244,9 +238,9 @@ class Groups:
                 case messages.CoordinatorActed(numbers):
                     self._runs.acknowledged(origin, numbers)
                 case messages.BarrierArrivals():
-                    self._barriers.arrive(origin, record)
+                    self.barriers.arrive(origin, record)
                 case messages.BarrierWithdrawals():
-                    self._barriers.withdraw(origin, record)
+                    self.barriers.withdraw(origin, record)
         self._runs.send()
 
     # Adds to groups.

@@ -23,6 +23,7 @@ class GroupRuns:
 
     Attributes:
         workers: The workers that are up.
+        up: Lets a worker run groups from now on.
     """
 
     def __init__(
@@ -40,10 +41,7 @@ class GroupRuns:
         self._forget = forget
         self._tasks: Tasks[Started] = Tasks()
         self.workers = self._tasks.workers.keys()
-
-    def up(self, origin: WorkerId) -> None:
-        """Let a worker run groups from now on."""
-        self._tasks.up(origin)
+        self.up = self._tasks.up
 
     def lost(self, origin: WorkerId) -> list[str]:
         """Reassign a lost worker's groups; return the coordinators of groups that are given up."""

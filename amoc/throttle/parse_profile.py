@@ -12,7 +12,8 @@ Numbers are values and seconds, and the number of stairs; for stages see
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -110,21 +111,20 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
         kind, *rest = shape
     except (TypeError, ValueError):
         kind, rest = "", []
+    rate = partial(check_rate, name, interval_s=interval_s, finite=True)
     match kind, rest:
         case "constant", [value]:
             return Constant(check_rate(name, value, interval_s))
         case "ramp", [before, after, seconds]:
-            first = check_rate(name, before, interval_s, finite=True)
-            last = check_rate(name, after, interval_s, finite=True)
+            first, last = rate(before), rate(after)
             length_ns = round(check_seconds(name, "duration", seconds) * S_NS)
             return Ramps((Line(0, length_ns, first, last),))
         case "stairs", [before, after, seconds, count]:
-            return _stairs(name, (before, after), seconds, count, interval_s)
+            return _stairs(name, rate(before), rate(after), seconds, count)
         case "steps", [steps]:
-            return _steps(name, steps, interval_s)
+            return _steps(name, steps, rate)
         case "sine", [low, high, seconds]:
-            bottom = check_rate(name, low, interval_s, finite=True)
-            top = check_rate(name, high, interval_s, finite=True)
+            bottom, top = rate(low), rate(high)
             if bottom > top:
                 raise ScenarioError(
                     f"throttle {name}: a sine must be from low to high, got {low!r} to {high!r}"
@@ -136,11 +136,7 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
     raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, got {shape!r}")
 
 
-def _stairs(
-    name: str, ends: tuple[Any, Any], seconds: Any, count: Any, interval_s: float
-) -> Profile:
-    first = check_rate(name, ends[0], interval_s, finite=True)
-    last = check_rate(name, ends[1], interval_s, finite=True)
+def _stairs(name: str, first: float, last: float, seconds: Any, count: Any) -> Profile:
     if type(count) is not int or not 1 <= count <= MAX_STEPS:
         raise ScenarioError(
             f"throttle {name}: its step_count must be from 1 to {MAX_STEPS}, got {count!r}"
@@ -152,7 +148,7 @@ def _stairs(
     )
 
 
-def _steps(name: str, steps: Any, interval_s: float) -> Profile:
+def _steps(name: str, steps: Any, rate: Callable[[Any], float]) -> Profile:
     if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MAX_STEPS:
         raise ScenarioError(f"throttle {name}: steps must be 1 to {MAX_STEPS} (rate, seconds)")
     begins_ns, values, at_ns = [], [], 0
@@ -160,7 +156,7 @@ def _steps(name: str, steps: Any, interval_s: float) -> Profile:
         if not isinstance(step, Sequence) or len(step) != 2:
             raise ScenarioError(f"throttle {name}: a step must be (rate, seconds), got {step!r}")
         begins_ns.append(at_ns)
-        values.append(check_rate(name, step[0], interval_s, finite=True))
+        values.append(rate(step[0]))
         at_ns += round(check_seconds(name, "step", step[1]) * S_NS)
     return Steps(tuple(begins_ns), tuple(values))
 

@@ -97,7 +97,7 @@ class Permits(Generic[Asker]):
     def deal(self, now_ns: int) -> list[tuple[Asker, Grant]]:
         """Deal free permits to the workers that want some, one each in turn."""
         change, total, _ = self._at(now_ns)
-        free = total - sum(one.given - one.back for one in self._accounts.values())
+        free = total - self.held
         shares: dict[Asker, int] = {}
         active = [asker for asker in self._turn if self._accounts[asker].demand]
         while free > 0 and active:

@@ -92,13 +92,14 @@ class Placement:
     Attributes:
         workers: The number of workers in the run, including lost ones and those of nodes that may
             still join.
+        moves: All moves so far, in order.
     """
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
         self.workers = sum(layout.workers)
         self._first = [0, *accumulate(layout.workers)]
-        self._moves: list[Move] = []
+        self.moves: list[Move] = []
         self._lost: list[frozenset[int]] = []  # workers, by move
         self._table = turns_of(layout, self._first) if layout.block == 1 else []
         self._seats: dict[int, list[int]] = {}
@@ -111,18 +112,13 @@ class Placement:
 
     def move(self, move: Move) -> None:
         """Apply a move of users to other workers."""
-        self._moves.append(Move(*move))
+        self.moves.append(Move(*move))
         self._lost.append(frozenset(move.lost))
-
-    @property
-    def moves(self) -> Sequence[Move]:
-        """All moves so far, in order."""
-        return self._moves
 
     def share(self, count: int, worker: int) -> int:
         """Return the share of `worker` in `count` users spread evenly over the present workers."""
         found = set(range(self._first[self.layout.begun or -1]))
-        for move in self._moves:
+        for move in self.moves:
             found = found.difference(move.lost) if move.lost else found.union(move.to)
         there = sorted(found)
         return len(range(there.index(worker), count, len(there))) if worker in found else 0
@@ -133,7 +129,7 @@ class Placement:
             worker = self._table[(user_id - self.layout.origin) % len(self._table)]
         else:
             worker = self._in_blocks(user_id)
-        for (first, last, _, to), lost in zip(self._moves, self._lost, strict=True):
+        for (first, last, _, to), lost in zip(self.moves, self._lost, strict=True):
             if not first <= user_id <= last:
                 continue
             if not lost:
@@ -150,7 +146,7 @@ class Placement:
         After moves of users, this takes no longer for several workers than for one.
         """
         mine = frozenset(workers)
-        for move in reversed(self._moves):
+        for move in reversed(self.moves):
             if move.last < first or last < move.first:
                 continue
             if move.lost or first < move.first or move.last < last:
@@ -164,7 +160,7 @@ class Placement:
 
     def _moved_ids(self, first: int, last: int, workers: frozenset[int]) -> Sequence[range]:
         sources, found = set(workers), set[int]()
-        for move in reversed(self._moves):
+        for move in reversed(self.moves):
             if sources.intersection(move.to):
                 sources.update(move.lost)
                 if not move.lost:

@@ -80,6 +80,7 @@ class Parent(End, Generic[_C, _R]):
 
     Attributes:
         endpoints: The endpoints for commands and reports, with the actual ports.
+        pack: Encodes a command for `send_packed`, once for many children.
     """
 
     def __init__(
@@ -117,7 +118,7 @@ class Parent(End, Generic[_C, _R]):
                 raise ResourceError(f"{endpoint} cannot be bound: {error}") from None
             bound.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
         self.endpoints = bound[0], bound[1]
-        self._commands = commands
+        self.pack = commands.pack
         self._reports = reports
         self._lines: dict[str, _Line] = {}
         self._next_resend_ns = 0
@@ -160,10 +161,6 @@ class Parent(End, Generic[_C, _R]):
         """
         self.send_packed(child, self.pack(command))
 
-    def pack(self, command: _C) -> bytes:
-        """Encode `command` for `send_packed`, once for many children."""
-        return self._commands.pack(command)
-
     def send_packed(self, child: str, *commands: bytes) -> None:
         """Like `send`, for results of `pack`; several share a frame and count as one command."""
         line = self._lines.get(child)
@@ -173,7 +170,13 @@ class Parent(End, Generic[_C, _R]):
             raise PeerError(
                 f"{child} must acknowledge its commands, but {MAX_UNACKED} are outstanding"
             )
-        self._send(child, line, *commands)
+        if not line.unacked:
+            line.moved_ns = now_ns()
+        line.sent += 1
+        packed = _numbered(line.sent, *commands)
+        line.unacked.append((line.sent, packed))
+        line.unacked_bytes += len(packed)
+        self.publish(child, packed)
 
     def send_once(self, child: str, command: _C) -> None:
         """Send `command` to `child` without a number, if a later one of its kind can replace it.
@@ -188,16 +191,7 @@ class Parent(End, Generic[_C, _R]):
         self._holding = holding
         for child, line in self._lines.items():
             if line.sent and len(line.unacked) < MAX_UNACKED:
-                self._send(child, line, pack(holding))
-
-    def _send(self, child: str, line: _Line, *commands: bytes) -> None:
-        if not line.unacked:
-            line.moved_ns = now_ns()
-        line.sent += 1
-        packed = _numbered(line.sent, *commands)
-        line.unacked.append((line.sent, packed))
-        line.unacked_bytes += len(packed)
-        self.publish(child, packed)
+                self.send_packed(child, pack(holding))
 
     def publish(self, child: str, data: bytes) -> None:
         """Publish a packed command with its number, for the first time or again."""
@@ -282,9 +276,9 @@ class Parent(End, Generic[_C, _R]):
     def _welcome(self, child: str, line: _Line, hello: Hello) -> None:
         if line.sent == 0:
             line.hello = hello
-            self._send(child, line, pack(WELCOME))
+            self.send_packed(child, pack(WELCOME))
             if self._holding:
-                self._send(child, line, pack(True))
+                self.send_packed(child, pack(True))
         elif line.unacked and line.unacked[0][0] == 1:
             self.publish(child, line.unacked[0][1])  # it subscribed after the first welcome
 

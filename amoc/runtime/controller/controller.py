@@ -15,6 +15,7 @@ import logging
 import shutil
 import traceback
 from collections.abc import Callable
+from functools import partial
 
 import gevent
 
@@ -209,7 +210,7 @@ class Controller:
         self._step(Step.READY)
         assert self._files.directory is not None
         control = self._files.directory.control
-        self._control = ControlServer(control, self.operate, self._operator.trace)
+        self._control = ControlServer(control, self.operate, partial(self._operator.show, "trace"))
         self._control.start()
         self._run_users(services)
         self._step(Step.STOP)

@@ -307,7 +307,7 @@ class Services:
             self._has_new_worker = False
             self._outbox.flush()
         self.node_users.deal(now_ns)
-        if self.starts.waiting() or self.starts.outstanding():
+        if self.starts.waiting() or self.starts.outstanding:
             self._quiet_ns = now_ns
 
     def _starts_per_s(self, now_ns: int) -> float:
@@ -317,7 +317,7 @@ class Services:
     def all_left(self) -> bool:
         """Return whether no user is left and none will start, according to the latest sample."""
         samples = self._run.status.samples
-        known = not self.starts.waiting() and not self.starts.outstanding()
+        known = not self.starts.waiting() and not self.starts.outstanding
         return known and samples.at_ns > self._quiet_ns and not samples.expected
 
     # State
@@ -343,7 +343,7 @@ class Services:
             "feeds": [one._asdict() for one in self._feeds.states()],
             "barriers": [
                 {"name": name, "waiting": waiting, "users": users}
-                for name, (waiting, users) in self._groups.barriers().items()
+                for name, (waiting, users) in self._groups.barriers.waiting().items()
             ],
         }
 

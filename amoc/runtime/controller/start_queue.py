@@ -163,7 +163,11 @@ class _Worker:
 
 
 class StartQueue:
-    """The users waiting to start."""
+    """The users waiting to start.
+
+    Attributes:
+        outstanding: Number of users that were dealt and have not started yet.
+    """
 
     def __init__(
         self, placement: Placement, pace_per_s: float = inf, workers: int | None = None
@@ -180,7 +184,7 @@ class StartQueue:
         there = placement.workers if workers is None else workers
         self._workers = {index: _Worker(index) for index in range(there)}
         self._queued: dict[int, _Worker] = {}  # all for which users wait; some have none any more
-        self._outstanding = 0
+        self.outstanding = 0
         self._pace = _Pace(pace_per_s)
         self._first = 0
 
@@ -278,10 +282,6 @@ class StartQueue:
                 del self._queued[worker.index]
         return waiting
 
-    def outstanding(self) -> int:
-        """Return the number of users that were dealt and have not started yet."""
-        return self._outstanding
-
     def to_start(self, workers: Iterable[int]) -> int:
         """Return how many users of these workers have not started, dealt or not."""
         these = [self._workers[index] for index in workers]
@@ -306,10 +306,10 @@ class StartQueue:
         dealt = self._workers[worker].outstanding
         for _ in range(min(count, len(dealt))):
             dealt.popleft()
-            self._outstanding -= 1
+            self.outstanding -= 1
 
     def _none_outstanding(self, worker: _Worker) -> None:
-        self._outstanding -= len(worker.outstanding)
+        self.outstanding -= len(worker.outstanding)
         worker.outstanding.clear()
 
     def unstarted(self, workers: Iterable[int]) -> set[int]:
@@ -392,6 +392,6 @@ class StartQueue:
             ]
             if not dealt:
                 return blocks
-            self._outstanding += sum(len(block.ids) for block in dealt)
+            self.outstanding += sum(len(block.ids) for block in dealt)
             self._first = dealt[-1].worker + 1
             blocks += dealt

@@ -48,7 +48,7 @@ class Meeting:
 
 
 def waiting(cluster: Cluster) -> int:
-    return cluster.groups.barriers().get("all", (0, 0))[0]
+    return cluster.groups.barriers.waiting().get("all", (0, 0))[0]
 
 
 def test_all_users_are_released_once_the_last_one_has_arrived() -> None:

@@ -128,7 +128,7 @@ class World(RuleBasedStateMachine):
             for worker in range(self.workers):
                 self.start(worker, 10**9)
         assert not self.starts.waiting()
-        assert not self.starts.outstanding()
+        assert not self.starts.outstanding
         everybody = set(range(1, self.next_id)) - self.withdrawn
         assert {user_id for user_id, count in self.first_starts.items() if count} == everybody
 
