@@ -6,7 +6,7 @@ A message names the thing, the rule, the value and its source, in one line and w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import IntEnum
 from typing import Self
@@ -133,7 +133,7 @@ class ClosedError(AmocError):
 
 
 @contextmanager
-def os_error_as(kind: type[Exception], what: str, end: str = "") -> Iterator[None]:
+def os_error_as(kind: Callable[[str], Exception], what: str, end: str = "") -> Iterator[None]:
     """Convert an OSError in the block to `kind`, with the text ``what: reason`` and `end`."""
     try:
         yield

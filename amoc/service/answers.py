@@ -1,10 +1,13 @@
-"""Response bodies of the REST API. The OpenAPI document is generated from them."""
+"""Responses of the REST API, and their bodies. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from amoc.service.problems import MIME, ProblemBody
 
 
 class Open(BaseModel):
@@ -231,3 +234,49 @@ class SummaryBody(Open):
 
 class ComparisonBody(Open):
     """Two runs compared, see docs/compare.md."""
+
+
+_ALWAYS = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_ALWAYS_LATER = (
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.INTERNAL_SERVER_ERROR,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+)
+
+Responses = dict[str | int | HTTPStatus, Any]
+"""Responses of a route, by status."""
+
+
+def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> Responses:
+    """Return the responses of a route.
+
+    Args:
+        problems: Additional statuses of problems, besides those that all routes share.
+        kinds: Types of successful responses, by status: ``ok=…``, ``accepted=…``.
+    """
+    made: Responses = {str(int(HTTPStatus[name.upper()])): kind for name, kind in kinds.items()}
+    for status in (*_ALWAYS, *problems, *_ALWAYS_LATER):
+        schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
+        made[str(int(status))] = {
+            "description": status.phrase,
+            "content": {MIME: {"schema": schema}},
+        }
+    return made
+
+
+def of_run(**kinds: type[BaseModel]) -> Responses:
+    """Return the responses of a route for a run, which may not exist or be in another state."""
+    return responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, **kinds)
+
+
+PAGE: Responses = {
+    "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
+}
+NOTHING: Responses = {"204": None}
+FILE: Responses = {
+    "200": {
+        "description": "A file",
+        "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}

@@ -56,7 +56,7 @@ class JsonRequest(Request):
             return json.loads(data, parse_constant=_no_constant)
         except (ValueError, RecursionError) as error:
             detail = f"the body must be JSON: {error}"
-            raise Problem(HTTPStatus.BAD_REQUEST, detail, [("body", detail)]) from None
+            raise Problem(HTTPStatus.BAD_REQUEST, detail, "body") from None
 
 
 def _no_constant(name: str) -> None:

@@ -57,7 +57,7 @@ def register(app: Flask, service: Service) -> None:
         for name in request.args:
             if name.lower() in _IN_URL:
                 detail = "a token belongs in the header Authorization, never in a URL"
-                raise Problem(HTTPStatus.BAD_REQUEST, detail, [(name, detail)])
+                raise Problem(HTTPStatus.BAD_REQUEST, detail, name)
         if request.path in _OPEN or request.path.startswith(_OPEN_BELOW):
             g.role = None
             return None
@@ -117,7 +117,7 @@ def _check_host(host: str, names: frozenset[str]) -> None:
         ip_address(name)
     except ValueError:
         detail = f"the host {host[:100]!r} is not served here; amoc serve --name adds a name"
-        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail, [("Host", detail)]) from None
+        raise Problem(HTTPStatus.MISDIRECTED_REQUEST, detail, "Host") from None
 
 
 def _host_of(host: str) -> str:
@@ -135,7 +135,7 @@ def _check_origin() -> None:
         foreign = False  # a link that the user has followed
     if foreign:
         detail = "pages of other sites may not send requests here"
-        raise Problem(HTTPStatus.FORBIDDEN, detail, [("Origin", detail)])
+        raise Problem(HTTPStatus.FORBIDDEN, detail, "Origin")
 
 
 class TokenChecker:

@@ -28,6 +28,7 @@ from amoc.service.cli_output import refusal
 from amoc.service.problems import Problem
 from amoc.service.tokens import Role
 
+LOADING = "loading the scenario"
 DESCRIBE_S = 30.0
 READ_S = 120.0
 MAX_OUTPUT = 64 << 20
@@ -39,34 +40,24 @@ _free_for_readers = BoundedSemaphore(MAX_PROCESSES - 1)
 """Read-only clients leave one process to those who may start runs."""
 
 
-def describe(scenario: Path, *asked: str) -> dict[str, Any]:
-    """Return the description of a scenario; for `asked` see `amoc.service.describe`.
-
-    Raises:
-        AmocError: It cannot be loaded, or not in time.
-    """
-    return answer_of("amoc.service.describe", [str(scenario), *asked], DESCRIBE_S)
-
-
-def answer_of(
-    module: str, arguments: Sequence[str], deadline_s: float, given: JsonObject | None = None
-) -> dict[str, Any]:
-    """Run a module of amoc as a process, and return the JSON object that it answers.
+def answer_of(module: str, *arguments: str, given: JsonObject | None = None) -> dict[str, Any]:
+    """Run a module of this package as a process, and return the JSON object that it answers.
 
     Args:
-        module: The module, which calls `amoc.service.isolated_main.main_of`.
+        module: ``describe``, ``intake`` or ``saved``, which call `isolated_main.main_of`.
         arguments: Arguments of its function.
-        deadline_s: Time limit.
         given: Sent to its standard input as JSON.
 
     Raises:
         AmocError: The error that it answered, or it did not answer in time.
         Problem: Too many such processes are running.
     """
-    with _started(module, arguments, deadline_s, given) as child:
+    reads = module == "saved"
+    what, deadline_s = ("reading the run", READ_S) if reads else (LOADING, DESCRIBE_S)
+    with _started(f"{__package__}.{module}", arguments, what, deadline_s, given) as child:
         data = json.loads(_read(child) or b"null")
     if not isinstance(data, dict):
-        raise PeerError(f"{_what(module)} ended its process without an answer")
+        raise PeerError(f"{what} ended its process without an answer")
     if "error" in data:
         raise AmocError(str(data["error"])).with_code(data["exit_code"])
     return data
@@ -87,7 +78,9 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
     with TemporaryDirectory(prefix="amoc-answer-") as directory:
         answer = Path(directory) / "answer.json"
         arguments = [*command, "--set-json", "-", "--json", str(answer), "--", str(target)]
-        with _started("amoc.cli.child_main", arguments, READ_S, settings, errors=True) as child:
+        with _started(
+            "amoc.cli.child_main", arguments, LOADING, READ_S, settings, errors=True
+        ) as child:
             said = _read(child).decode(errors="replace").splitlines()
             code = child.wait()
         if code != ExitCode.OK:
@@ -100,8 +93,9 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
 def _started(
     module: str,
     arguments: Sequence[str],
+    what: str,
     deadline_s: float,
-    given: JsonObject | None = None,
+    given: JsonObject | None,
     errors: bool = False,
 ) -> Iterator[Any]:
     """Run a module of amoc as a process, which is killed at the end of the block.
@@ -109,6 +103,7 @@ def _started(
     Args:
         module: The module.
         arguments: Its arguments, after the id of this process.
+        what: What it does, for messages.
         deadline_s: Time limit of the block.
         given: Sent to its standard input as JSON.
         errors: Whether its standard error is read as well.
@@ -131,7 +126,7 @@ def _started(
                         child.stdin.close()
                 yield child
         except gevent.Timeout:
-            raise PeerError(f"{_what(module)} took longer than {deadline_s:g} s") from None
+            raise PeerError(f"{what} took longer than {deadline_s:g} s") from None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
@@ -156,11 +151,6 @@ def _place() -> Iterator[None]:
                 )
             places.callback(one.release)
         yield
-
-
-def _what(module: str) -> str:
-    """Return what a module does, for messages."""
-    return "reading the run" if module == "amoc.service.saved" else "loading the scenario"
 
 
 def _read(child: Any) -> bytes:

@@ -1,12 +1,19 @@
-"""A requested run."""
+"""Requested runs, and their files, so that a killed server forgets none.
+
+There is one file per run in ``.queue`` below the directory of runs, written atomically. Once a run
+has started its file is outdated: the run's own directory has the current state.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from amoc.base import atomic_write
 from amoc.base.json_plain import JsonObject
 from amoc.base.redaction import hide, holds_hidden
 from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun
@@ -15,6 +22,9 @@ from amoc.service.start_bodies import ReplayBody, StartBody
 if TYPE_CHECKING:
     from amoc.service.run_process import RunProcess
 
+log = logging.getLogger(__name__)
+
+_NAME = ".queue"
 _BODIES: dict[str, type[StartBody | ReplayBody]] = {
     one.verb: one for one in (StartBody, ReplayBody)
 }
@@ -103,3 +113,36 @@ class Job:
         elif job.state not in (QUEUED, FAILED):
             raise ValueError(f"state must be queued, starting or failed, got {job.state!r}")
         return job
+
+
+class JobFiles:
+    """The saved requests of a directory of runs."""
+
+    def __init__(self, base: Path) -> None:
+        self._place = base / _NAME
+
+    def keep(self, job: Job) -> None:
+        """Save the current state of a run.
+
+        Raises:
+            OSError: The file cannot be written.
+        """
+        self._place.mkdir(0o700, parents=True, exist_ok=True)
+        atomic_write.write_json(self._file(job.id), job.to_json())
+
+    def forget(self, run: str) -> None:
+        """Remove the file of a run, if there is one."""
+        self._file(run).unlink(missing_ok=True)
+
+    def restore(self) -> list[Job]:
+        """Return the runs that an earlier server has saved, in the order of their requests."""
+        found = []
+        for path in self._place.glob("*.json"):
+            try:
+                found.append(Job.from_json(path.stem, json.loads(path.read_bytes())))
+            except (OSError, ValueError, LookupError, TypeError) as error:
+                log.error("%s cannot be read, so its run is not started: %s", path, error)
+        return sorted(found, key=lambda job: job.asked_at)
+
+    def _file(self, run: str) -> Path:
+        return self._place / f"{run}.json"

@@ -67,15 +67,24 @@ class Problem(Exception):
         self,
         status: HTTPStatus,
         detail: str,
-        errors: Sequence[tuple[str, str]] = (),
+        errors: str | Sequence[tuple[str, str]] = (),
         headers: Sequence[tuple[str, str]] = (),
         exit_code: ExitCode | None = None,
     ) -> None:
+        """Create the problem.
+
+        Args:
+            status: The HTTP status.
+            detail: What is wrong.
+            errors: Problems with fields; or the only field, which `detail` is about.
+            headers: Headers of the response.
+            exit_code: The exit code of amoc for this error.
+        """
         super().__init__(detail)
         self.exit_code = exit_code
         self.status = status
         self.detail = detail
-        self.errors = errors
+        self.errors = [(errors, detail)] if isinstance(errors, str) else errors
         self.headers = headers
 
     def response(self) -> Response:
@@ -100,17 +109,22 @@ class Problem(Exception):
 def not_found(what: str, name: str, field: str, more: str = "") -> Problem:
     """Return the problem of a name that does not exist; `more` is appended to the message."""
     detail = f"there is no {what} {name[:100]!r}{more}"
-    return Problem(HTTPStatus.NOT_FOUND, detail, [(field, detail)])
+    return Problem(HTTPStatus.NOT_FOUND, detail, field)
 
 
 def conflict(detail: str, field: str | None = None) -> Problem:
     """Return the problem of a request that conflicts with the current state."""
-    return Problem(HTTPStatus.CONFLICT, detail, [(field, detail)] if field else ())
+    return Problem(HTTPStatus.CONFLICT, detail, field or ())
 
 
 def unprocessable(detail: str, field: str) -> Problem:
     """Return the problem of an invalid field."""
-    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, [(field, detail)])
+    return Problem(HTTPStatus.UNPROCESSABLE_ENTITY, detail, field)
+
+
+def unavailable(detail: str) -> Problem:
+    """Return the problem of something that the server cannot do now."""
+    return Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
 
 
 def of_error(error: AmocError, field: str | None = None) -> Problem:

@@ -6,12 +6,12 @@ import logging
 import shutil
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from pathlib import Path
 
+from amoc.base.errors import os_error_as
 from amoc.results.run_directory import RunDirectory, runs
 from amoc.service import retention
-from amoc.service.problems import Problem
+from amoc.service.problems import Problem, unavailable
 
 log = logging.getLogger(__name__)
 
@@ -26,12 +26,9 @@ def remove(directory: RunDirectory) -> None:
     """
     # Renamed first, so that it disappears at once, however long the deletion takes.
     gone = directory.path.with_name(f"{_DELETED}{directory.id}")
-    try:
+    with os_error_as(unavailable, f"run {directory.id} cannot be deleted"):
         directory.path.rename(gone)
         shutil.rmtree(gone)
-    except OSError as error:
-        why = f"run {directory.id} cannot be deleted: {error.strerror}"
-        raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
     log.info("run %s deleted", directory.id)
 
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
 from flask_openapi3 import OpenAPI, Tag
+from pydantic import BaseModel
 
+from amoc.base.json_plain import JsonObject
+from amoc.control.commands import CommandSpec
 from amoc.results.run_list import QUEUED
-from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody
+from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody, of_run, responses
 from amoc.service.cli_output import messages
 from amoc.service.isolated import cli_json
 from amoc.service.job import Job
-from amoc.service.requests import Addressed, CommandRoute, command_routes
-from amoc.service.responses import of_run, responses
+from amoc.service.requests import CommandRoute, command_routes
 from amoc.service.service import Service
 from amoc.service.start_bodies import PlanBody, RepeatBody, ReplayBody, StartBody
 
@@ -34,7 +37,7 @@ def register(app: OpenAPI, service: Service) -> None:
         has returned. If the maximum number of runs is running the response is 409. With `queue` or
         `at` it is 202, and the run waits.
         """
-        return started(runs.start(body))
+        return started(runs.queue.start(body, body.scenario))
 
     @app.patch("/execution/replay", tags=[_TAG], responses=_STARTED)
     def replay(body: ReplayBody) -> Any:
@@ -57,14 +60,10 @@ def register(app: OpenAPI, service: Service) -> None:
         return cli_json(options, runs.find(body.run).path.resolve(), body.settings)
 
     for route in command_routes():
-        app.patch(
-            f"/execution/{route.path}",
-            tags=[_TAG],
-            operation_id=f"execution_{route.path}",
-            summary=route.spec.help.partition("\n")[0].rstrip("."),
-            description=route.spec.help,
-            responses=of_run(ok=CommandAnswer),
-        )(_view(service, route))
+        add = partial(app.patch, f"/execution/{route.path}", tags=[_TAG])
+        add_command(
+            add, f"execution_{route.path}", route.spec, _sent(service, route), body=route.body
+        )
 
 
 def started(job: Job) -> Any:
@@ -74,13 +73,31 @@ def started(job: Job) -> Any:
     return {"run": job.id, "state": job.state, "notes": notes}, status
 
 
-def _view(service: Service, route: CommandRoute) -> Callable[..., Any]:
-    """Return the view function of a command's route."""
+def _sent(service: Service, route: CommandRoute) -> Callable[[Any], JsonObject]:
+    return lambda body: service.runs.command(body.run, route.command(body))
 
-    def view(body: Addressed) -> Any:
-        run, answer = service.runs.command(body.run, route.command(body))
-        return {"run": run, **answer}
 
-    view.__name__ = f"execution_{route.path}"
-    view.__annotations__ = {"body": route.body}
-    return view
+def add_command(
+    add: Callable[..., Any],
+    operation: str,
+    spec: CommandSpec,
+    view: Callable[[Any], JsonObject],
+    **given: type[BaseModel],
+) -> None:
+    """Add the route of a command.
+
+    Args:
+        add: Adds a route to the application.
+        operation: Its name.
+        spec: The command.
+        view: Sends the command, given ``body`` or ``path``.
+        given: The type of this argument.
+    """
+    view.__name__ = operation
+    view.__annotations__ = given
+    add(
+        operation_id=operation,
+        summary=spec.help.partition("\n")[0].rstrip("."),
+        description=spec.help,
+        responses=of_run(ok=CommandAnswer),
+    )(view)

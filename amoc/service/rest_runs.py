@@ -19,13 +19,23 @@ from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun
 from amoc.service import sse
-from amoc.service.answers import ComparisonBody, LogBody, RunBody, RunsBody, SeriesBody, SummaryBody
-from amoc.service.isolated import READ_S, answer_of
+from amoc.service.answers import (
+    NOTHING,
+    PAGE,
+    ComparisonBody,
+    LogBody,
+    RunBody,
+    RunsBody,
+    SeriesBody,
+    SummaryBody,
+    of_run,
+    responses,
+)
+from amoc.service.isolated import answer_of
 from amoc.service.live_series import second_of
 from amoc.service.log_tail import LogTail
 from amoc.service.problems import Problem
 from amoc.service.requests import MAX_LINES, MAX_SECONDS, RunId
-from amoc.service.responses import NOTHING, PAGE, of_run, responses
 from amoc.service.service import Service
 
 _TAG = Tag(name="runs", description="Running and ended runs")
@@ -92,14 +102,14 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.get("/runs/<id>/summary", tags=[_TAG], responses=of_run(ok=SummaryBody))
     def get_summary(path: RunPath) -> Any:
         """Get the summary of a run, see docs/summary.md; of a running one, the summary so far."""
-        return answer_of("amoc.service.saved", ["summary", str(runs.find(path.id).path)], READ_S)
+        return answer_of("saved", "summary", str(runs.find(path.id).path))
 
     @app.get("/runs/<id>/report", tags=[_TAG], responses=of_run() | PAGE)
-    def getfrozen_page(path: RunPath) -> Any:
+    def get_report(path: RunPath) -> Any:
         """Get the report of a run as an HTML page; of a running one, the report so far."""
         directory = runs.find(path.id)
         if not directory.report.exists() or directory.control.exists():
-            made = answer_of("amoc.service.saved", ["report", str(directory.path)], READ_S)
+            made = answer_of("saved", "report", str(directory.path))
             return frozen_page(str(made["page"]))
         return frozen_page(directory.report.read_text(encoding="utf-8"))
 
@@ -126,8 +136,8 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.get("/runs/<a>/compare/<b>", tags=[_TAG], responses=of_run(ok=ComparisonBody))
     def compare_runs(path: PairPath) -> Any:
         """Compare two runs, as `amoc compare --json` does."""
-        both = [str(runs.find(one).path) for one in (path.a, path.b)]
-        return answer_of("amoc.service.saved", ["compare", *both], READ_S)
+        both = (str(runs.find(one).path) for one in (path.a, path.b))
+        return answer_of("saved", "compare", *both)
 
     # Not in the OpenAPI document: client generators do not support event streams.
     @app.get("/runs/<id>/events", doc_ui=False)

@@ -18,13 +18,14 @@ from amoc.service.answers import (
     ScenarioStateBody,
     StartedBody,
     UploadedBody,
+    of_run,
+    responses,
 )
 from amoc.service.intake import MAX_SOURCE_BYTES
 from amoc.service.problems import Problem
 from amoc.service.requests import Exact, ScenarioName, UploadName, Users
-from amoc.service.responses import of_run, responses
 from amoc.service.rest_execution import started
-from amoc.service.rest_status import statuses
+from amoc.service.rest_status import answers
 from amoc.service.service import Service
 from amoc.service.start_bodies import StartBody
 
@@ -186,10 +187,13 @@ def register(app: OpenAPI, service: Service) -> None:
     def scenario_state(path: ScenarioPath) -> Any:
         """Get the state of a scenario (older route)."""
         file = service.scenarios.find(path.name)
-        runs = [one.id for one, answer in statuses(service) if answer["scenario"] == str(file)]
+        runs = [
+            one.id for one, answer in answers(service, "status") if answer["scenario"] == str(file)
+        ]
         return {"name": path.name, "state": "running" if runs else "loaded", "runs": runs}
 
     @app.patch("/scenarios/<scenario:name>", tags=[_TAG], responses=of_run(ok=StartedBody))
     def start_scenario(path: ScenarioPath, body: UsersBody) -> Any:
         """Start a scenario with a number of users (older route)."""
-        return started(service.runs.start(StartBody(scenario=path.name, users=body.users)))
+        start = StartBody(scenario=path.name, users=body.users)
+        return started(service.runs.queue.start(start, path.name))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -12,15 +13,16 @@ from pydantic import BaseModel, Field
 from amoc import __version__
 from amoc.base.errors import AmocError
 from amoc.base.json_plain import JsonObject
+from amoc.control import client
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import QUEUED
 from amoc.service import guard
-from amoc.service.answers import NodeBody, NodesBody, StatusBody
+from amoc.service.answers import NodeBody, NodesBody, StatusBody, responses
 from amoc.service.problems import not_found
-from amoc.service.responses import responses
 from amoc.service.service import Service
 
 _TAG = Tag(name="status", description="The server and its nodes")
+STATUS_S = 10.0
 THIS_HOST = "node0"
 """Name of the node that is listed while nothing runs."""
 
@@ -37,7 +39,7 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
     def status() -> Any:
         """Get the status of the server, and of each running run."""
-        runs = [{"run": one.id, **answer} for one, answer in statuses(service)]
+        runs = [{"run": one.id, **answer} for one, answer in answers(service, "status")]
         return {
             "amoc": "up",
             "version": __version__,
@@ -63,23 +65,17 @@ def register(app: OpenAPI, service: Service) -> None:
         return found
 
 
-def statuses(service: Service) -> Iterator[tuple[RunDirectory, JsonObject]]:
-    """Yield each running run with its status. Runs that have just ended are skipped."""
-    return _answers(service, "status")
-
-
-def _answers(service: Service, command: str) -> Iterator[tuple[RunDirectory, JsonObject]]:
+def answers(service: Service, command: str) -> Iterator[tuple[RunDirectory, JsonObject]]:
+    """Yield each running run with its answer to a command; those that do not answer are skipped."""
     for one in service.runs.running():
-        try:
-            yield one, service.runs.ask(one, command)
-        except AmocError:
-            continue
+        with suppress(AmocError):
+            yield one, client.request(one.control, command, {}, timeout_s=STATUS_S)
 
 
 def _nodes(service: Service) -> dict[str, dict[str, Any]]:
     """Return the nodes of running runs, by name."""
     found: dict[str, dict[str, Any]] = {}
-    for directory, answer in _answers(service, "users"):
+    for directory, answer in answers(service, "users"):
         point = service.series.last(directory)
         late = set(point.late) if point is not None else set()
         users: dict[str, int] = {}

@@ -1,6 +1,6 @@
 """The run queue: starts runs at once, when there is room, or at their time.
 
-Runs are also saved in files until they end (`amoc.service.job_files`), so the next server continues
+Runs are also saved in files until they end (`amoc.service.job`), so the next server continues
 where this one ended. Runs of the previous server that are still stopping keep their slots.
 """
 
@@ -10,20 +10,18 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from itertools import count
 from pathlib import Path
 
 import gevent
 
-from amoc.base.errors import ExitCode
+from amoc.base.errors import ExitCode, os_error_as
 from amoc.results.run_directory import RunDirectory, name_of_new
 from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING
 from amoc.scenario import scenario_files
 from amoc.service.cli_output import refusal
-from amoc.service.job import Job
-from amoc.service.job_files import JobFiles
-from amoc.service.problems import Problem, conflict, of_error
+from amoc.service.job import Job, JobFiles
+from amoc.service.problems import Problem, conflict, of_error, unavailable
 from amoc.service.run_process import RunProcess
 from amoc.service.start_bodies import ReplayBody, StartBody
 
@@ -122,7 +120,7 @@ class RunQueue:
         busy = [one.id for one in self if one.is_active]
         later = body.at is not None and body.at > now
         if self._closing:
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "the server is shutting down")
+            raise unavailable("the server is shutting down")
         if len(busy) >= self.parallel and not (body.queue or later):
             few = "a run is" if len(busy) == 1 else f"{len(busy)} runs are"
             wait = "queue this one with queue=true (amoc run --queue)"
@@ -179,7 +177,7 @@ class RunQueue:
         target, nodes = self._target_of(job.body), self._nodes_of(job.body)
         job.state = STARTING
         self._keep(job)
-        try:
+        with os_error_as(unavailable, "the run's process cannot be started"):
             self._base.mkdir(parents=True, exist_ok=True)
             job.process = RunProcess(
                 [job.body.verb, *nodes, *job.body.arguments()],
@@ -188,9 +186,6 @@ class RunQueue:
                 self._base / job.id,
                 lambda: self._ended(job),
             )
-        except OSError as error:
-            why = f"the run's process cannot be started: {error.strerror}"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
         log.info("run %s of %s started", job.id, job.scenario)
 
     def _await_begin(self, job: Job) -> None:
@@ -247,11 +242,8 @@ class RunQueue:
             self.drop(run)
 
     def _keep(self, job: Job) -> None:
-        try:
+        with os_error_as(unavailable, "the run cannot be saved in the queue"):
             self._files.keep(job)
-        except OSError as error:
-            why = f"the run cannot be saved in the queue: {error.strerror}"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
 
     def _new_id(self, scenario: str, now: datetime) -> str:
         name = name_of_new(scenario_files.name_of(scenario), now.astimezone())

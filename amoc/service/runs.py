@@ -28,8 +28,6 @@ from amoc.service.run_queue import RunQueue
 from amoc.service.scenarios import Scenarios
 from amoc.service.start_bodies import ReplayBody, StartBody
 
-STATUS_S = 10.0
-
 
 class Runs:
     """All runs in one directory.
@@ -129,10 +127,6 @@ class Runs:
 
     # Starting.
 
-    def start(self, body: StartBody) -> Job:
-        """Start a run, or queue it. See `RunQueue.start`."""
-        return self.queue.start(body, body.scenario)
-
     def replay(self, body: ReplayBody) -> Job:
         """Repeat a run, or queue that.
 
@@ -171,8 +165,8 @@ class Runs:
 
     # Commands.
 
-    def command(self, run: str | None, command: Command) -> tuple[str, JsonObject]:
-        """Send a command to a run. Return the run's id and its answer.
+    def command(self, run: str | None, command: Command) -> JsonObject:
+        """Send a command to a run. Return its answer, with the run's id.
 
         Args:
             run: Its id; None for the only running one.
@@ -187,7 +181,7 @@ class Runs:
         directory = self.reachable(run)
         given = checked(*command)
         try:
-            return directory.id, client.request(directory.control, *given)
+            return {"run": directory.id, **client.request(directory.control, *given)}
         except AmocError as error:
             # `checked` has found errors in the command itself, so this is about the run's state.
             if error.exit_code is ExitCode.USAGE:
@@ -215,26 +209,20 @@ class Runs:
             raise conflict(f"several runs are running: {names}; choose one with run", "run")
         return running[0]
 
-    def _stop_early(self, run: str | None) -> tuple[str, JsonObject] | None:
+    def _stop_early(self, run: str | None) -> JsonObject | None:
         """Stop a run that does not take commands yet; None if `run` is not such a run."""
         job = self.job(run) if run is not None else None
         if job is None or job.state == FAILED or RunDirectory(self.base / job.id).control.exists():
             return None
         if job.state == QUEUED:
             self.queue.drop(job.id)
-            return job.id, {"summary": f"run {job.id} was removed from the queue", "workers": []}
-        if job.process is None:
+            done = "was removed from the queue"
+        elif job.process is None:
             raise conflict(f"run {job.id} is being started; try again", "run")
-        job.process.interrupt()
-        return job.id, {"summary": f"run {job.id} is stopping", "workers": []}
-
-    def ask(self, directory: RunDirectory, command: str) -> JsonObject:
-        """Return a running run's answer to ``status`` or ``users``.
-
-        Raises:
-            AmocError: It does not answer.
-        """
-        return client.request(directory.control, command, {}, timeout_s=STATUS_S)
+        else:
+            job.process.interrupt()
+            done = "is stopping"
+        return {"run": job.id, "summary": f"run {job.id} {done}", "workers": []}
 
     # Deleting.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from amoc.scenario import scenario_files
 from amoc.service import sent_files
-from amoc.service.isolated import describe
+from amoc.service.isolated import answer_of
 from amoc.service.problems import not_found
 from amoc.service.requests import SCENARIO_NAME
 
@@ -100,7 +100,7 @@ class Scenarios:
             Problem: There is no such scenario.
             AmocError: It cannot be loaded.
         """
-        return {"name": name, **describe(self.find(name), *asked)}
+        return {"name": name, **answer_of("describe", str(self.find(name)), *asked)}
 
 
 def _files(base: Path) -> Iterator[Path]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, Any
 
-from amoc.base.errors import AmocError
+from amoc.base.errors import AmocError, os_error_as
 from amoc.service import sent_files
-from amoc.service.isolated import DESCRIBE_S, answer_of
-from amoc.service.problems import Problem, conflict, of_error
+from amoc.service.isolated import answer_of
+from amoc.service.problems import Problem, conflict, of_error, unavailable
 from amoc.service.scenarios import Scenarios
 
 _CHUNK = 1 << 16
@@ -83,27 +83,22 @@ class Uploads:
         """
         if not self._allowed:
             raise Problem(HTTPStatus.FORBIDDEN, "uploads are disabled (--no-upload)")
-        base = self._scenarios.uploads
-        staging, digest = None, hashlib.sha256(f"{name}\0".encode())
-        try:
+        base, digest = self._scenarios.uploads, hashlib.sha256(f"{name}\0".encode())
+        with os_error_as(unavailable, "the upload cannot be stored"):
             base.mkdir(0o700, parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=_STAGING, dir=base))
-            sent = staging / "sent"
-            with sent.open("xb") as file:
-                while data := stream.read(_CHUNK):
-                    digest.update(data)
-                    file.write(data)
-            yield sent, digest.hexdigest()
-        except OSError as error:
-            why = f"the upload cannot be stored: {error.strerror}"
-            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, why) from None
-        finally:
-            if staging is not None:
-                shutil.rmtree(staging, ignore_errors=True)
+            with TemporaryDirectory(
+                prefix=_STAGING, dir=base, ignore_cleanup_errors=True
+            ) as staging:
+                sent = Path(staging) / "sent"
+                with sent.open("xb") as file:
+                    while data := stream.read(_CHUNK):
+                        digest.update(data)
+                        file.write(data)
+                yield sent, digest.hexdigest()
 
     def _checked(self, sent: Path, name: str) -> dict[str, Any]:
         try:
-            return answer_of("amoc.service.intake", [str(sent), name], DESCRIBE_S)
+            return answer_of("intake", str(sent), name)
         except AmocError as error:
             raise of_error(error, "body") from None
 

@@ -18,7 +18,7 @@ from amoc.base.errors import AmocError
 from amoc.results.replay import digest
 from amoc.results.report.live import LivePage
 from amoc.service.dashboard import forms
-from amoc.service.isolated import DESCRIBE_S, answer_of
+from amoc.service.isolated import answer_of
 from amoc.service.problems import Problem
 
 MAX_KNOWN = 32
@@ -52,7 +52,7 @@ class Declared:
         path, found = page.scenario.get("path"), None
         try:
             if path and digest(path) == page.scenario.get("sha256"):
-                found = answer_of("amoc.service.describe", [path], DESCRIBE_S)["settings"]
+                found = answer_of("describe", path)["settings"]
         except (AmocError, Problem) as error:
             _log.warning("the settings of the scenario of run %s are unknown: %s", run, error)
         if run in self._found:

@@ -12,12 +12,11 @@ from typing import Any
 from amoc.base.json_plain import JsonObject
 from amoc.results.report.detail import MAX_S
 from amoc.results.run_directory import RunDirectory
-from amoc.service.isolated import READ_S, answer_of
+from amoc.service.isolated import answer_of
 from amoc.service.problems import unprocessable
 
 MAX_KNOWN = 64
 """Maximum number of runs whose charts are remembered."""
-_MODULE = "amoc.service.saved"
 
 
 class Details:
@@ -28,7 +27,7 @@ class Details:
 
     def page_of(self, directory: RunDirectory) -> dict[str, Any]:
         """Return the page of an ended run: title, data and fragments."""
-        found = answer_of(_MODULE, ["page", str(directory.path)], READ_S)
+        found = answer_of("saved", "page", str(directory.path))
         self._shown[directory.id] = found["shown"]
         self._shown.move_to_end(directory.id)
         while len(self._shown) > MAX_KNOWN:
@@ -53,5 +52,5 @@ class Details:
             raise unprocessable(f"to must be at most {MAX_S:g} s after from", "to")
         if shown is None:
             shown = self._shown.get(directory.id) or self.page_of(directory)["shown"]
-        arguments = ["detail", str(directory.path), repr(from_s), repr(to_s)]
-        return answer_of(_MODULE, arguments, READ_S, shown)
+        span = repr(from_s), repr(to_s)
+        return answer_of("saved", "detail", str(directory.path), *span, given=shown)

@@ -24,7 +24,7 @@ from amoc.service.dashboard import forms, parts, runs_table
 from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.details import Details
 from amoc.service.dashboard.live_pages import LivePages
-from amoc.service.isolated import READ_S, answer_of
+from amoc.service.isolated import answer_of
 from amoc.service.problems import Problem, of_error, unprocessable
 from amoc.service.service import Service
 from amoc.service.tokens import Role
@@ -132,8 +132,7 @@ def register(app: OpenAPI, service: Service) -> None:
     @_told
     def compare_page(a: str, b: str) -> Any:
         both = [service.runs.find(one) for one in (a, b)]
-        paths = [str(one.path) for one in both]
-        found = answer_of("amoc.service.saved", ["compare page", *paths], READ_S)
+        found = answer_of("saved", "compare page", *(str(one.path) for one in both))
         return page(
             "compare_runs.html",
             title=found["title"],

@@ -39,7 +39,7 @@ def test_a_scenario_that_hangs_while_loading_is_killed_with_its_children(
     scenario.write_text(HANGS.format(mark=mark))
     monkeypatch.setattr(isolated, "DESCRIBE_S", 5.0)
     with pytest.raises(PeerError, match="loading the scenario took longer than 5 s"):
-        isolated.describe(scenario)
+        isolated.answer_of("describe", str(scenario))
     eventually(lambda: processes(mark) == [], "its processes have ended")
 
 

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job
-from amoc.service.job_files import JobFiles
+from amoc.service.job import FAILED, QUEUED, RUNNING, STARTING, Job, JobFiles
 from amoc.service.start_bodies import ReplayBody, StartBody
 
 NOW = datetime(2026, 12, 1, 2, tzinfo=UTC)

@@ -13,8 +13,7 @@ import pytest
 from amoc.base.json_plain import JsonObject
 from amoc.results.run_directory import RunDirectory
 from amoc.service import run_queue
-from amoc.service.job import Job
-from amoc.service.job_files import JobFiles
+from amoc.service.job import Job, JobFiles
 from amoc.service.run_queue import RunQueue
 from amoc.service.start_bodies import StartBody
 
