@@ -12,7 +12,7 @@ import click
 from amoc.base.clock import parse_duration
 from amoc.scenario import cluster
 from amoc.scenario.arrivals import Arrivals
-from amoc.scenario.load_profile import Stages
+from amoc.scenario.load_profile import lasting_stages
 from amoc.users import placement_strategies
 
 MAX_ID = 1 << 32
@@ -72,13 +72,6 @@ def whole(least: int, most: int) -> Parsed[int]:
     return Parsed("n", parse)
 
 
-def _stages(text: str) -> Stages:
-    stages = Stages.parse(text)
-    if not stages.total_ns:
-        raise ValueError(f"must have a total duration above 0 s, got {text!r}")
-    return stages
-
-
 def _user_ids(text: str) -> range:
     found = re.fullmatch(r"(\d{1,20})-(\d{1,20})", text)
     if not found or not 1 <= int(found[1]) <= int(found[2]) <= MAX_ID:
@@ -97,7 +90,7 @@ PLACEMENTS = Parsed("placement", placement_strategies.checked)
 """``blocks``, or the name of an installed strategy."""
 PATH = Parsed("path", Path)
 """A file or directory that need not exist."""
-STAGES = Parsed("stages", _stages)
+STAGES = Parsed("stages", lasting_stages)
 """``30s:100,2m:1000``."""
 ARRIVALS = Parsed("rate", Arrivals.parse)
 """``200/s``, or stages of rates."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from amoc.base.errors import PeerError
 from amoc.base.json_plain import JsonObject
@@ -25,6 +25,8 @@ class Answer:
     """
 
     raw: JsonObject = field(default_factory=dict, repr=False, compare=False)
+    lists: ClassVar[Mapping[str, type[Answer]]] = {}
+    """Fields that are lists of objects, with their types."""
 
     @classmethod
     def of(cls, data: object) -> Self:
@@ -35,11 +37,12 @@ class Answer:
         """
         if not isinstance(data, Mapping):
             raise PeerError(f"the server's answer must be an object, got {type(data).__name__}")
+        made = {**data, **{name: each(kind, data.get(name)) for name, kind in cls.lists.items()}}
         own = [one for one in fields(cls) if one.name != "raw"]
         for one in own:
-            if one.name not in data and one.default is one.default_factory is MISSING:
+            if one.name not in made and one.default is one.default_factory is MISSING:
                 raise PeerError(f"the server's answer must have {one.name}, got {sorted(data)}")
-        return cls(raw=data, **{one.name: data[one.name] for one in own if one.name in data})
+        return cls(raw=made, **{one.name: made[one.name] for one in own if one.name in made})
 
 
 def each(kind: type[A], data: object) -> tuple[A, ...]:
@@ -112,6 +115,7 @@ class Status(Answer):
         role: Role of this client: ``read``, ``run`` or ``admin``.
     """
 
+    lists: ClassVar = {"runs": RunStatus}
     version: str
     state: str
     runs: tuple[RunStatus, ...]
@@ -119,12 +123,6 @@ class Status(Answer):
     parallel: int
     uploads: bool
     role: str
-
-    @classmethod
-    def of(cls, data: object) -> Status:
-        """Create the object from JSON."""
-        runs = each(RunStatus, data.get("runs")) if isinstance(data, Mapping) else ()
-        return super().of({**data, "runs": runs} if isinstance(data, Mapping) else data)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,20 +189,13 @@ class DependencyInfo(Answer):
 class ScenarioInfo(Answer):
     """The description of a scenario; `replaced` says whether an upload replaced another one."""
 
+    lists: ClassVar = {"settings": SettingInfo, "dependencies": DependencyInfo}
     name: str
     doc: str
     settings: tuple[SettingInfo, ...]
     thresholds: Sequence[str]
     dependencies: tuple[DependencyInfo, ...]
     replaced: bool = False
-
-    @classmethod
-    def of(cls, data: object) -> ScenarioInfo:
-        """Create the object from JSON."""
-        if not isinstance(data, Mapping):
-            return super().of(data)
-        kinds: dict[str, type[Answer]] = {"settings": SettingInfo, "dependencies": DependencyInfo}
-        return super().of({**data, **{key: each(one, data.get(key)) for key, one in kinds.items()}})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -235,9 +235,7 @@ class Client(Commands):
         Raises:
             ServiceError: The server refuses: 409 if another run is running, 422 for invalid values.
         """
-        fields = run_fields.fields(given)
-        asked = {"scenario": self._name_there(scenario), **fields}
-        return self._started("start", asked, queue, at)
+        return self._started("start", self._asked(scenario, given), queue, at)
 
     def replay(
         self,
@@ -271,8 +269,7 @@ class Client(Commands):
         Raises:
             ServiceError: The server would refuse the start.
         """
-        fields = run_fields.fields(given)
-        asked = {"scenario": self._name_there(scenario), **fields}
+        asked = self._asked(scenario, given)
         return Preview.of(self._server.request("POST", "/execution/plan", asked))
 
     def plan_replay(
@@ -289,6 +286,10 @@ class Client(Commands):
         """
         asked = {"run": run, **run_fields.fields({"set": set, **given})}
         return Preview.of(self._server.request("POST", "/execution/plan_replay", asked))
+
+    def _asked(self, scenario: Source, given: Mapping[str, object]) -> dict[str, object]:
+        fields = run_fields.fields(given)  # before anything is sent: it may raise
+        return {"scenario": self._name_there(scenario), **fields}
 
     def _started(
         self, how: str, fields: Mapping[str, object], queue: bool, at: datetime | None

@@ -29,9 +29,10 @@ def lines_of(answer: JsonObject) -> list[str]:
             f"  {kind} {one.get('name', '?')}: {text_of(one)}"
             for one in _records(answer.get(f"{kind}s"))
         ]
-    for worker in _records(answer.get("workers")):
-        lines.append(f"  {worker.get('worker', '?')}: {worker.get('text', '')}")
-    return lines
+    return lines + [
+        f"  {one.get('worker', '?')}: {one.get('text', '')}"
+        for one in _records(answer.get("workers"))
+    ]
 
 
 def _node(one: JsonObject) -> str:
@@ -61,22 +62,19 @@ def _throttle(one: JsonObject) -> str:
     parts = [shown if mode in ("run", "open") else f"{mode}, configured for {shown}"]
     if one.get("plan"):
         parts.append(str(one["plan"]))
-    for key, text in (
-        ("executions", "executions"),
-        ("waiting", "waiting"),
-        ("missed", "slots missed"),
-    ):
-        if one.get(key):
-            parts.append(f"{one[key]:,} {text}")
+    parts += _counts(one, executions="executions", waiting="waiting", missed="slots missed")
     return ", ".join(parts)
+
+
+def _counts(one: JsonObject, **texts: str) -> list[str]:
+    """Return the counts that are not 0, with their texts."""
+    return [f"{one[key]:,} {text}" for key, text in texts.items() if one.get(key)]
 
 
 def _coordinator(one: JsonObject) -> str:
     pending = sum(one.get("pending", ()))
     parts = [f"{one.get('adds', 0):,} adds", f"{one.get('groups', 0):,} groups"]
-    for key, text in (("timeouts", "timeouts"), ("refused", "refused"), ("lost", "lost")):
-        if one.get(key):
-            parts.append(f"{one[key]:,} {text}")
+    parts += _counts(one, timeouts="timeouts", refused="refused", lost="lost")
     return ", ".join([*parts, f"{pending:,} pending"])
 
 

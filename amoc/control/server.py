@@ -104,7 +104,8 @@ class ControlServer:
             return
         if self._accepting is not None:
             self._accepting.kill()
-        self._unlink()
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not its target
         self._listener.close()
         # Idle connections are closed; those waiting for an answer get it, within limits.
         idle = [one for one in self._serving if one not in self._busy]
@@ -119,11 +120,6 @@ class ControlServer:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.stop()
-
-    def _unlink(self) -> None:
-        if self._listener is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._path)  # noqa: PTH108 - the name that was bound, not its target
 
     def _accept(self, listener: gsocket.socket) -> None:
         while True:

@@ -8,8 +8,11 @@ from __future__ import annotations
 import json as _json
 import mimetypes
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from io import IOBase
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 from urllib.parse import urlencode
@@ -75,15 +78,20 @@ class Body(NamedTuple):
 EMPTY: Final = Body()
 
 
-class FilePieces:
-    """A file's content in pieces. Each iteration reads the file from the start."""
+@dataclass(frozen=True)
+class Replayable:
+    """Content in pieces, which `begin` returns from the start for each iteration."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    begin: Callable[[], Iterator[bytes]]
 
     def __iter__(self) -> Iterator[bytes]:
-        with self._path.open("rb") as file:
-            yield from pieces(file)
+        return self.begin()
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Yield a file's content in pieces."""
+    with path.open("rb") as file:
+        yield from pieces(file)
 
 
 def pieces(file: Any) -> Iterator[bytes]:
@@ -140,7 +148,7 @@ def of_data(data: Data) -> Body:
     if isinstance(data, bytearray | memoryview):
         return of_data(bytes(data))
     if isinstance(data, Path):
-        return Body(FilePieces(data), data.stat().st_size, _type_of(data.name))
+        return Body(Replayable(partial(pieces_of, data)), data.stat().st_size, _type_of(data.name))
     if isinstance(data, IOBase) or hasattr(data, "read"):
         return Body(pieces(data), _left(data), BINARY, is_replayable=False)
     if isinstance(data, Iterable) and not isinstance(data, Mapping):
@@ -184,21 +192,9 @@ def of_files(files: Mapping[str, File] | Iterable[tuple[str, File]], fields: For
         return Body(content, len(content), media)
     lengths = [one.length for one in parts if one.length is not None]
     length = sum(lengths) if len(lengths) == len(parts) else None
-    return Body(_Joined(contents), length, media, all(one.is_replayable for one in parts))
-
-
-class _Joined:
-    """Concatenation of bytes and iterables of bytes."""
-
-    def __init__(self, parts: list[bytes | Iterable[bytes]]) -> None:
-        self._parts = parts
-
-    def __iter__(self) -> Iterator[bytes]:
-        for one in self._parts:
-            if isinstance(one, bytes):
-                yield one
-            else:
-                yield from one
+    split: list[Iterable[bytes]] = [[one] if isinstance(one, bytes) else one for one in contents]
+    content_again = Replayable(lambda: chain.from_iterable(split))
+    return Body(content_again, length, media, all(one.is_replayable for one in parts))
 
 
 def _file(name: str, file: File) -> tuple[str, Body]:

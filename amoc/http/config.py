@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, TypeVar
 
 from gevent import getcurrent
 
@@ -15,10 +15,12 @@ from amoc.base.errors import ScenarioError
 from amoc.base.text import names_in
 from amoc.base.tls_context import TlsOptions
 from amoc.http import options
-from amoc.http.connecting import Dns, Proxy, Route
+from amoc.http.connecting import Proxy, Route
 from amoc.http.request import Auth
 from amoc.http.urls import Origin
+from amoc.scenario.settings import Setting
 
+T = TypeVar("T")
 ENVIRONMENT: Final = "environment"
 MAX_BODY_BYTES: Final = 64 << 20
 MAX_IDLE: Final = 8
@@ -80,42 +82,18 @@ def _netrc_file() -> Mapping[str, tuple[str, str, str | None]]:
         raise ScenarioError(f"netrc=True, but .netrc cannot be read: {error}") from None
 
 
-def route(
-    *,
-    verify: bool | None,
-    ca: str | None,
-    certificate: str,
-    key: str,
-    server_name: str | None,
-    connect_timeout: float | None,
-    dns: Dns,
-    source: str | Sequence[str] | None,
-    resume: bool,
-) -> Route:
-    """Return how to make connections, from the scenario's arguments and the settings."""
-    if key and not certificate:
-        raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
-    tls = _tls_options(
-        verify=options.http_tls_verify.get() if verify is None else verify,
-        ca=options.http_tls_ca.get() if ca is None else ca,
-        certificate=certificate,
-        key=key,
-        minimum_version=options.http_tls_minimum_version.get(),
-    )
-    seconds = options.http_connect_timeout.get() if connect_timeout is None else connect_timeout
-    return Route(tls, seconds, dns, _source(source), server_name, resume)
+tls_options: Final = lru_cache(maxsize=64)(TlsOptions)  # most sessions have the same
 
 
-_tls_options: Final = lru_cache(maxsize=64)(TlsOptions)  # most sessions have the same
+def chosen(given: T | None, setting: Setting[T]) -> T:
+    """Return an argument of the scenario, or the value of a setting if it is None."""
+    return setting.get() if given is None else given
 
 
-def _source(given: str | Sequence[str] | None) -> str | None:
+def source_of(given: str | Sequence[str] | None) -> str | None:
     """Return the local address to connect from; users share the given ones round-robin, by id."""
-    sources: Sequence[str]
-    if given is None:
-        sources = names_in(options.http_source_addresses.get())
-    else:
-        sources = [given] if isinstance(given, str) else given
+    said = options.http_source_addresses.get() if given is None else given
+    sources = names_in(said) if isinstance(said, str) else said
     if not sources:
         return None
     user_id: int = getattr(getcurrent(), "id", 0)

@@ -6,7 +6,7 @@ The output is limited: a few compressed bytes can expand to gigabytes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any, Final, Protocol
 
@@ -84,6 +84,17 @@ class _Zlib:
         return b""
 
 
+def _joined(pieces: Iterable[bytes], most: int) -> bytes:
+    """Return decompressed pieces as one; raises `TooLong` as soon as they exceed `most` bytes."""
+    out, size = [], 0
+    for piece in pieces:
+        out.append(piece)
+        size += len(piece)
+        if size > most:
+            raise TooLong
+    return b"".join(out)
+
+
 class _Brotli:
     def __init__(self) -> None:
         self._one = brotli.Decompressor()
@@ -91,19 +102,16 @@ class _Brotli:
 
     def feed(self, data: bytes, most: int) -> bytes:
         self._begun = True
-        out = []
-        size = 0
+        return _joined(self._pieces(data), most)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
         try:
             piece = self._one.process(data, output_buffer_limit=PIECE)
             while piece or not self._one.can_accept_more_data():
-                out.append(piece)
-                size += len(piece)
-                if size > most:
-                    raise TooLong
+                yield piece
                 piece = self._one.process(b"", output_buffer_limit=PIECE)
         except brotli.error:
             raise Undecodable("br") from None
-        return b"".join(out)
 
     def end(self) -> bytes:
         if self._begun and not self._one.is_finished():
@@ -119,8 +127,9 @@ class _Zstandard:
         self._max_window = 8 << 20  # RFC 8878 section 3.1.1.1.2: the minimum to support
 
     def feed(self, data: bytes, most: int) -> bytes:
-        out: list[bytes] = []
-        size = 0
+        return _joined(self._pieces(data), most)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
         while data:
             if self._one is None:
                 plain = zstandard.ZstdDecompressor(max_window_size=self._max_window)
@@ -128,16 +137,11 @@ class _Zstandard:
             # Only the size of the input limits the output of a call, so feed little at a time.
             step, data = data[:256], data[256:]
             try:
-                piece = self._one.decompress(step)
+                yield self._one.decompress(step)
             except zstandard.ZstdError:
                 raise Undecodable("zstd") from None
-            out.append(piece)
-            size += len(piece)
-            if size > most:
-                raise TooLong
             if self._one.eof:
                 data, self._one = self._one.unused_data + data, None
-        return b"".join(out)
 
     def end(self) -> bytes:
         if self._one is not None:

@@ -6,8 +6,16 @@ from collections.abc import Mapping, Sequence
 
 from amoc.base.errors import ScenarioError
 from amoc.http import decoding, options
-from amoc.http.config import MAX_BODY_BYTES, MAX_IDLE, MAX_REDIRECTS, Config, route
-from amoc.http.connecting import Dns
+from amoc.http.config import (
+    MAX_BODY_BYTES,
+    MAX_IDLE,
+    MAX_REDIRECTS,
+    Config,
+    chosen,
+    source_of,
+    tls_options,
+)
+from amoc.http.connecting import Dns, Route
 from amoc.http.request import Auth, merged
 from amoc.http.urls import parse
 from amoc.http.user_session import Session
@@ -81,23 +89,23 @@ def session(
     for what, seconds in given.items():
         if seconds is not None and not 0 < seconds < 1e9:
             raise ScenarioError(f"{what} must be above 0 s, got {seconds}")
+    if key and not certificate:
+        raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
+    tls = tls_options(
+        verify=chosen(verify, options.http_tls_verify),
+        ca=chosen(ca, options.http_tls_ca),
+        certificate=certificate,
+        key=key,
+        minimum_version=options.http_tls_minimum_version.get(),
+    )
+    connect_s = chosen(connect_timeout, options.http_connect_timeout)
     config = Config(
-        route(
-            verify=verify,
-            ca=ca,
-            certificate=certificate,
-            key=key,
-            server_name=server_name,
-            connect_timeout=connect_timeout,
-            dns=dns,
-            source=source,
-            resume=resume,
-        ),
-        options.http_timeout.get() if timeout is None else timeout,
+        Route(tls, connect_s, dns, source_of(source), server_name, resume),
+        chosen(timeout, options.http_timeout),
         read_timeout,
         merged(usual, headers or {}),
         auth,
-        options.http_proxy.get() if proxy is None else proxy,
+        chosen(proxy, options.http_proxy),
         netrc,
         redirects,
         max_body,

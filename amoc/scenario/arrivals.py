@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from amoc.base.clock import S_NS
-from amoc.scenario.load_profile import Stages, parse_profile
+from amoc.scenario.load_profile import Stages, lasting, parse_profile
 
 ARRIVAL_RATE = "arrival_rate"
 """The throttle whose slots start iterations."""
@@ -83,5 +83,5 @@ def check_rate(text: str) -> None:
     for part in text.split(","):
         if "/" not in part:
             raise ValueError(f"must have a time unit, such as 200/s or 30s:10/s, got {text!r}")
-    if isinstance(profile, Stages) and not profile.total_ns:
-        raise ValueError(f"must have a total duration above 0 s, got {text!r}")
+    if isinstance(profile, Stages):
+        lasting(profile, text)

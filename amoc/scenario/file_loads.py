@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from amoc.base.errors import value_error_as
 from amoc.scenario.arrivals import check_rate
-from amoc.scenario.load_profile import Stage, Stages, parse_profile, sum_of
+from amoc.scenario.load_profile import Stage, Stages, lasting_stages, parse_profile, sum_of
 from amoc.scenario.mix import Mix, whole_weights
 from amoc.scenario.scenario_files import Part, parts_of
 
@@ -75,7 +75,7 @@ class FileLoads(NamedTuple):
             if one.is_rate:
                 rated.append(place)
             elif not one.is_count:
-                stages = _checked(one, _stages_of)
+                stages = _checked(one, lasting_stages)
                 ids = range(first, first + stages.rises)
                 groups.append(Group((place,), (1,), ids, stages))
                 first = ids.stop
@@ -169,25 +169,18 @@ class Assignment:
         return group.parts, mix, arrival or user_id - group.ids.start + 1
 
 
-def _rate_of(part: Part) -> Stages:
+def _rate_of(text: str) -> Stages:
     """Return an arrival rate as stages of rates per second; the last one holds."""
-    check_rate(part.load)
-    profile = parse_profile(part.load, 1.0)
+    check_rate(text)
+    profile = parse_profile(text, 1.0)
     if not isinstance(profile, Stages):
         exact = Fraction(repr(profile))
         profile = Stages((Stage(0, exact),), exact)
     if not profile.peak:
-        raise ValueError(f"must be above 0, got {part.load!r}")
+        raise ValueError(f"must be above 0, got {text!r}")
     return profile
 
 
-def _stages_of(part: Part) -> Stages:
-    stages = Stages.parse(part.load)
-    if not stages.total_ns:
-        raise ValueError(f"must have a total duration above 0 s, got {part.load!r}")
-    return stages
-
-
-def _checked(part: Part, parse: Callable[[Part], Stages]) -> Stages:
+def _checked(part: Part, parse: Callable[[str], Stages]) -> Stages:
     with value_error_as(ValueError, f"{part.source}: "):
-        return parse(part)
+        return parse(part.load)

@@ -8,12 +8,8 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, cast
 
-from gevent import getcurrent
-
-from amoc import metrics
 from amoc.base import context
 from amoc.base.errors import ScenarioError, value_error_as
-from amoc.metrics import reserved
 from amoc.scenario import loader
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.file_loads import Assignment, FileLoads
@@ -21,7 +17,7 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
 from amoc.scenario.settings import Source
-from amoc.scenario.user_kinds import NamedStart, is_new
+from amoc.scenario.user_kinds import NamedStart, counter_of
 
 _Assignment = Callable[[int, int], tuple[Sequence[int], Mix, int]]
 """The signature of `Assignment`."""
@@ -39,22 +35,13 @@ class StartOfScenarios(NamedStart):
         self._names = names
         self._assignment = assignment
         self._starts = starts
-        self._counters = [
-            tuple(
-                metrics.built_in(metrics.Counter, f"{reserved.KIND}{name}.{what}")
-                for what in ("users", "iterations")
-            )
-            for name in names
-        ]
+        self._counters = [counter_of(name) for name in names]
 
     def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user."""
         parts, mix, place = self._assignment(user_id, rank)
         number = parts[mix.kind_of(place)]
-        users, iterations = self._counters[number]
-        if is_new(getcurrent()):
-            users.inc()
-        iterations.inc()
+        self._counters[number]()
         start = self._starts[number]
         if isinstance(start, NamedStart):
             return start(user_id, mix.rank_of(place))

@@ -184,6 +184,22 @@ class Stages(NamedTuple):
         return ", ".join(parts)
 
 
+def lasting_stages(text: str) -> Stages:
+    """Parse stages of a number of users that take some time.
+
+    Raises:
+        ValueError: They are invalid, or all are jumps; a clause.
+    """
+    return lasting(Stages.parse(text), text)
+
+
+def lasting(stages: Stages, text: str) -> Stages:
+    """Return the stages in `text`; raises ValueError, with a clause, if all of them are jumps."""
+    if not stages.total_ns:
+        raise ValueError(f"must have a total duration above 0 s, got {text!r}")
+    return stages
+
+
 def sum_of(profiles: Sequence[Stages]) -> Stages:
     """Return the sum of several profiles, each holding its last target."""
     stages, since_ns = [], 0

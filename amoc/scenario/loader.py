@@ -29,6 +29,12 @@ from amoc.scenario.scenario_files import is_path, name_of
 from amoc.scenario.user_kinds import NamedStart, StartOfKind, UserKinds
 
 FORMS = "define start(user_id, state) or start(user_id)"
+_FUNCTIONS = {
+    "init": ((0,), "define init()"),
+    "start": ((2, 1), FORMS),
+    "terminate": ((1, 0), "define terminate(state) or terminate()"),
+}
+"""How many arguments a scenario's functions may take, and how to define them."""
 
 
 @dataclass(frozen=True)
@@ -186,10 +192,9 @@ def _guarded(source: str, action: Callable[[], ModuleType]) -> ModuleType:
 
 
 def _check(scenario: Scenario) -> None:
-    start = getattr(scenario.module, "start", None)
-    if not callable(start):
+    if not callable(getattr(scenario.module, "start", None)):
         raise ScenarioError(f"scenario {scenario.source} has no start(); {FORMS}")
-    for name in ("init", "start", "terminate"):
+    for name, (counts, forms) in _FUNCTIONS.items():
         function = getattr(scenario.module, name, None)
         if function is None:
             continue
@@ -205,18 +210,7 @@ def _check(scenario: Scenario) -> None:
                 f"{name}() of {scenario.source} must be a plain function, got an async one;"
                 " users are greenlets, so blocking calls are fine"
             )
-    if not (takes(start, 2) or takes(start, 1)):
-        raise ScenarioError(
-            f"start() of {scenario.source} takes {inspect.signature(start)}; {FORMS}"
-        )
-    terminate = getattr(scenario.module, "terminate", None)
-    if terminate is not None and not (takes(terminate, 1) or takes(terminate, 0)):
-        raise ScenarioError(
-            f"terminate() of {scenario.source} takes {inspect.signature(terminate)};"
-            " define terminate(state) or terminate()"
-        )
-    init = getattr(scenario.module, "init", None)
-    if init is not None and not takes(init, 0):
-        raise ScenarioError(
-            f"init() of {scenario.source} takes {inspect.signature(init)}; define init()"
-        )
+        if not any(takes(function, count) for count in counts):
+            raise ScenarioError(
+                f"{name}() of {scenario.source} takes {inspect.signature(function)}; {forms}"
+            )

@@ -39,10 +39,22 @@ class _Kind:
     def __init__(self, what: Start | type, calls: Calls) -> None:
         self.name = what.__name__
         self.calls = calls
-        self.users = metrics.built_in(metrics.Counter, f"{reserved.KIND}{self.name}.users")
-        self.iterations = metrics.built_in(
-            metrics.Counter, f"{reserved.KIND}{self.name}.iterations"
-        )
+        self.count = counter_of(self.name)
+
+
+def counter_of(kind: str) -> Callable[[], None]:
+    """Return a function that counts an iteration of a kind of users, which the caller begins."""
+    users, iterations = (
+        metrics.built_in(metrics.Counter, f"{reserved.KIND}{kind}.{what}")
+        for what in ("users", "iterations")
+    )
+
+    def count() -> None:
+        if is_new(getcurrent()):
+            users.inc()
+        iterations.inc()
+
+    return count
 
 
 class UserKinds:
@@ -55,9 +67,7 @@ class UserKinds:
     def __call__(self, user_id: int, state: object, rank: int = 0) -> object:
         """Run an iteration of a user; see `NamedStart`."""
         kind = self._kinds[self._mix.kind_of(rank or user_id)]
-        if is_new(getcurrent()):
-            kind.users.inc()
-        kind.iterations.inc()
+        kind.count()
         return kind.calls(user_id, state)
 
     def name_of(self, user_id: int) -> str:
