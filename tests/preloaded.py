@@ -27,7 +27,7 @@ from tests.rooms import ROOT
 
 DEADLINE_S = 120.0
 MODULES = (
-    *("amoc.cli.check", "amoc.cli.view.dependency_table", "amoc.control.client"),
+    *("amoc.cli.check", "amoc.control.client"),
     *("amoc.runtime.in_process", "amoc.scenario.joined", "amoc.service.describe"),
     *("amoc.service.isolated_main", "amoc.steps.api", "amoc.users.run"),
     *("amoc.cli.signals", "amoc.cli.summary_file", "amoc.cli.view.shown_run"),

@@ -86,14 +86,13 @@ def check(
 
     monkey_patch.patch()
     from amoc.cli import checked_scenario, one_user
-    from amoc.cli.view import dependency_table
     from amoc.scenario import settings_sources
 
     sources = [
         *run_options.by_option(by_name, strict=not undeclared),
         *settings_sources.gather(pairs, os.environ, config, undeclared),
     ]
-    dependency_table.show(known)
+    checked_scenario.show_dependencies(known)
     loaded = checked_scenario.show(scenario, sources, libraries)
     if run_user:
         one_user.run_one(loaded, user_id, seed or 0, seconds)

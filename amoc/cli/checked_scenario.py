@@ -9,7 +9,6 @@ from typing import Any
 from rich.text import Text
 
 from amoc.base.errors import ScenarioError
-from amoc.cli.view import dependency_table
 from amoc.cli.view.console import console as make_console
 from amoc.cli.view.console import table
 from amoc.feed import registry
@@ -21,6 +20,8 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.service.describe import remoteness
+
+_STATES = {"amoc": "amoc has it", "installed": "installed", "missing": "would be installed"}
 
 
 class Checked:
@@ -67,13 +68,23 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
     return checked
 
 
+def show_dependencies(dependencies: Sequence[Dependency]) -> None:
+    """Print a table of dependencies and an empty line, if there are any."""
+    if not dependencies:
+        return
+    rows = [(one.name, one.version, _STATES[one.state]) for one in dependencies]
+    console = make_console(patient=False)
+    console.print(table("dependency", "version", "state", rows=rows, right=3))
+    console.print()
+
+
 def show_description(found: Mapping[str, Any], where: str) -> None:
     """Print a scenario's description by the server at `where`.
 
     Raises:
         ScenarioError: The server could not load it because its dependencies are not installed.
     """
-    dependency_table.show([Dependency(**one) for one in found["dependencies"]])
+    show_dependencies([Dependency(**one) for one in found["dependencies"]])
     if problem := found.get("problem"):
         raise ScenarioError(problem)
     console = make_console(patient=False)

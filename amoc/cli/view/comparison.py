@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from amoc.base.clock import format_duration
-from amoc.base.text import printable
+from amoc.base.text import counted, printable
 from amoc.cli.view.console import table, verdict_colour
 from amoc.results.compare.comparison import INCONCLUSIVE, TOO_FEW, Comparison, Metric, Side
 from amoc.results.report.texts import around, clip, difference, figure
@@ -57,8 +57,7 @@ def _sides(sides: Sequence[Side]) -> Table:
 
 
 def _more(count: int, what: str) -> Text:
-    metrics = "metric" if count == 1 else "metrics"
-    return Text(f"{count:,} more {metrics} {what} (--json has all)", "dim")
+    return Text(f"{counted(count, 'more metric')} {what} (--json has all)", "dim")
 
 
 def _setup(found: Comparison) -> Table:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
-import gevent
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -18,7 +17,7 @@ from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view.figures import Now
 from amoc.cli.view.key_bindings import CLOSE, HINT
-from amoc.cli.view.plain import event_text
+from amoc.cli.view.plain import RefreshedView, event_text
 from amoc.cli.view.sections import all_of, last_event, progress
 from amoc.cli.view.table_layout import lines, share_out
 from amoc.runtime.controller.run_state import State
@@ -34,7 +33,7 @@ AIRY = 40
 _STYLE = {"info": "cyan", "warning": "yellow", "error": "bold red", "trace": "dim"}
 
 
-class LiveView:
+class LiveView(RefreshedView):
     """Shows a run on a terminal.
 
     Attributes:
@@ -42,13 +41,14 @@ class LiveView:
         keyboard: The keyboard control, whose keys are listed while it is active.
     """
 
+    interval_s = REFRESH_S
+
     def __init__(self, console: Console, status: Status) -> None:
         """Show `status` on `console`."""
         self.console = console
         self.keyboard: Keyboard | None = None
         self._status = status
         self._live: Live | None = None
-        self._task: gevent.Greenlet[[], None] | None = None
         self._overlay: Sequence[str] = ()
 
     def show(self, lines: Sequence[str]) -> None:
@@ -64,12 +64,10 @@ class LiveView:
     def __enter__(self) -> Self:
         self._live = Live(console=self.console, auto_refresh=False, transient=True)
         self._live.start()
-        self._task = gevent.spawn(self._run)
-        return self
+        return super().__enter__()
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
-        if self._task is not None:
-            self._task.kill()
+        super().__exit__(kind, error, trace)
         if self._live is not None:
             self._live.update("", refresh=True)
             self._live.stop()
@@ -83,11 +81,6 @@ class LiveView:
         """Show an event, without control characters, as it may quote a response of the target."""
         shown = event_text(level, text)
         self.console.print(Text(shown, style=_STYLE.get(level, "")), soft_wrap=level == "trace")
-
-    def _run(self) -> None:
-        while True:
-            gevent.sleep(REFRESH_S)
-            self.refresh()
 
     def drawn(self) -> RenderableType:
         """Return the tables that fit, most important first, and a line that names the others."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from typing import TypeVar
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -21,6 +22,7 @@ from amoc.results.summary_types import CheckPart, Measured, StepPart, Summary, T
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.start_rate import USER_RATE
 
+T = TypeVar("T")
 MAX_METRICS = 40
 """Maximum number of counters, gauges and so on in the terminal, busiest first."""
 
@@ -74,7 +76,8 @@ def _counted(whole: Measured, part: Measured, span: str) -> Iterator[RenderableT
         counters = {
             name: count for name, count in counters.items() if name not in message_account.NAMES
         }
-    if rest := _nonzero(steps.without(counters, part.get("steps", ()), part.get("checks", ()))):
+    others = steps.without(counters, part.get("steps", ()), part.get("checks", ()))
+    if rest := {name: count for name, count in others.items() if count}:
         yield _counters(rest, per_s, span)
 
 
@@ -97,17 +100,22 @@ def table(*columns: str) -> Table:
     return table
 
 
-def top(metrics: Mapping[str, object], counts: Mapping[str, float]) -> list[str]:
-    """Return the metrics that fit, the busiest, in their original order."""
-    shown = set(busiest(counts)[:MAX_METRICS])
-    return [name for name in metrics if name in shown]
+def top(metrics: Mapping[str, T], count: Callable[[T], float]) -> list[tuple[str, T]]:
+    """Return the metrics that fit, those with the highest counts, in their original order."""
+    shown = set(busiest({name: count(one) for name, one in metrics.items()})[:MAX_METRICS])
+    return [(name, one) for name, one in metrics.items() if name in shown]
 
 
-def with_more(table: Table, metrics: Sized) -> Table:
-    """Return `table` with the number of metrics that are not shown."""
+def listed(
+    title: str, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], metrics: Sized
+) -> Table:
+    """Return a table with `rows` for those of `metrics` that fit, and the number of the others."""
+    made = table(title, *heads)
+    for row in rows:
+        made.add_row(*row)
     if (more := len(metrics) - MAX_METRICS) > 0:
-        table.add_row(f"{more:,} more (--json has all)")
-    return table
+        made.add_row(f"{more:,} more (--json has all)")
+    return made
 
 
 def _messages(
@@ -126,34 +134,29 @@ def _messages(
 
 def _requests(found: Mapping[str, StepPart], span: str) -> Table:
     """Return the table of steps: count, rate, failures and times."""
-    with_response = steps.responds(found)
-    rows = table(named("requests", span), *heads(with_response))
-    for name in top(found, {name: one["count"] for name, one in found.items()}):
-        rows.add_row(*view_steps.row(name, found[name], with_response))
-    return with_more(rows, found)
+    with_response, shown = steps.responds(found), top(found, lambda one: one["count"])
+    rows = (view_steps.row(name, one, with_response) for name, one in shown)
+    return listed(named("requests", span), heads(with_response), rows, found)
 
 
 def _checks(made: Mapping[str, CheckPart], span: str) -> Table:
     """Return the table of checks: how often each passed."""
-    rows = table(named("checks", span), *CHECK_HEADS)
-    for name in list(made)[:MAX_METRICS]:
-        rows.add_row(*view_steps.check_row(name, made[name]))
-    return with_more(rows, made)
+    rows = (view_steps.check_row(*one) for one in list(made.items())[:MAX_METRICS])
+    return listed(named("checks", span), CHECK_HEADS, rows, made)
 
 
 def _counters(counters: Mapping[str, int], per_s: Mapping[str, float | None], span: str) -> Table:
-    rows = table(named("counters", span), "total", "per second")
-    for name in top(counters, counters):
-        rows.add_row(Text(name), f"{counters[name]:,}", _rate(per_s.get(name)))
-    return with_more(rows, counters)
+    shown = top(counters, int)
+    rows = ((Text(name), f"{count:,}", _rate(per_s.get(name))) for name, count in shown)
+    return listed(named("counters", span), ("total", "per second"), rows, counters)
 
 
 def _kinds(found: Sequence[kinds.KindRow], span: str) -> Table:
-    rows = table(named("kinds", span), *kinds.HEADS)
+    rows: list[Sequence[str | Text]] = []
     for name, users, iterations, per_s, crashes in found[:MAX_METRICS]:
         cells = (f"{users:,}" if users else "–", f"{iterations:,}", _rate(per_s))
-        rows.add_row(Text(name), *cells, Text(f"{crashes:,}", "red" if crashes else ""))
-    return with_more(rows, found)
+        rows.append((Text(name), *cells, Text(f"{crashes:,}", "red" if crashes else "")))
+    return listed(named("kinds", span), kinds.HEADS, rows, found)
 
 
 def _rate(per_s: float | None) -> str:
@@ -161,49 +164,37 @@ def _rate(per_s: float | None) -> str:
 
 
 def _gauges(gauges: Mapping[str, float | None]) -> Table:
-    rows = table("gauges", "last")
-    for name in list(gauges)[:MAX_METRICS]:
-        value = gauges[name]
-        rows.add_row(Text(name), "not finite" if value is None else f"{value:,.6g}")
-    return with_more(rows, gauges)
+    rows = (
+        (Text(name), "not finite" if value is None else f"{value:,.6g}")
+        for name, value in list(gauges.items())[:MAX_METRICS]
+    )
+    return listed("gauges", ("last",), rows, gauges)
 
 
 def _throttles(
     throttles: Mapping[str, ThrottlePart], lateness: Mapping[str, float] | None, span: str
 ) -> Table:
     late = f"late p99 {format_duration(lateness['p99_s'])}" if lateness else ""
-    title = named("throttles", span, late)
-    rows = table(title, "rate", "executions", "missed", "waiting", "per second")
-    for name in top(throttles, {name: one["executions"] for name, one in throttles.items()}):
-        one = throttles[name]
+    heads = ("rate", "executions", "missed", "waiting", "per second")
+    rows: list[Sequence[str | Text]] = []
+    for name, one in top(throttles, lambda one: one["executions"]):
         rate, interval_s = one["rate"], one["interval_s"]
         if rate is None:
             shown = "no limit"
         else:
             shown = f"{rate / interval_s:,.6g}/s" if interval_s else f"{rate:,.6g} at once"
-        rows.add_row(
-            Text(name),
-            "stopped" if one["mode"] == "stopped" else shown,
-            f"{one['executions']:,}",
-            f"{one['missed']:,}",
-            f"{one['waiting']:,}",
-            _rate(one["executions_per_s"]),
-        )
-    return with_more(rows, throttles)
+        shown = "stopped" if one["mode"] == "stopped" else shown
+        counts = (f"{count:,}" for count in (one["executions"], one["missed"], one["waiting"]))
+        rows.append((Text(name), shown, *counts, _rate(one["executions_per_s"])))
+    return listed(named("throttles", span, late), heads, rows, throttles)
 
 
 def _timers(timers: Mapping[str, Mapping[str, float]], span: str) -> Table:
-    rows = table(named("timers", span), "count", *TABLE)
-    for name in top(timers, {name: one["count"] for name, one in timers.items()}):
-        timer = timers[name]
+    rows: list[Sequence[str | Text]] = []
+    for name, timer in top(timers, lambda one: one["count"]):
         figures = (timer[field] for field in TABLE.values())
-        rows.add_row(Text(name), f"{timer['count']:,}", *map(format_duration, figures))
-    return with_more(rows, timers)
-
-
-def _nonzero(counters: Mapping[str, int]) -> dict[str, int]:
-    """Return the counters to show. The JSON output has all of them."""
-    return {name: count for name, count in counters.items() if count}
+        rows.append((Text(name), f"{timer['count']:,}", *map(format_duration, figures)))
+    return listed(named("timers", span), ("count", *TABLE), rows, timers)
 
 
 def indented(sentence: str, style: str = "") -> Padding:

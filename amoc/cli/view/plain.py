@@ -5,6 +5,7 @@ It does not import anything that draws tables.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Self, TextIO
 
@@ -33,14 +34,11 @@ MAX_TIMERS = 12
 """Maximum numbers of counters and timers in the plain line, busiest first."""
 
 
-class PlainView:
-    """Shows a run on a stream that is not a terminal, or on a terminal that cannot have tables."""
+class RefreshedView(ABC):
+    """A view that is refreshed regularly while it is entered."""
 
-    def __init__(self, stream: TextIO, status: Status) -> None:
-        """Show `status` on `stream`; see `amoc.cli.view.stream.prepared`."""
-        self._stream = stream
-        self._status = status
-        self._task: gevent.Greenlet[[], None] | None = None
+    interval_s: float
+    _task: gevent.Greenlet[[], None] | None = None
 
     def __enter__(self) -> Self:
         self._task = gevent.spawn(self._run)
@@ -49,6 +47,26 @@ class PlainView:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         if self._task is not None:
             self._task.kill()
+
+    def _run(self) -> None:
+        while True:
+            gevent.sleep(self.interval_s)
+            self.refresh()
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """Show the current status."""
+
+
+class PlainView(RefreshedView):
+    """Shows a run on a stream that is not a terminal, or on a terminal that cannot have tables."""
+
+    interval_s = PLAIN_LINE_S
+
+    def __init__(self, stream: TextIO, status: Status) -> None:
+        """Show `status` on `stream`; see `amoc.cli.view.stream.prepared`."""
+        self._stream = stream
+        self._status = status
 
     def line(self, text: str) -> None:
         """Show a line of output of the run's processes, without its colours."""
@@ -67,11 +85,10 @@ class PlainView:
         for one in lines:
             self.event("info", one)
 
-    def _run(self) -> None:
-        while True:
-            gevent.sleep(PLAIN_LINE_S)
-            if self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
-                self._write(plain_line(self._status))
+    def refresh(self) -> None:
+        """Show the status in a line, if users run."""
+        if self._status.state in (State.RUNNING, State.PAUSED, State.STOPPING):
+            self._write(plain_line(self._status))
 
     def _write(self, text: str) -> None:
         self._stream.write(f"{text}\n")

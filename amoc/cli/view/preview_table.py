@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +14,7 @@ from amoc.base.text import counted
 from amoc.cli.view.console import table
 
 Part = Text | Table
+_table = partial(table, right=4)
 
 
 def parts(found: JsonObject) -> list[Part]:
@@ -23,7 +25,7 @@ def parts(found: JsonObject) -> list[Part]:
     )
     shown: list[Part] = [head, Text()]
     rows = [[one["name"], one["value"] or "(empty)", one["from"]] for one in found["settings"]]
-    shown += [_table(["setting", "value", "from"], rows), Text()]
+    shown += [_table("setting", "value", "from", rows=rows), Text()]
     shown += _users(found["users"])
     if (arrivals := found["arrivals"]) is not None:
         shown.append(Text(_arrivals(arrivals)))
@@ -44,7 +46,7 @@ def parts(found: JsonObject) -> list[Part]:
             ]
             for one in found["commands"]
         ]
-        shown += [Text(), _table(["at", "command", ""], rows)]
+        shown += [Text(), _table("at", "command", "", rows=rows)]
     shown += [Text(), *(Text(line) for line in _end_lines(found))]
     return shown
 
@@ -62,7 +64,7 @@ def _users(users: JsonObject) -> list[Part]:
                 f"{one['first']} to {one['last']}{step}" if one["count"] > 1 else str(one["first"])
             )
         rows.append([one["worker"], f"{one['count']:,}", ids])
-    return [Text(line), _table(["worker", "users", "ids"], rows), Text()]
+    return [Text(line), _table("worker", "users", "ids", rows=rows), Text()]
 
 
 def _start_lines(starts: JsonObject) -> list[str]:
@@ -93,7 +95,7 @@ def _stages(stages: list[JsonObject]) -> Table:
         ]
         for number, one in enumerate(stages, 1)
     ]
-    return _table(["stage", "time", "users", "change"], rows)
+    return _table("stage", "time", "users", "change", rows=rows)
 
 
 def _change(stage: JsonObject) -> str:
@@ -113,7 +115,7 @@ def _rates(legs: list[JsonObject]) -> Table:
         ]
         for one in legs
     ]
-    return _table(["time", "rate per minute"], rows)
+    return _table("time", "rate per minute", rows=rows)
 
 
 def _end_lines(found: JsonObject) -> list[str]:
@@ -132,7 +134,3 @@ def _end_lines(found: JsonObject) -> list[str]:
 
 def _time(seconds: float | str) -> str:
     return format_duration(float(seconds)) if float(seconds) else "0 s"
-
-
-def _table(columns: list[str], rows: list[list[str]]) -> Table:
-    return table(*columns, rows=rows, right=4)

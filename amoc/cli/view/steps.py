@@ -22,24 +22,19 @@ _BAD = "bold red"
 
 def row(name: str, one: StepPart, with_response: bool) -> list[Text]:
     """Return a step as cells for `heads`, starting with its name."""
-    count, failed, *rest = cells(one, with_response)
-    return [
-        Text(printable(name)),
-        Text(count),
-        Text(failed, _BAD if one["failures"] else ""),
-        *map(Text, rest),
-    ]
+    return _row(name, cells(one, with_response), one["failures"])
 
 
 def check_row(name: str, one: CheckPart) -> list[Text]:
     """Return a check as cells, starting with its name."""
-    passed, failed, share = check_cells(one)
-    return [
-        Text(printable(name)),
-        Text(passed),
-        Text(failed, _BAD if one["failed"] else ""),
-        Text(share),
-    ]
+    return _row(name, check_cells(one), one["failed"])
+
+
+def _row(name: str, texts: Sequence[str], failures: int) -> list[Text]:
+    """Return a name and cells, the second of which is the number of failures."""
+    count, failed, *rest = texts
+    bad = _BAD if failures else ""
+    return [Text(printable(name)), Text(count), Text(failed, bad), *map(Text, rest)]
 
 
 def sentences(found: Mapping[str, StepPart]) -> list[str]:

@@ -15,7 +15,7 @@ from amoc.base.clock import format_duration, time_of_day, until
 from amoc.base.text import counted, printable
 from amoc.cli.view import metric_tables
 from amoc.cli.view.console import verdict_colour
-from amoc.cli.view.metric_tables import indented, named, table, top, with_more
+from amoc.cli.view.metric_tables import indented, listed, named, table, top
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
@@ -228,35 +228,34 @@ def _crashes(crashes: Sequence[CrashPart]) -> Table:
 
 
 def _nodes(nodes: Sequence[NodePart]) -> Table:
-    rows = table("nodes", "workers", "host", "state", "users restarted elsewhere", "users lost")
+    heads = ("workers", "host", "state", "users restarted elsewhere", "users lost")
+    rows: list[Sequence[str | Text]] = []
     found = {one["name"]: one for one in nodes}
     lost_first = {
         one["name"]: -at if one["lost_at_s"] is None else len(nodes) for at, one in enumerate(nodes)
     }
-    for name in top(found, lost_first):
-        node = found[name]
+    for name, node in top(found, lambda one: lost_first[one["name"]]):
         state = node["state"]
         if (joined_s := node.get("joined_at_s")) is not None:
             state = f"joined at {format_duration(joined_s)}"
         if node["lost_at_s"] is not None:
             state = f"lost at {format_duration(node['lost_at_s'])}"
-        counts = (f"{node[name]:,}" for name in ("restarted", "lost"))
-        rows.add_row(name, f"{node['workers']}", Text(node["host"]), state, *counts)
-    return with_more(rows, found)
+        counts = (f"{node[count]:,}" for count in ("restarted", "lost"))
+        rows.append((name, f"{node['workers']}", Text(node["host"]), state, *counts))
+    return listed("nodes", heads, rows, found)
 
 
 def _workers(workers: Sequence[WorkerPart], duration_s: float) -> Table:
-    rows = table("workers", "users", "restarts", "CPU", "memory", "loop lag p99")
     found = {f"{one['node']}/{one['worker']}": one for one in workers}
-    for name in top(found, {name: one["cpu_s"] for name, one in found.items()}):
-        worker = found[name]
-        share = worker["cpu_s"] / duration_s if duration_s else 0.0
-        rows.add_row(
+    rows = (
+        (
             name,
             f"{worker['users_peak']:,}",
             f"{worker['restarts']}",
-            f"{share:.0%}",
+            f"{worker['cpu_s'] / duration_s if duration_s else 0.0:.0%}",
             f"{worker['max_rss_bytes'] / 2**20:,.0f} MiB",
             format_duration(worker["loop_lag_p99_s"]),
         )
-    return with_more(rows, found)
+        for name, worker in top(found, lambda one: one["cpu_s"])
+    )
+    return listed("workers", ("users", "restarts", "CPU", "memory", "loop lag p99"), rows, found)
