@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode
 from amoc.base.json_plain import JsonObject
+from amoc.base.polling import poll
 from amoc.cli import server_option
 
 if TYPE_CHECKING:
@@ -69,15 +69,10 @@ class LocalRun:
 
     def summary(self) -> Summary | None:
         """Return the run's summary, waiting for it; None if it does not appear in time."""
-        import gevent
-
         from amoc.results import summary_file
 
         found = self._directory.summary
-        give_up_ns = now_ns() + int(SUMMARY_S * S_NS)
-        while not found.exists() and now_ns() < give_up_ns:
-            gevent.sleep(POLL_S)
-        return summary_file.read(found) if found.exists() else None
+        return summary_file.read(found) if poll(found.exists, SUMMARY_S, POLL_S) else None
 
 
 class RemoteRun:

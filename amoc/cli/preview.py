@@ -78,21 +78,14 @@ def _users(plan: RunPlan, workers: int) -> dict[str, object]:
     places = []
     for worker in range(place.workers):
         (mine,) = place.ids_of(ids.start, ids.stop - 1, worker) or [range(0)]
-        places.append(
-            {
-                "worker": f"node{worker // workers}/{worker}",
-                "count": len(mine),
-                "first": mine[0] if mine else None,
-                "last": mine[-1] if mine else None,
-                "step": mine.step,
-            }
-        )
-    return {
-        "count": len(ids),
-        "first": ids[0] if ids else None,
-        "last": ids[-1] if ids else None,
-        "workers": places,
-    }
+        name = f"node{worker // workers}/{worker}"
+        places.append({"worker": name, **_range(mine), "step": mine.step})
+    return {**_range(ids), "workers": places}
+
+
+def _range(ids: range) -> dict[str, object]:
+    first, last = (ids[0], ids[-1]) if ids else (None, None)
+    return {"count": len(ids), "first": first, "last": last}
 
 
 def _start_rate(plan: RunPlan, host: Host) -> tuple[float | Stages, str]:
@@ -157,10 +150,9 @@ def _number(value: float) -> float | str:
 
 def _stage(leg: Leg) -> dict[str, object]:
     before, target = floor(leg.before), floor(leg.target)
-    length_s = (leg.end_ns - leg.begin_ns) / S_NS
+    length_s = leg.length_ns / S_NS
     return {
-        "from_s": leg.begin_ns / S_NS,
-        "to_s": leg.end_ns / S_NS,
+        **_span(leg),
         "before": before,
         "target": target,
         "started": max(0, target - before),
@@ -169,18 +161,17 @@ def _stage(leg: Leg) -> dict[str, object]:
     }
 
 
+def _span(leg: Leg) -> dict[str, object]:
+    return {"from_s": leg.begin_ns / S_NS, "to_s": leg.end_ns / S_NS}
+
+
 def _throttle(name: str, text: str) -> dict[str, object]:
     """Describe a throttle's rate. Its interval is not known yet, so a minute is assumed."""
     profile = parse_profile(text, 60.0)
     legs = []
     if isinstance(profile, Stages):
         legs = [
-            {
-                "from_s": leg.begin_ns / S_NS,
-                "to_s": leg.end_ns / S_NS,
-                "before": float(leg.before),
-                "target": float(leg.target),
-            }
+            {**_span(leg), "before": float(leg.before), "target": float(leg.target)}
             for leg in profile.legs()
         ]
     return {"name": name, "text": text, "per_minute": legs}
@@ -256,6 +247,6 @@ def _open(plan: RunPlan, host: Host) -> list[str]:
 
 
 def _per_minute(leg: Leg) -> float:
-    length_s = (leg.end_ns - leg.begin_ns) / S_NS
+    length_s = leg.length_ns / S_NS
     rise = float(leg.target - leg.before)
     return rise / length_s * 60 if length_s else rise * inf if rise else 0.0

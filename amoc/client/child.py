@@ -90,8 +90,8 @@ class RunProcess:
                         self._read(ready, pidfd)
                         break
                     except KeyboardInterrupt:
-                        interrupts += 1
-                        self._interrupt(interrupts)
+                        interrupts += 1  # a second SIGINT stops the run at once
+                        self._signal(signal.SIGINT if interrupts < 3 else signal.SIGKILL)
             except BaseException:
                 self._abandon(ready, pidfd)
                 raise
@@ -139,10 +139,6 @@ class RunProcess:
                 self._on_line(line)
             if not (data and all_of_it):
                 return
-
-    def _interrupt(self, times: int) -> None:
-        """Stop the process: gracefully, the second time at once, the third time by SIGKILL."""
-        self._signal(signal.SIGINT if times < 3 else signal.SIGKILL)
 
     def _abandon(self, ready: selectors.BaseSelector, pidfd: int) -> None:
         self._on_line = lambda _: None

@@ -6,7 +6,7 @@ import http.client
 import json
 import ssl
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
@@ -181,10 +181,8 @@ class RestClient:
         data = answer.read(1 << 20)
         problem: object = None
         if answer.headers.get_content_type() == MIME:
-            try:
+            with suppress(ValueError):
                 problem = json.loads(data)
-            except ValueError:
-                problem = None
         known = problem if isinstance(problem, dict) else {}
         if answer.status == HTTPStatus.UNAUTHORIZED and self.token is None:
             known = {**known, "detail": f"{self} requires a token: {_TOKENS}"}

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from amoc.base import user_cache
-from amoc.base.clock import S_NS, now_ns
+from amoc.base.polling import poll
 from amoc.base.text import counted
 from amoc.install.pruning import Cached, to_prune
 
@@ -47,10 +47,8 @@ def use(place: Path) -> bool:
         file = path.open()
     except OSError:
         return False
-    give_up_ns = now_ns() + int(REMOVAL_S * S_NS)
-    while not (locked := _locked(file, fcntl.LOCK_SH)) and now_ns() < give_up_ns:
-        time.sleep(LOOK_S)
-    if not locked or not _is(path, file):  # it was removed
+    has_lock = poll(lambda: locked(file, fcntl.LOCK_SH), REMOVAL_S, LOOK_S)
+    if not has_lock or not _is(path, file):  # it was removed
         file.close()
         return False
     with suppress(OSError):  # a cache that cannot be written
@@ -80,7 +78,7 @@ def _inspected(place: Path) -> Cached | None:
         size = sum(one.stat().st_size for one in place.rglob("*") if one.is_file())
         with (place / RESOLVED).open() as file:
             used_s = os.fstat(file.fileno()).st_mtime
-            return Cached(place.name, size, used_s, in_use=not _locked(file, fcntl.LOCK_EX))
+            return Cached(place.name, size, used_s, in_use=not locked(file, fcntl.LOCK_EX))
     except OSError:
         return None
 
@@ -90,7 +88,7 @@ def _removed(place: Path, used_s: float) -> bool:
     gone = place.with_name(f"{place.name}.made-{os.getpid()}")
     try:
         with (place / RESOLVED).open() as file:
-            if not _locked(file, fcntl.LOCK_EX) or os.fstat(file.fileno()).st_mtime != used_s:
+            if not locked(file, fcntl.LOCK_EX) or os.fstat(file.fileno()).st_mtime != used_s:
                 return False
             place.rename(gone)
     except OSError:
@@ -99,7 +97,8 @@ def _removed(place: Path, used_s: float) -> bool:
     return True
 
 
-def _locked(file: IO[str], kind: int) -> bool:
+def locked(file: IO[str], kind: int) -> bool:
+    """Take a lock on an open file, unless others have it; return whether it was taken."""
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except OSError:

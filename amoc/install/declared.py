@@ -8,16 +8,14 @@ from __future__ import annotations
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from amoc.base.errors import ScenarioError
 from amoc.install.requirements import allows, name_of, named
 from amoc.scenario.scenario_files import is_path, parts_of
-
-T = TypeVar("T")
 
 FILE = "requirements.txt"
 MAX_BYTES = 1 << 20
@@ -77,17 +75,8 @@ def declared(scenario: str) -> Declared | None:
     found = [one for source in sources if (one := _declared_by(source)) is not None]
     if not found:
         return None
-    return Declared(
-        _all(one.files for one in found),
-        _all(one.requirements for one in found),
-        _all(one.options for one in found),
-        _all(one.constraints for one in found),
-    )
-
-
-def _all(some: Iterable[tuple[T, ...]]) -> tuple[T, ...]:
-    """Return the union of tuples, in order."""
-    return tuple(dict.fromkeys(chain.from_iterable(some)))
+    # For each field, the union of all values in order.
+    return Declared(*(tuple(dict.fromkeys(chain(*some))) for some in zip(*found, strict=True)))
 
 
 def _declared_by(scenario: str) -> Declared | None:

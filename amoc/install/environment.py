@@ -15,7 +15,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,9 @@ from pathlib import Path
 from amoc.base import user_cache
 from amoc.base.clock import S_NS, format_duration, now_ns
 from amoc.base.errors import ResourceError, ScenarioError, os_error_as
+from amoc.base.polling import poll
 from amoc.install import cached_environments, installers, lock_file, own
-from amoc.install.cached_environments import RESOLVED
+from amoc.install.cached_environments import RESOLVED, locked
 from amoc.install.choice import Choice
 from amoc.install.declared import Declared, declared, pinned
 from amoc.install.installers import Installer, Uv, Work
@@ -352,21 +352,14 @@ class Preparation:
         ):
             place.parent.mkdir(0o700, parents=True, exist_ok=True)
             file = path.open("a")
+        left_s = (self._give_up_ns - now_ns()) / S_NS
         with file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    pass
-                if now_ns() > self._give_up_ns:
-                    raise ResourceError(
-                        f"the dependencies of {self._scenario} are being installed by another"
-                        f" process, which has not finished within"
-                        f" {format_duration(self._choice.timeout_s)}"
-                        " (--install-timeout)"
-                    )
-                time.sleep(LOOK_S)
+            if not poll(lambda: locked(file, fcntl.LOCK_EX), left_s, LOOK_S):
+                raise ResourceError(
+                    f"the dependencies of {self._scenario} are being installed by another"
+                    f" process, which has not finished within"
+                    f" {format_duration(self._choice.timeout_s)} (--install-timeout)"
+                )
             yield
 
 

@@ -244,14 +244,11 @@ def choose() -> Installer:
 
 
 def _uv() -> Installer | None:
-    try:
+    with suppress(ImportError, OSError):
         from uv import find_uv_bin  # the package brings the program
-    except ImportError:
-        program = shutil.which("uv")
-    else:
-        with suppress(OSError):
-            return Uv(find_uv_bin())
-        program = shutil.which("uv")
+
+        return Uv(find_uv_bin())
+    program = shutil.which("uv")
     return Uv(program) if program else None
 
 

@@ -40,12 +40,16 @@ class Leg(NamedTuple):
     before: Fraction
     target: Fraction
 
+    @property
+    def length_ns(self) -> int:
+        """Its duration."""
+        return self.end_ns - self.begin_ns
+
     def value_at(self, t_ns: int) -> Fraction:
         """Return the value at a time within this leg; a jump reaches its target at once."""
-        length_ns = self.end_ns - self.begin_ns
-        if not length_ns:
+        if not self.length_ns:
             return self.target
-        return self.before + (self.target - self.before) * (t_ns - self.begin_ns) / length_ns
+        return self.before + (self.target - self.before) * (t_ns - self.begin_ns) / self.length_ns
 
 
 class Stages(NamedTuple):
@@ -115,9 +119,7 @@ class Stages(NamedTuple):
     def steepest_per_s(self) -> float:
         """The steepest rise; a jump counts as if it took a second."""
         return max(
-            float(max(Fraction(0), leg.target - leg.before))
-            * S_NS
-            / max(leg.end_ns - leg.begin_ns, S_NS)
+            float(max(Fraction(0), leg.target - leg.before)) * S_NS / max(leg.length_ns, S_NS)
             for leg in self.legs()
         )
 
@@ -170,7 +172,7 @@ class Stages(NamedTuple):
             if leg.value_at(first_ns) >= k:
                 return first_ns
             if leg.before < k <= leg.target:
-                rise_ns = (k - leg.before) * (leg.end_ns - leg.begin_ns) / (leg.target - leg.before)
+                rise_ns = (k - leg.before) * leg.length_ns / (leg.target - leg.before)
                 if leg.begin_ns + ceil(rise_ns) < leg.end_ns:
                     return leg.begin_ns + ceil(rise_ns)
         last_ns = max(after_ns, self.total_ns)

@@ -47,6 +47,7 @@ class Value(NamedTuple):
     """Its source, as shown to the operator: ``--set``, ``AMOC_RATE``, ``default``."""
 
 
+@dataclass(eq=False, repr=False)
 class Setting(Generic[T]):
     """One declared setting.
 
@@ -57,29 +58,19 @@ class Setting(Generic[T]):
         early: Whether its value is needed before the scenario is imported.
     """
 
+    default: T
+    description: str
+    verify: Sequence[T] | Callable[[T], object] | None
+    update: str | Callable[[T, T], object]
+    parse: Callable[[str], object] | None
+    type: TypeForm
+    module: str
+    name: str = ""
     override: Value | None = None
-    early = False
+    early: bool = False
 
-    def __init__(
-        self,
-        default: T,
-        description: str,
-        *,
-        verify: Sequence[T] | Callable[[T], object] | None,
-        update: str | Callable[[T, T], object],
-        parse: Callable[[str], object] | None,
-        type: TypeForm,
-        module: str,
-    ) -> None:
-        self.default = default
-        self.description = description
-        self.verify = verify
-        self.update = update
-        self.parse = parse
-        self.type = type
-        self.module = module
-        self.name = ""
-        self._converter = Converter(type)
+    def __post_init__(self) -> None:
+        self._converter = Converter(self.type)
 
     def get(self) -> T:
         """Return the value in force.
@@ -184,9 +175,7 @@ def setting(
         _fault(module, f"{problem} ({where})")
     if type is None:
         type = default.__class__
-    declared = Setting(
-        default, description, verify=verify, update=update, parse=parse, type=type, module=module
-    )
+    declared = Setting(default, description, verify, update, parse, type, module)
     _state.declared.append(declared)
     return declared
 

@@ -20,7 +20,7 @@ from amoc.service import (
     rest_scenarios,
     rest_status,
 )
-from amoc.service.dashboard import pages, sign_in
+from amoc.service.dashboard import pages
 from amoc.service.problems import Problem, ProblemBody
 from amoc.service.service import Service
 
@@ -33,7 +33,6 @@ PARTS = (
     rest_run_files,
     api_pages,
     pages,
-    sign_in,
 )
 """Modules with a function ``register(app, service)``, in order; `guard` is first."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import time
 from pathlib import Path
 from typing import NamedTuple
 
 from amoc.base.errors import ResourceError, UsageError, os_error_as
+from amoc.base.polling import poll
 
 _NAME = ".daemon"
 LOCK_WAIT_S = 1.0
@@ -77,10 +77,7 @@ class PidFile:
         with os_error_as(ResourceError, f"{path} cannot be written"):
             runs.mkdir(parents=True, exist_ok=True)
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        give_up = time.monotonic() + LOCK_WAIT_S
-        while not (locked := self._lock()) and time.monotonic() < give_up:
-            time.sleep(POLL_S)
-        if not locked:
+        if not poll(self._lock, LOCK_WAIT_S, POLL_S):
             found = read(runs)
             os.close(self._fd)
             raise already_running(runs, found)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import gevent
 
-from amoc.base.clock import S_NS, now_ns
 from amoc.base.json_plain import JsonObject
+from amoc.base.polling import poll
 from amoc.results.run_directory import RunDirectory
 from amoc.runtime.child import ChildProcess, start_module
 
@@ -77,12 +77,10 @@ class RunProcess:
 
     def wait_started(self, timeout_s: float) -> bool:
         """Wait until users may start and the run takes commands. Return whether they may."""
-        give_up_ns = now_ns() + int(timeout_s * S_NS)
-        while self.exit_code is None and now_ns() < give_up_ns:
-            if self.directory.control.exists():
-                return True
-            gevent.sleep(POLL_S)
-        return self.directory.summary.exists()  # it has ended already
+        takes_commands = self.directory.control.exists
+        poll(lambda: self.exit_code is not None or takes_commands(), timeout_s, POLL_S)
+        has_ended_already = self.directory.summary.exists()
+        return has_ended_already or (self.exit_code is None and takes_commands())
 
     def interrupt(self) -> None:
         """Send the signal of Ctrl-C: the first stops the run gracefully, the second at once."""

@@ -78,8 +78,6 @@ class Runs:
         Raises:
             Problem: There is no such run, it has not started, or the name is ambiguous.
         """
-        if not re.fullmatch(RUN_ID, run):
-            raise not_found("run", run, "run")
         if (job := self.job(run)) is not None and not self.queue.has_begun(job):
             if job.state == FAILED:
                 raise conflict(f"run {run} failed to start: {job.error}", "run")

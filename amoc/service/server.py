@@ -130,11 +130,8 @@ class Handler(WSGIHandler):
     def format_request(self) -> str:
         """Return a log line, without the query, which may contain secrets."""
         path = (self.path or "-").partition("?")[0]
-        size = self.response_length or 0
-        return f"{self.client_address[0]} {self.command} {path} {self._code()} {size}"
-
-    def _code(self) -> str:
-        return str(self.status or "-").partition(" ")[0]
+        code, size = str(self.status or "-").partition(" ")[0], self.response_length or 0
+        return f"{self.client_address[0]} {self.command} {path} {code} {size}"
 
 
 _SERVER: Any = WSGIServer  # its type stubs do not allow options as a dict

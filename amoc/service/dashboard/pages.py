@@ -1,7 +1,11 @@
-"""The pages of the dashboard: runs, a run, the start form, a comparison, signing in."""
+"""The pages of the dashboard: runs, a run, the start form, a comparison, signing in.
+
+To sign in, the browser keeps a token in a cookie that scripts cannot read.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from functools import cache, partial, wraps
 from hashlib import sha256
@@ -32,6 +36,7 @@ from amoc.service.tokens import Role
 LIMIT = 100
 MAX_LIMIT = 1_000
 MAX_QUERY = 100
+_OURS = re.compile(r"/(?:[!-.0-\[\]-~][!-~]*)?")
 _OWN = Path(str(files(parts.PACKAGE) / "assets"))
 _REPORTS = Path(str(files("amoc.results.report") / "assets"))
 ASSETS = {
@@ -56,6 +61,7 @@ def version_of_assets() -> str:
 
 def register(app: OpenAPI, service: Service) -> None:
     """Add the routes. None of them is in the OpenAPI document."""
+    _register_signing_in(app)
     declared = Declared()
     live = LivePages(service.runs, partial(parts.add, declared=declared))
     service.runs.queue.on_begin = live.begin
@@ -140,6 +146,38 @@ def register(app: OpenAPI, service: Service) -> None:
             compared=Markup(found["compared"]),  # noqa: S704 - made by a template
             data=shell.json_text(found["data"]),
         )
+
+
+def _register_signing_in(app: OpenAPI) -> None:
+    @app.route(guard.SIGN_IN)
+    def sign_in_page() -> Any:
+        return page("sign_in.html", to=way_back(request.args.get("to", "")))
+
+    @app.route(guard.SIGN_IN, methods=["POST"])
+    def sign_in() -> Any:
+        body = request.get_json()
+        token = body.get("token") if isinstance(body, dict) else None
+        guard.token_checker(app).role(token if isinstance(token, str) else "")
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+        answer.set_cookie(
+            guard.COOKIE, str(token), secure=request.is_secure, httponly=True, samesite="Strict"
+        )
+        return answer
+
+    @app.route("/dashboard/sign-out", methods=["POST"])
+    def sign_out() -> Any:
+        answer = Response(status=HTTPStatus.NO_CONTENT)
+        answer.delete_cookie(guard.COOKIE, httponly=True, samesite="Strict")
+        return answer
+
+
+def way_back(to: str) -> str:
+    r"""Return where to go after signing in, which must be a page of this server.
+
+    Browsers remove tabs and line ends, and treat \ as /. So //, /\ and / with a tab before another
+    / all start a URL on another host.
+    """
+    return to if _OURS.fullmatch(to) else "/"
 
 
 def _told(view: Callable[..., Any]) -> Callable[..., Any]:

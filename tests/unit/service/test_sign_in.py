@@ -2,7 +2,7 @@
 
 import pytest
 
-from amoc.service.dashboard.sign_in import way_back
+from amoc.service.dashboard.pages import way_back
 
 
 @pytest.mark.parametrize("to", ["/", "/runs/a", "/dashboard/start?scenario=x%2Fy", "/a//b"])
