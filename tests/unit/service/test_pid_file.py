@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amoc.base import polling
 from amoc.base.errors import UsageError
 from amoc.service import pid_file
 from amoc.service.pid_file import PidFile
@@ -19,7 +20,7 @@ def test_a_concurrent_check_does_not_prevent_a_daemon_from_starting(
     path.touch()
     with path.open() as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
-        monkeypatch.setattr(pid_file.time, "sleep", lambda _: looking.close())
+        monkeypatch.setattr(polling.time, "sleep", lambda _: looking.close())
         PidFile(tmp_path).close()
 
 

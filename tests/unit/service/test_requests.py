@@ -58,7 +58,7 @@ def test_a_start_body_becomes_options_of_amoc_run() -> None:
     parsed = run.make_context("run", [*START.arguments(), "chat.py"], resilient_parsing=False)
     given = parsed.params
     assert (given["users"], given["seed"], given["comment"]) == (0, 0, "- and spaces")
-    assert given["expected"] == ("crashes == 0", "x < 1")
+    assert given["thresholds"] == ("crashes == 0", "x < 1")
     assert given["throttles"] == ("a=1/s", "b=2/s")
     assert given["limited_ok"]
     assert given["failures_ok"]
