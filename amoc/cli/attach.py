@@ -32,18 +32,15 @@ class LocalRun:
     """A run of this host, read from its directory.
 
     Attributes:
+        id: Its id.
         elsewhere: Id and options to address the run with, if it is on a server; else None.
     """
 
     elsewhere: str | None = None
 
     def __init__(self, directory: RunDirectory) -> None:
+        self.id = directory.id
         self._directory = directory
-
-    @property
-    def id(self) -> str:
-        """The run's id."""
-        return self._directory.id
 
     def points(self) -> Iterator[Point | None]:
         """Yield the run's seconds as it writes them, until it ends; None if there is no new one."""

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 from amoc.base.errors import UsageError
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import load_options, run_options, server_option
+from amoc.cli.option_groups import flag
 from amoc.cli.param_types import MAX_ID, duration, whole
 from amoc.cli.server_option import PARAMETERS
 from amoc.install.choice import Choice
@@ -31,14 +32,10 @@ if TYPE_CHECKING:
 @run_options.UNDECLARED
 @run_options.SEED
 @scenario_dependencies.options
-@click.option(
-    "--lock",
-    is_flag=True,
-    help="Resolve the scenario's dependencies and write their lock file; do nothing else.",
+@flag(
+    "--lock", help="Resolve the scenario's dependencies and write their lock file; do nothing else."
 )
-@click.option(
-    "--run", "run_user", is_flag=True, help="Run one iteration of one user, tracing its stanzas."
-)
+@flag("--run", "run_user", help="Run one iteration of one user, tracing its stanzas.")
 @click.option(
     "--user-id", type=whole(1, MAX_ID), default=1, help="Id of the user of --run.  [default: 1]"
 )

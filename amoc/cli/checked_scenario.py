@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.table import Table
 from rich.text import Text
 
 from amoc.base.errors import ScenarioError
@@ -48,24 +49,28 @@ def show(source: str, raw: Sequence[settings.Source], libraries: str = "") -> Ch
     Raises:
         AmocError: The scenario cannot be run.
     """
-    checked = Checked(source, raw, libraries)
-    console = make_console(patient=False)
-    console.print(Text(f"scenario {checked.scenario.name} ({source})", style="bold"))
-    if checked.scenario.doc:
-        console.print(Text(checked.scenario.doc))
-    rows = []
+    checked, rows = Checked(source, raw, libraries), []
     # The scenario's settings first, amoc's last.
     for one in sorted(checked.declared, key=remoteness):
         resolved = checked.values[one.name]
         text = settings.as_text(one.name, resolved) or "(empty)"
         rows.append((one.name, text, resolved.source, one.description))
-    console.print()
-    console.print(table("setting", "value", "from", "description", rows=rows, right=4))
-    for text in checked.expected:
-        console.print(Text(f"threshold {text}"))
-    for feed in registry.declared():
-        console.print(Text(str(feed)))
+    settings_shown = table("setting", "value", "from", "description", rows=rows, right=4)
+    head, doc = f"scenario {checked.scenario.name} ({source})", checked.scenario.doc
+    told = (f"threshold {text}" for text in checked.expected)
+    _print(head, doc, settings_shown, [*told, *map(str, registry.declared())])
     return checked
+
+
+def _print(head: str, doc: str, settings_shown: Table, told: Sequence[str]) -> None:
+    console = make_console(patient=False)
+    console.print(Text(head, style="bold"))
+    if doc:
+        console.print(Text(doc))
+    console.print()
+    console.print(settings_shown)
+    for text in told:
+        console.print(Text(text))
 
 
 def show_dependencies(dependencies: Sequence[Dependency]) -> None:
@@ -87,16 +92,12 @@ def show_description(found: Mapping[str, Any], where: str) -> None:
     show_dependencies([Dependency(**one) for one in found["dependencies"]])
     if problem := found.get("problem"):
         raise ScenarioError(problem)
-    console = make_console(patient=False)
-    console.print(Text(f"scenario {found['name'].rpartition('/')[2]} ({where})", style="bold"))
-    if found["doc"]:
-        console.print(Text(found["doc"]))
     rows = []
     for one in found["settings"]:
         default = "(required)" if one["required"] else json.dumps(one["default"])
         choices = ", ".join(map(json.dumps, one["choices"] or ()))
         rows.append((one["name"], default, choices, one["description"]))
-    console.print()
-    console.print(table("setting", "default", "choices", "description", rows=rows, right=4))
-    for text in found["thresholds"]:
-        console.print(Text(f"threshold {text}"))
+    settings_shown = table("setting", "default", "choices", "description", rows=rows, right=4)
+    head = f"scenario {found['name'].rpartition('/')[2]} ({where})"
+    told = [f"threshold {text}" for text in found["thresholds"]]
+    _print(head, found["doc"], settings_shown, told)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from amoc.cli.messages import say
-from amoc.cli.option_groups import gathered
+from amoc.cli.option_groups import flag, gathered
 from amoc.cli.param_types import duration
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -25,14 +25,12 @@ def _choice(no_install: bool, locked: bool, install_timeout: float) -> Choice:
 options = gathered(
     "dependencies",
     _choice,
-    click.option(
+    flag(
         "--no-install",
-        is_flag=True,
         help="Do not install dependencies of the scenario; use what is installed already.",
     ),
-    click.option(
+    flag(
         "--locked",
-        is_flag=True,
         help="Refuse dependencies of the scenario that are not locked with their hashes.",
     ),
     click.option(

@@ -9,21 +9,21 @@ import click
 from amoc.base.errors import ExitCode, UsageError
 from amoc.cli import server_option
 from amoc.cli.json_option import JsonCommand, json_option, place_of
+from amoc.cli.option_groups import flag
 from amoc.cli.run_data import RUN, exit_code, load, output, write_beside
 
 
 @server_option.options
 @click.command(cls=JsonCommand, short_help="Export a run as CSV, JSON or HdrHistogram log.")
 @RUN
-@click.option(
+@flag(
     "--csv",
-    is_flag=True,
     help="CSV with a row per second; next to it requests.csv, with a row per step, and"
     " failures.csv, with a row per cause of failure.",
 )
 @json_option("the summary and all seconds")
-@click.option("--jsonl", is_flag=True, help="One JSON object per second, with histograms.")
-@click.option("--hlog", is_flag=True, help="HdrHistogram interval log of the timers.")
+@flag("--jsonl", help="One JSON object per second, with histograms.")
+@flag("--hlog", help="HdrHistogram interval log of the timers.")
 @click.option("--output", "file", metavar="FILE", help="Output file.  [default: -, print it]")
 def export(
     run: str, csv: bool, json_file: str | None, jsonl: bool, hlog: bool, file: str | None

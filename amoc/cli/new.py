@@ -9,6 +9,7 @@ import click
 
 from amoc.base.errors import ResourceError, UsageError, os_error_as
 from amoc.cli import server_option
+from amoc.cli.option_groups import flag
 from amoc.recording import from_kind
 from amoc.recording.files import Written
 
@@ -40,13 +41,8 @@ from amoc.recording.files import Written
     metavar="HOST",
     help="With --har: also keep requests to this host (repeatable).",
 )
-@click.option(
-    "--all",
-    "everything",
-    is_flag=True,
-    help="With --har: also keep static files and requests to other hosts.",
-)
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@flag("--all", "everything", help="With --har: also keep static files and requests to other hosts.")
+@flag("--force", help="Overwrite existing files.")
 def new(
     name: str,
     har: Path | None,

@@ -172,14 +172,14 @@ def _trace(console: Console) -> Iterator[None]:
 
 def _print_metrics(console: Console) -> None:
     for metric in metrics.read():
-        value = metric.value
+        name, value, shown = metric.name, metric.value, ""
         if isinstance(value, Histogram):
             if value.count:
                 shown = f"{value.count} samples, mean {format_duration(value.mean_s)}"
-                console.print(Text(f"{metric.name}: {shown}", style="dim"))
         elif isinstance(value, ThrottleCounts):
-            counts = value._asdict().items()
-            if shown := ", ".join(f"{what} {count:,}" for what, count in counts if count):
-                console.print(Text(f"throttle {metric.name}: {shown}", style="dim"))
+            name, counts = f"throttle {name}", value._asdict().items()
+            shown = ", ".join(f"{what} {count:,}" for what, count in counts if count)
         elif value:
-            console.print(Text(f"{metric.name}: {value:g}", style="dim"))
+            shown = f"{value:g}"
+        if shown:
+            console.print(Text(f"{name}: {shown}", style="dim"))

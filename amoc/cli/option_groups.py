@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from inspect import signature
 from typing import Any
 
+import click
+
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+flag = partial(click.option, is_flag=True)
+"""An option without a value."""
 
 
 def together(*options: Decorator) -> Decorator:

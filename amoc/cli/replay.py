@@ -13,6 +13,7 @@ from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli.cluster import Reach
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
+from amoc.cli.option_groups import flag
 from amoc.install.choice import Choice
 from amoc.scenario.settings_sources import pairs_of
 
@@ -25,7 +26,7 @@ from amoc.scenario.settings_sources import pairs_of
 @run_options.SET
 @setting_values.JSON
 @click.option("--comment", help="Comment to store with the run.  [default: the same]")
-@click.option("--plan", "only_plan", is_flag=True, help="Only preview the run.")
+@flag("--plan", "only_plan", help="Only preview the run.")
 @scenario_dependencies.options
 @cluster.options
 @run_options.JSON_FILE

@@ -13,7 +13,7 @@ from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import completion, load_options, setting_values
 from amoc.cli.cluster_options import CLUSTER, NODES, ON_NODE_LOSS, ON_NODES, PLACEMENT, cluster_of
 from amoc.cli.json_option import json_option
-from amoc.cli.option_groups import gathered, together
+from amoc.cli.option_groups import flag, gathered, together
 from amoc.cli.param_types import ARRIVALS, MAX_ID, STAGES, USER_IDS, whole
 from amoc.cli.param_types import duration as seconds
 from amoc.scenario import settings_sources
@@ -37,10 +37,9 @@ CONFIG = click.option(
     shell_complete=completion.files,
     help="Read settings from this TOML file.  [default: amoc.toml, if it exists]",
 )
-UNDECLARED = click.option(
+UNDECLARED = flag(
     "--allow-undeclared",
     "undeclared",
-    is_flag=True,
     help="Accept settings that the scenario does not declare but reads by config.get(name).",
 )
 
@@ -76,9 +75,8 @@ AS_IN_LOCUST = gathered(
         multiple=True,
         help="Skip tasks of a locustfile that have this tag (repeatable).",
     ),
-    click.option(
+    flag(
         "--real-locust",
-        is_flag=True,
         help="Run a locustfile with Locust's own classes and clients, which must be installed.",
     ),
 )
@@ -213,14 +211,12 @@ _OPTIONS = (
         default=0.0,
         help="Exclude this initial period from thresholds and statistics.  [default: 0s]",
     ),
-    click.option(
+    flag(
         "--limited-ok",
-        is_flag=True,
         help="Do not fail the run because the load generator was too slow; only report it.",
     ),
-    click.option(
+    flag(
         "--failures-ok",
-        is_flag=True,
         help="Do not fail a run in which every iteration crashed or no connection succeeded.",
     ),
     LOG_LEVEL,

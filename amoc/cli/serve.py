@@ -15,7 +15,7 @@ from amoc.base.errors import UsageError, value_error_as
 from amoc.cli import cluster, server_option
 from amoc.cli.cluster import Reach
 from amoc.cli.cluster_options import cluster_of
-from amoc.cli.option_groups import together
+from amoc.cli.option_groups import flag, together
 from amoc.cli.param_types import CLUSTERS, PATH, whole
 from amoc.results.run_directory import BASE
 from amoc.runtime.remote import address, secret
@@ -57,7 +57,7 @@ _OPTIONS = (
         show_default=True,
         help="Directory for uploaded scenarios.",
     ),
-    click.option("--no-upload", is_flag=True, help="Refuse uploads, which are code to run here."),
+    flag("--no-upload", help="Refuse uploads, which are code to run here."),
     click.option(
         "--parallel",
         type=whole(1, 64),

@@ -8,6 +8,7 @@ import click
 
 from amoc.base.errors import UsageError
 from amoc.cli import server_option
+from amoc.cli.option_groups import flag
 from amoc.cli.param_types import whole
 
 
@@ -39,9 +40,9 @@ from amoc.cli.param_types import whole
     help="Number of processes, each with connections up to its file descriptor limit.",
 )
 @click.option("--lifeline", is_flag=True, hidden=True, help="Exit when standard input ends.")
-@click.option("--stats", is_flag=True, help="Print statistics at the end.")
-@click.option("--tls", is_flag=True, help="Offer STARTTLS, and accept direct TLS on the same port.")
-@click.option("--tls-required", is_flag=True, help="Refuse logins without TLS; implies --tls.")
+@flag("--stats", help="Print statistics at the end.")
+@flag("--tls", help="Offer STARTTLS, and accept direct TLS on the same port.")
+@flag("--tls-required", help="Refuse logins without TLS; implies --tls.")
 @click.option(
     "--tls-certificate",
     default="",

@@ -79,11 +79,9 @@ class Preparation:
         self._scenario = scenario
         self._choice = choice
         self._tell = tell
-        self._declared = declared(scenario)
-        self._own = own.distributions() if self._declared is not None else {}
-        self._wanted: tuple[str, ...] = ()
-        if self._declared is not None:
-            self._wanted = tuple(own.without_amoc(self._declared.requirements, self._declared.name))
+        self._declared = declared(scenario) or Declared((), ())
+        self._own = own.distributions() if self._declared.files else {}
+        self._wanted = tuple(own.without_amoc(self._declared.requirements, self._declared.name))
         self._give_up_ns = now_ns() + int(choice.timeout_s * S_NS)
 
     def environment(self) -> Environment:
@@ -93,11 +91,10 @@ class Preparation:
             ScenarioError: The dependencies cannot be installed; includes the installer's output.
             ResourceError: There is no installer, not enough space, or not enough time.
         """
-        needed = self._needed()
-        if self._declared is None or not needed:
+        if not self._needed():
             return Environment(dependencies=self._shown(()))
-        lock = self._lock(self._declared)
-        place = cached_environments.directory() / self._key(self._declared, needed, lock)
+        lock = self._lock()
+        place = cached_environments.directory() / self._key(lock)
         if not cached_environments.use(place):
             if not self._choice.install:
                 self._tell(
@@ -107,7 +104,7 @@ class Preparation:
                 return Environment(dependencies=self._shown(()))
             with self._building(place):
                 if not cached_environments.use(place):
-                    self._build(self._declared, lock, place)
+                    self._build(lock, place)
                     cached_environments.use(place)
             cached_environments.prune(self._tell)
         found = lock_file.pins((place / RESOLVED).read_text())
@@ -126,12 +123,11 @@ class Preparation:
         return Environment(dependencies=self._resolved())
 
     def _resolved(self) -> tuple[Dependency, ...]:
-        if self._declared is None or not self._needed():
+        if not self._needed():
             return self._shown(())
-        lock = self._lock(self._declared)
+        lock = self._lock()
         with self._scratch() as directory:
-            pins = self._pins(self._declared, lock, directory)
-        return self._shown(pins, MISSING)
+            return self._shown(self._pins(lock, directory), MISSING)
 
     def make_lock(self) -> Path | None:
         """Resolve again and write the lock file; return its path, or None without dependencies.
@@ -142,10 +138,10 @@ class Preparation:
         """
         from amoc.base import atomic_write
 
-        if self._declared is None:
+        if not self._declared.files:
             return None
         with self._scratch() as directory:
-            pins = self._resolve(self._declared, directory, self._wanted)
+            pins = self._resolve(directory, self._wanted)
         lock = Lock(self._declared.digest, PYTHON, pins)
         path = self._declared.lock
         if path is None:
@@ -173,13 +169,13 @@ class Preparation:
         ]
         return tuple(sorted((*mine, *theirs), key=lambda one: one.name))
 
-    def _lock(self, found: Declared) -> Lock | UvLock | None:
+    def _lock(self) -> Lock | UvLock | None:
         """Return the lock file if it exists and is valid; uv's own is validated when it is used.
 
         Raises:
             ScenarioError: It is not valid, and must be.
         """
-        why = ""
+        why, found = "", self._declared
         if found.lock is None or not found.lock.is_file():
             if found.uv_lock is not None and found.uv_lock.is_file():
                 digest = hashlib.sha256(found.uv_lock.read_bytes()).hexdigest()
@@ -193,7 +189,7 @@ class Preparation:
             except (ValueError, OSError) as error:
                 why = f"{found.lock} is not a lock file: {error}"
             else:
-                why = self._why_invalid(found, lock)
+                why = self._why_invalid(lock)
                 if not why:
                     return lock
         if why and self._choice.locked:
@@ -208,8 +204,9 @@ class Preparation:
             )
         return None
 
-    def _why_invalid(self, found: Declared, lock: Lock) -> str:
+    def _why_invalid(self, lock: Lock) -> str:
         """Return why a lock is not valid; empty if it is."""
+        found = self._declared
         if lock.digest != found.digest:
             return f"{found.lock} does not match what {found.name} requires"
         if lock.python != PYTHON:
@@ -226,8 +223,8 @@ class Preparation:
             return f"{found.lock} cannot be used here: {error}"
         return ""
 
-    def _key(self, found: Declared, needed: Sequence[str], lock: Lock | UvLock | None) -> str:
-        made_of: object = sorted(needed)
+    def _key(self, lock: Lock | UvLock | None) -> str:
+        made_of: object = sorted(self._needed())
         if isinstance(lock, UvLock):
             made_of = [made_of, lock.digest, self._choice.locked]
         elif lock is not None:
@@ -237,31 +234,29 @@ class Preparation:
             sys.implementation.cache_tag,
             platform.machine(),
             made_of,
-            found.options,
-            found.constraints,
+            self._declared.options,
+            self._declared.constraints,
             list(constraints(self._own)),
         )
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
     # Building
 
-    def _pins(
-        self, found: Declared, lock: Lock | UvLock | None, directory: Path
-    ) -> tuple[Pin, ...]:
+    def _pins(self, lock: Lock | UvLock | None, directory: Path) -> tuple[Pin, ...]:
         """Return all versions that the requirements resolve to, from the lock if there is one."""
         if lock is None:
-            return self._resolve(found, directory)
+            return self._resolve(directory, self._needed())
         if isinstance(lock, Lock):
             return lock.pins
         try:
-            return self._exported(found, lock, directory)
+            return self._exported(lock, directory)
         except ScenarioError as error:
             if self._choice.locked:
                 raise
             self._tell(f"warning: {lock.path} is not used: {error}")
-        return self._resolve(found, directory)
+        return self._resolve(directory, self._needed())
 
-    def _exported(self, found: Declared, lock: UvLock, directory: Path) -> tuple[Pin, ...]:
+    def _exported(self, lock: UvLock, directory: Path) -> tuple[Pin, ...]:
         """Return the contents of uv's own lock.
 
         Raises:
@@ -271,7 +266,7 @@ class Preparation:
         if not isinstance(installer, Uv):
             raise ScenarioError(f"{lock.path} is a lock of uv, and {installer.name} cannot read it")
         try:
-            pins = installer.exported(lock, self._work(found, directory))
+            pins = installer.exported(lock, self._work(directory))
         except ScenarioError as error:
             raise ScenarioError(f"{error}\nto renew it: uv lock --script {lock.script}") from None
         pins = tuple(one for one in pins if one.name not in own.GIVEN)
@@ -279,15 +274,12 @@ class Preparation:
             raise ScenarioError(f"{lock.path} has no hashes of {', '.join(bare)}")
         return pins
 
-    def _resolve(
-        self, found: Declared, directory: Path, wanted: Sequence[str] | None = None
-    ) -> tuple[Pin, ...]:
+    def _resolve(self, directory: Path, wanted: Sequence[str]) -> tuple[Pin, ...]:
         requirements, limits = directory / "requirements.in", directory / "constraints.txt"
-        lines = (*found.options, *(self._needed() if wanted is None else wanted))
-        _write(requirements, lines)
-        _write(limits, (*found.constraints, *constraints(self._own)))
+        _write(requirements, (*self._declared.options, *wanted))
+        _write(limits, (*self._declared.constraints, *constraints(self._own)))
         try:
-            return installers.choose().resolve(requirements, limits, self._work(found, directory))
+            return installers.choose().resolve(requirements, limits, self._work(directory))
         except ScenarioError as error:
             raise ScenarioError(f"{error}{self._hint()}") from None
 
@@ -295,13 +287,11 @@ class Preparation:
         """Return which of the requirements amoc's own environment has in a fixed version."""
         names = {name_of(one) for one in self._needed()}
         mine = [f"{name} {version}" for name, version in self._own.items() if name in names]
-        return (
-            f"\namoc itself has {', '.join(sorted(mine))}, and no other version can be used"
-            if mine
-            else ""
-        )
+        if not mine:
+            return ""
+        return f"\namoc itself has {', '.join(sorted(mine))}, and no other version can be used"
 
-    def _build(self, found: Declared, lock: Lock | UvLock | None, place: Path) -> None:
+    def _build(self, lock: Lock | UvLock | None, place: Path) -> None:
         installer: Installer = installers.choose()
         self._tell(f"installing the dependencies of {self._scenario} with {installer.name}")
         for stale in place.parent.glob(f"{place.name}.made-*"):  # left by a killed process
@@ -311,12 +301,12 @@ class Preparation:
             made.mkdir(0o700)
             (made / LIBRARIES).mkdir()
             with self._scratch() as directory:
-                pins = self._pins(found, lock, directory)
+                pins = self._pins(lock, directory)
                 missing = lock_file.to_install(pins, self._own)
                 if missing:
                     wanted = directory / "install.txt"
-                    _write(wanted, (*found.options, *(one.line for one in missing)))
-                    installer.install(wanted, made / LIBRARIES, self._work(found, directory))
+                    _write(wanted, (*self._declared.options, *(one.line for one in missing)))
+                    installer.install(wanted, made / LIBRARIES, self._work(directory))
             _write(made / RESOLVED, [one.line for one in pins])
             made.rename(place)
         except ValueError as error:
@@ -328,10 +318,9 @@ class Preparation:
         finally:
             shutil.rmtree(made, ignore_errors=True)
 
-    def _work(self, found: Declared, directory: Path) -> Work:
-        what = f"what {found.name} requires"
-        timeout_s = self._choice.timeout_s
-        return Work(what, directory, found.files[0].resolve().parent, self._give_up_ns, timeout_s)
+    def _work(self, directory: Path) -> Work:
+        what, place = f"what {self._declared.name} requires", self._declared.files[0].resolve()
+        return Work(what, directory, place.parent, self._give_up_ns, self._choice.timeout_s)
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:

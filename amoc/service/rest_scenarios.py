@@ -34,6 +34,11 @@ ARCHIVE_TYPES = [
 ]
 UPLOAD_TYPES = ["text/x-python", "text/plain", *ARCHIVE_TYPES]
 _TAG = Tag(name="scenarios", description="Scenarios that can be run")
+_OF_UPLOADS = (
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.INSUFFICIENT_STORAGE,
+)
 
 
 class ScenarioPath(BaseModel):
@@ -128,13 +133,7 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.put(
         "/scenarios/upload",
         tags=[_TAG],
-        responses=responses(
-            HTTPStatus.CONFLICT,
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.INSUFFICIENT_STORAGE,
-            ok=UploadedBody,
-        ),
+        responses=responses(HTTPStatus.CONFLICT, *_OF_UPLOADS, ok=UploadedBody),
     )
     def upload(query: UploadQuery, raw: Upload) -> Any:
         """Upload a scenario, or replace an uploaded one.
@@ -145,16 +144,7 @@ def register(app: OpenAPI, service: Service) -> None:
         """
         return service.uploads.take(query.name, stream_of(raw, UPLOAD_TYPES))
 
-    @app.put(
-        "/scenarios/files",
-        tags=[_TAG],
-        responses=responses(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            HTTPStatus.INSUFFICIENT_STORAGE,
-            ok=FilesBody,
-        ),
-    )
+    @app.put("/scenarios/files", tags=[_TAG], responses=responses(*_OF_UPLOADS, ok=FilesBody))
     def send_files(raw: Files) -> Any:
         """Upload the files of a scenario for runs, without adding it to the server's scenarios.
 

@@ -6,7 +6,7 @@ To sign in, the browser keeps a token in a cookie that scripts cannot read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache, partial, wraps
 from hashlib import sha256
 from http import HTTPStatus
@@ -96,29 +96,24 @@ def register(app: OpenAPI, service: Service) -> None:
     def run_page(id: str) -> Any:
         directory = service.runs.find(id)
         shown = live.of(directory).ready() if live.goes_on(directory) else None
-        if shown is not None and not shown.is_over:
+        fragments: Mapping[str, str]
+        if (goes_on := shown is not None and not shown.is_over) and shown is not None:
             if guard.role() >= Role.RUN:
                 declared.look(directory.id, shown)
-            return page(
-                "run.html",
-                title=title(shown.summary),
-                run=directory.id,
-                detail_s=MAX_S,
-                live=True,
-                fragments=shown.fragments,
-                data=shell.json_text(shown.first_data()),
-            )
-        found = details.page_of(directory)
-        made = {name: Markup(html) for name, html in found["fragments"].items()}  # noqa: S704
-        made["log"] = Markup(parts.log_of(directory))  # noqa: S704
+            fragments, head, data = shown.fragments, title(shown.summary), shown.first_data()
+        else:
+            found = details.page_of(directory)
+            fragments = found["fragments"] | {"log": parts.log_of(directory)}
+            fragments = {name: Markup(html) for name, html in fragments.items()}  # noqa: S704
+            head, data = found["title"], found["data"]
         return page(
             "run.html",
-            title=found["title"],
+            title=head,
             run=directory.id,
             detail_s=MAX_S,
-            live=False,
-            fragments=made,
-            data=shell.json_text(found["data"]),
+            live=goes_on,
+            fragments=fragments,
+            data=shell.json_text(data),
         )
 
     @app.route("/dashboard/runs/<id>/detail")
@@ -254,9 +249,7 @@ def _start_page(service: Service, chosen: str) -> Response:
     if chosen:
         try:
             about = service.scenarios.describe(chosen)
-        except Problem as error:
-            problem = error.detail
-        except AmocError as error:
+        except (Problem, AmocError) as error:
             problem = str(error)
     settings: Any = about["settings"] if about else ()
     return page(
