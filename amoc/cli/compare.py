@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -12,7 +11,7 @@ from amoc.cli import completion, server_option
 from amoc.cli.json_option import JsonCommand, json_option, place_of
 from amoc.cli.messages import say
 from amoc.cli.param_types import duration
-from amoc.cli.run_data import exit_code, load, output, write_file
+from amoc.cli.run_data import exit_code, load, output_json, write_file
 
 
 @server_option.options
@@ -51,8 +50,7 @@ def compare(
             say(f"run {name} is still running; the comparison covers it so far")
     found = comparison.compare(runs[0], runs[1], warmup_s)
     if json_file is not None:
-        place = place_of(json_file, file)
-        output([json.dumps(found.to_json(), indent=1, allow_nan=False)], place)
+        output_json(found.to_json(), place_of(json_file, file))
         return exit_code(*runs)
     from amoc.cli.view import comparison as view
     from amoc.cli.view.console import console

@@ -7,7 +7,6 @@ control socket, and prints the answer: a line for the run and one for each worke
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 
 import click
@@ -16,7 +15,7 @@ from amoc.base.text import printable
 from amoc.cli import completion, server_option, setting_values
 from amoc.cli.json_option import JsonCommand, json_parameter
 from amoc.cli.param_types import USER_IDS, whole
-from amoc.cli.run_data import output
+from amoc.cli.run_data import output_json
 from amoc.control import commands
 
 _SHARED = (
@@ -36,9 +35,21 @@ def command_of(spec: commands.CommandSpec) -> click.Command:
     def send(
         run: str | None, json_file: str | None, comment: str | tuple[str, ...], **own: object
     ) -> None:
+        from amoc.control import answer_text, client
+        from amoc.results.run_directory import find
+
         text = comment if isinstance(comment, str) else " ".join(comment)
         given = {name: value for name, value in own.items() if value is not None}
-        _send(run, json_file, spec.name, given, text)
+        command = commands.checked(spec.name, given, text)
+        if (server := server_option.server()) is not None:
+            answer = server_option.command(server, run, command)
+        else:
+            answer = client.request(find(run).control, *command)
+        if json_file is not None:
+            output_json(answer, json_file)
+            return
+        for line in answer_text.lines_of(answer):
+            click.echo(printable(line))
 
     instead = {one.instead_of: one.name for one in spec.arguments if one.instead_of}
     parameters = [_parameter(one, instead) for one in spec.arguments]
@@ -95,24 +106,6 @@ def _comment(spec: commands.CommandSpec) -> click.Parameter:
     return click.Option(
         ["--comment"], metavar="TEXT", default="", help="A comment for the run's journal."
     )
-
-
-def _send(
-    run: str | None, json_file: str | None, name: str, arguments: object, comment: str
-) -> None:
-    from amoc.control import answer_text, client
-    from amoc.results.run_directory import find
-
-    command = commands.checked(name, arguments, comment)
-    if (server := server_option.server()) is not None:
-        answer = server_option.command(server, run, command)
-    else:
-        answer = client.request(find(run).control, *command)
-    if json_file is not None:
-        output([json.dumps(answer, indent=1)], json_file)
-        return
-    for line in answer_text.lines_of(answer):
-        click.echo(printable(line))
 
 
 COMMANDS = tuple(map(command_of, commands.COMMANDS.values()))

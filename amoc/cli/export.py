@@ -45,5 +45,8 @@ def export(
     if csv:
         beside = directory.path if place == "-" else Path(place).parent
         for name, lines in BESIDE.items():
-            write_beside(beside / name, lines(saved), place == "-")
+            if place == "-":
+                write_beside(beside / name, lines(saved))
+            else:
+                output(lines(saved), str(beside / name))
     return exit_code(saved)

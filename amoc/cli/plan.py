@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,7 +10,7 @@ from amoc.base.json_plain import JsonObject
 from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli import run_options, server_option
 from amoc.cli.json_option import JsonCommand, json_option
-from amoc.cli.run_data import output
+from amoc.cli.run_data import output_json
 from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
@@ -51,18 +50,13 @@ def show(run_plan: RunPlan, json_file: str | None, dependencies: Choice) -> None
 
 def put_out(found: JsonObject, json_file: str | None) -> None:
     """Print a preview, as JSON to `json_file` if given."""
-    from rich.text import Text
-
+    if json_file is not None:
+        output_json(found, json_file)
+        return
     from amoc.cli.view import preview_table
     from amoc.cli.view.console import console as make_console
 
     console = make_console(patient=False)
-    if json_file not in (None, "-"):
-        output([json.dumps(found, indent=1)], json_file)
-        return
-    if json_file:
-        console.print(Text(json.dumps(found, indent=1)), soft_wrap=True)
-        return
     for part in preview_table.parts(found):
         console.print(part)
 

@@ -6,7 +6,6 @@ are refused.
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from amoc.base.errors import UsageError
 from amoc.base.json_plain import JsonObject
 from amoc.cli import attach, load_options, server_option
 from amoc.cli.messages import say
-from amoc.cli.run_data import output
+from amoc.cli.run_data import output_json
 from amoc.client import sending
 from amoc.results.run_list import QUEUED
 from amoc.scenario import scenario_files
@@ -95,7 +94,7 @@ def _show(server: RestClient, context: click.Context, how: str, body: JsonObject
 
     def write(summary: object) -> None:
         if file is not None:
-            output([json.dumps(summary, indent=1, allow_nan=False)], file)
+            output_json(summary, file)
 
     sys.exit(attach.follow(attach.RemoteRun(server, started["run"]), write))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any, NoReturn
 
@@ -15,7 +14,7 @@ from amoc.cli import dependencies as scenario_dependencies
 from amoc.cli.cluster import Reach
 from amoc.cli.json_option import JsonCommand
 from amoc.cli.messages import say
-from amoc.cli.run_data import output
+from amoc.cli.run_data import output_json
 from amoc.install.choice import Choice
 from amoc.scenario.run_plan import RunPlan
 
@@ -67,7 +66,7 @@ def execute(plan: RunPlan, json_file: str | None, dependencies: Choice, reach: R
         shown.summary(outcome.summary)
     say(outcome.message)
     if outcome.summary is not None and printed:
-        output([json.dumps(outcome.summary, indent=1, allow_nan=False)], "-")
+        output_json(outcome.summary, "-")
     if outcome.summary is not None and summary_file is not None:
         try:
             summary_file.write(outcome.summary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -58,7 +59,10 @@ def output(lines: Iterable[str], file: str) -> None:
     from amoc.base import atomic_write
 
     if file == "-":
-        _print(lines)
+        for line in lines:
+            if failure():  # the reader has exited, as with `| head`
+                return
+            sys.stdout.write(f"{line}\n")
         return
     text = "".join(f"{line}\n" for line in lines)
     path = Path(file)
@@ -68,24 +72,16 @@ def output(lines: Iterable[str], file: str) -> None:
     )
 
 
-def write_beside(path: Path, lines: Iterable[str], quietly: bool) -> None:
-    """Write an additional file. If `quietly`, do not print its path, and do not fail."""
+def output_json(value: object, file: str) -> None:
+    """Print a value as JSON if `file` is ``-``, else write it to that file."""
+    output([json.dumps(value, indent=1, allow_nan=False)], file)
+
+
+def write_beside(path: Path, lines: Iterable[str]) -> None:
+    """Write a file in addition to what is printed, without printing its path. It may fail."""
     from amoc.base import atomic_write
 
-    text = "".join(f"{line}\n" for line in lines)
     try:
-        atomic_write.write_text(path, text)
+        atomic_write.write_text(path, "".join(f"{line}\n" for line in lines))
     except OSError as error:
-        why = f"{path} cannot be written: {error.strerror}"
-        if not quietly:
-            raise ResourceError(why) from None
-        say(why)  # the main output, on standard output, is complete
-    if not quietly:
-        click.echo(str(path))
-
-
-def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        if failure():  # the reader has exited, as with `| head`
-            return
-        sys.stdout.write(f"{line}\n")
+        say(f"{path} cannot be written: {error.strerror}")

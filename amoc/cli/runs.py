@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 import click
@@ -10,7 +9,7 @@ import click
 from amoc.cli import server_option
 from amoc.cli.json_option import JsonCommand, json_option
 from amoc.cli.param_types import whole
-from amoc.cli.run_data import output
+from amoc.cli.run_data import output_json
 
 if TYPE_CHECKING:
     from amoc.client.rest_client import RestClient
@@ -40,7 +39,7 @@ def runs(limit: int, json_file: str | None) -> None:
     server = server_option.server()
     found = run_list.newest(limit) if server is None else _of(server, limit)
     if json_file is not None:
-        output([json.dumps([one.to_json() for one in found], indent=1)], json_file)
+        output_json([one.to_json() for one in found], json_file)
         return
     from amoc.cli.view.console import console, table
 

@@ -195,9 +195,9 @@ def _told(view: Callable[..., Any]) -> Callable[..., Any]:
 def page(template: str, here: str = "", **context: object) -> Response:
     """Return a page of the dashboard, with what its client may do."""
     role = guard.role()
-    made = shell.environment(parts.PACKAGE).get_template(template)
     said = {"title": "amoc", "policy": "", "style": "", "script": "", "data": ""} | context
-    text = made.render(
+    text = parts.rendered(
+        template,
         **said,
         here=here,
         assets=version_of_assets(),
@@ -232,8 +232,8 @@ def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
         runs_table.row(live.so_far(one), service.runs.error_of(one.name)) for one in some[:limit]
     ]
     role = guard.role()
-    template = shell.environment(parts.PACKAGE).get_template("parts/list.html")
-    return template.render(
+    return parts.rendered(
+        "parts/list.html",
         runs=rows,
         query=query,
         more=min(MAX_LIMIT, 2 * limit) if len(some) > limit < MAX_LIMIT else 0,

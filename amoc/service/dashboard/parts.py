@@ -20,6 +20,11 @@ LOG_LINES = 100
 MAX_THROTTLES = 100
 
 
+def rendered(template: str, **context: object) -> str:
+    """Return a template of the dashboard with its values filled in."""
+    return shell.environment(PACKAGE).get_template(template).render(**context)
+
+
 def add(page: LivePage, run: str, lines: Sequence[JsonObject] | None, declared: Declared) -> None:
     """Add the parts to a version of the page of a run.
 
@@ -44,8 +49,8 @@ def controls(last: Point | None, settings: Sequence[tuple[str, Changes]] = ()) -
     """
     state = last.state if last is not None else STARTING
     throttles = last.throttles if last is not None else {}
-    template = shell.environment(PACKAGE).get_template("parts/controls.html")
-    return template.render(
+    return rendered(
+        "parts/controls.html",
         state=state,
         settings=settings,
         users=last.users.get("running", 0) if last is not None else 0,
@@ -82,5 +87,4 @@ def log_of(directory: RunDirectory) -> str:
 
 def log(lines: Iterable[JsonObject]) -> str:
     """Return lines of logs as HTML."""
-    template = shell.environment(PACKAGE).get_template("parts/log.html")
-    return template.render(lines=[*lines])
+    return rendered("parts/log.html", lines=[*lines])
