@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +79,7 @@ class AmocRun:
         roles = family(self.process.pid)
         before = {pid: cpu_s(pid) for pid in roles}
         time.sleep(max(0.0, end - time.monotonic()))
-        used = Counter[str]()
+        used = defaultdict[str, float](float)
         for pid, role in roles.items():
             used[role] += cpu_s(pid) - before[pid]
         return dict(used)

@@ -26,6 +26,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection
 from threading import Thread
+from typing import Any
 from urllib.request import ProxyHandler, build_opener
 
 import gevent
@@ -194,7 +195,8 @@ def show(name: str, made: list[Point], interval: float, idle_s: float) -> float:
     off = {"graphite_host": "", "graphite_web": "", "statsd_host": "", "prometheus_port": "0"}
     off |= {"otel_endpoint": "", "otel_traces": "0"}
     here, there = multiprocessing.Pipe()
-    exporter, child, told = None, None, []
+    exporter, child = None, None
+    told: list[Any] = []
     if name != "nothing":
         child = multiprocessing.get_context("spawn").Process(
             target=backends[name], args=(there,), daemon=True

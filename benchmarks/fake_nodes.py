@@ -341,7 +341,7 @@ def main() -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     context.set(zmq.MAX_SOCKETS, 8 * fakes.nodes + 64)
     # Each host derives them once.
-    joining.shared_keys = cache(joining.shared_keys)
+    joining.shared_keys = cache(joining.shared_keys)  # type: ignore[attr-defined]
     where = address.parse(fakes.controller, "controller")
     known = secret.in_file(fakes.secret_file)
     nodes: list[Node] = []

@@ -73,7 +73,7 @@ def bare(count: int) -> list[float]:
     kept: list[int] = []
 
     def end() -> None:
-        kept.append(every[0]._stack_saved)
+        kept.append(every[0]._stack_saved)  # type: ignore[attr-defined]
         for one in every:
             hub.loop.run_callback(one.switch)
         while not every[-1].dead:
@@ -105,7 +105,7 @@ def users(count: int) -> list[float]:
         one = pool.find(1)
         assert one is not None
         assert len(pool) == count
-        kept.append(one._stack_saved)
+        kept.append(one._stack_saved)  # type: ignore[attr-defined]
         assert not pool.stop(60.0).killed
 
     return [*measured(count, begin, end), kept[0]]

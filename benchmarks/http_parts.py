@@ -116,6 +116,7 @@ class Answer:
         self.parts: list[bytes] = []
         self.on_body = self.parts.append
         self.status = 0
+        self.parser = httptools.HttpResponseParser(self)
 
     def on_headers_complete(self) -> None:
         """The head is complete."""
@@ -129,7 +130,6 @@ def in_greenlet(port: int, count: Count, level: int) -> None:
     watcher = hub.loop.io(sock.fileno(), 1)
     watcher.start(lambda: me.switch(sock.recv(READ_BYTES)))
     answer = Answer()
-    answer.parser = httptools.HttpResponseParser(answer)
     parses, builds, records = level >= PARSER, level >= REQUEST, level >= FIGURES
     names = ("count", "all", "2xx", "reused", "received", "sent", "bytes", "all bytes")
     once = tuple(metrics.counter(f"{name} of parts") for name in names[:4])
@@ -179,12 +179,13 @@ def with_amoc(port: int, count: Count) -> None:
             count.answered += 1
 
 
-def begin(level: int, port: int, users: int, count: Count) -> Callable[[], None]:
+def begin(level: int, port: int, users: int, count: Count) -> Callable[[], object]:
     """Start a step; return a function that waits for its end."""
     if NAMES[level] == "loop":
         for _ in range(users):
             on_loop(port, count)
         return lambda: gevent.sleep(0.05)
+    greenlets: list[gevent.Greenlet[..., None]]
     if NAMES[level] == "amoc":
         greenlets = [gevent.spawn(with_amoc, port, count) for _ in range(users)]
     else:

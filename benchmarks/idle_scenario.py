@@ -6,7 +6,7 @@ from time import monotonic
 
 from amoc import user
 
-begun = []  # of this worker
+begun: list[float] = []  # of this worker
 
 
 def start(user_id):

@@ -12,8 +12,8 @@ recorded = setting(1000, "Number of metrics: half counters, half timers")
 slots = setting(15, "Slots that a user takes before it ends")
 
 numbers = count()  # of what this worker has recorded
-counters = []
-timers = []
+counters: list[metrics.Counter] = []
+timers: list[metrics.Timer] = []
 
 
 def init():

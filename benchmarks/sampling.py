@@ -23,6 +23,7 @@ import numpy as np
 
 from amoc.base.clock import now_ns
 from amoc.ipc.messages.links import FROM_NODE
+from amoc.ipc.messages.samples import Sample
 from amoc.metrics import vectors
 from amoc.metrics.area import Kind
 from amoc.metrics.board import Board
@@ -111,9 +112,10 @@ def main() -> int:
             packed = FROM_NODE.pack(sample)
             sampler.acknowledge(sample.sequence)
             clock.begin("unpack")
-            sample = FROM_NODE.unpack(packed)
+            received = FROM_NODE.unpack(packed)
+            assert isinstance(received, Sample)
             clock.begin("merge")
-            samples.take("node0", sample, clock.part)
+            samples.take("node0", received, clock.part)
             clock.begin("cut")
             moment = Moment(time.time(), now_ns(), "running", 0, {}, 0.0, 0.0)
             point = cutter.cut(now_ns(), moment)

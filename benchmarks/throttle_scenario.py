@@ -19,7 +19,7 @@ window = setting(10.0, "Seconds that are recorded")
 change = setting("", "What to do in the middle of the window: pause, or a rate", type=str)
 
 fields = array("q")
-noting = []
+noting: list[gevent.Greenlet] = []
 
 
 def init():

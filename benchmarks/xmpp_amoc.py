@@ -61,6 +61,9 @@ class Pool:
         """Count a user that has left."""
         self.gone += 1
 
+    def turn_away(self, _user_id: int) -> None:
+        """Do nothing: all users are wanted."""
+
 
 class Bench:
     """Users that log in, and receive until they are asked to stop."""

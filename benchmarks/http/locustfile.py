@@ -2,11 +2,12 @@
 
 import itertools
 import os
+from typing import Any
 
 from locust import FastHttpUser, HttpUser, constant, task
 
 numbers = itertools.count()
-Base = HttpUser if os.environ.get("BENCHMARK_USER") == "HttpUser" else FastHttpUser
+Base: Any = HttpUser if os.environ.get("BENCHMARK_USER") == "HttpUser" else FastHttpUser
 
 
 class Visitor(Base):
