@@ -214,7 +214,11 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
     """
     # Every wait of every user goes through here, so calls are kept to a minimum.
     me: AnyGreenlet = getcurrent()
-    if getattr(me, "pending_interrupt", None) is not None:
+    try:
+        pending = me.pending_interrupt
+    except AttributeError:  # the first wait of a greenlet that is not a user
+        pending = me.pending_interrupt = None
+    if pending is not None:
         check_interrupt()
     clock = pause.clock
     paused_ns = clock.paused_ns() if clock.since_ns else clock.earlier_ns
@@ -222,7 +226,8 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
     me.waiting_for = waiter
     try:
         if not waiter.done:
-            hub = hub or get_hub()
+            if hub is None:
+                hub = get_hub()
             if me is hub:
                 waiter.park(timeout)  # raises
             elif timeout == inf:

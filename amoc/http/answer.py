@@ -138,9 +138,9 @@ class Answer:
         Returns:
             The answer itself.
         """
-        is_plain = contains is None and json is None and headers is None and faster_than is None
-        if is_plain and self.status == status:
-            return self  # the common case, without another call
+        if self.status == status and contains is None and json is None:
+            if headers is None and faster_than is None:
+                return self  # the common case, without another call
         problem = checks.problem_of(self, status, contains, json, headers, faster_than)
         if problem is not None:
             self.fail(*problem)

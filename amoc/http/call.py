@@ -49,7 +49,7 @@ class Call:
         name: Its name in the results.
         terms: Limits, and how the response is read.
         begin_ns: Start time, on the monotonic clock.
-        redirects: Maximum number of redirects to follow.
+        redirects: Maximum number of redirects to follow; None for the session's.
         followed: Number of redirects followed so far.
         strayed: Whether a redirect has led to another server.
         recorder: Records a success, unless the caller does so itself.
@@ -68,12 +68,12 @@ class Call:
     name: str
     terms: Terms
     begin_ns: int
-    redirects: int
     line = b""
     recorder: Recorder | None = None
     auth: Auth | None = None
     body: Body | None = None
     headers: HeaderValues | None = None
+    redirects: int | None = None
     followed = 0
     strayed = False
     allow: int | Iterable[int] = ()

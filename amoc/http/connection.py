@@ -47,7 +47,7 @@ class Connection:
         reader: Holds the response to the current request, or to the last one.
         failure: Why the request failed; see `check`.
         pool: The pool that holds it while idle; it removes itself from there when closed.
-        uses: Number of requests made.
+        is_reused: Whether the current request is not its first.
         since_ns: Start of the current request's time limit, or `deadlines.TOLD`; 0 if no request is
             in flight.
         begin_ns, first_ns, end_ns: When the request was sent, and when the first and the last byte
@@ -59,8 +59,8 @@ class Connection:
         *("_awaits_leave", "_channel", "_is_last", "_limit"),
         *("_hub", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
         *("_usual", "_waiter", "_watcher", "_writer"),
-        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "pool", "reader", "sent"),
-        *("since_ns", "uses"),
+        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "is_reused", "pool", "reader"),
+        *("sent", "since_ns"),
     )
 
     def __init__(self, sock: Socket, channel: TlsChannel | None = None) -> None:
@@ -80,7 +80,8 @@ class Connection:
         self._sending = self._stalled = self._awaits_leave = self._is_last = False
         self._size = FEW_BYTES
         self.is_open = True
-        self.uses = self.sent = 0
+        self.is_reused = False
+        self.sent = 0
         self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
         self._hub = get_hub()
         self._watcher = self._hub.loop.io(sock.fileno(), READ)
@@ -108,7 +109,6 @@ class Connection:
         self.since_ns = begin_ns
         if begin_ns < limit.queued_ns:
             limit.join(self)
-        self.uses += 1
         self.first_ns = 0
         self.begin_ns = monotonic_ns()
         try:
@@ -214,8 +214,7 @@ class Connection:
         self._sock.close()
         # Break reference cycles, so that memory is freed now and not by the garbage collector.
         self.reader.close()
-        if self in self.pool:
-            self.pool.remove(self)
+        self.pool.discard(self)
 
     def _over(self) -> None:
         """End the current request, whether it succeeded or failed."""

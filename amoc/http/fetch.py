@@ -16,7 +16,7 @@ from amoc.http.connecting import open_connection
 from amoc.http.connection import Connection
 from amoc.http.cookies import Cookies
 from amoc.http.headers import Headers, block, parse, value_of
-from amoc.http.pools import Pool, Pools
+from amoc.http.pools import FRESH_NS, Pool, Pools
 from amoc.http.reader import Reader
 from amoc.http.request import (
     SAFE,
@@ -31,8 +31,6 @@ from amoc.http.streaming import Stream
 from amoc.http.urls import Address, redirected, shown
 from amoc.metrics import together
 
-FRESH_NS: Final = 1_000_000_000
-"""A connection that was idle for longer is checked before it is used."""
 _HEEDED: Final = re.compile(rb"-(?:[Cc](?i:ookie)|[Ee](?<=[Tt]-[Ee])(?i:ncoding))[ \t]*:")
 """Set-Cookie and Content-Encoding, or what looks like them: headers that amoc itself acts on. Most
 responses have neither. Searching for a hyphen first is five times as fast as for a name."""
@@ -46,19 +44,19 @@ class Fetcher:
         heads: The headers that all requests share.
     """
 
-    __slots__ = ("_config", "_home", "_home_pool", "_is_usual", "_pools", "cookies", "heads")
+    __slots__ = ("_config", "_home_pool", "_is_usual", "_pools", "cookies", "heads")
 
     def __init__(self, home: Address | None, config: Config) -> None:
         self._config = config
         self._is_usual = not (config.netrc or config.proxy)
-        self._home = home.origin if home else None
-        self._pools: Pools[Connection] = Pools(self._home, config.max_idle)
+        own = home.origin if home else None
+        self._pools: Pools[Connection] = Pools(own, config.max_idle)
         self._home_pool = self._pools.home
         self.cookies = Cookies()
         auth = config.auth
         if home is not None and home.user is not None and auth is None:
             auth = (home.user, home.password or "")
-        self.heads = Heads(config.headers, auth, home.origin if home else None)
+        self.heads = Heads(config.headers, auth, own)
 
     def close(self) -> None:
         """Close all idle connections."""
@@ -103,12 +101,12 @@ class Fetcher:
             body = answer.bytes = reader.body
             reader.body = b""
         pool = connection.pool
-        if connection.is_open and len(pool) < pool.most:  # `Pool.keep` inlined: most requests
-            pool.append(connection)
+        if pool.last is None and pool.most and connection.is_open:
+            pool.last = connection  # `Pool.keep` inlined: most sessions have one connection
         else:
             pool.keep(connection)
         step = call.recorder
-        if step is not None and body and not encoding and connection.uses > 1:
+        if step is not None and body and not encoding and connection.is_reused:
             one = step.composed.get(status) or meters.of_request(step, status)
             if one:
                 answer.is_recorded = together.request(
@@ -129,10 +127,11 @@ class Fetcher:
 
     def _redirects(self, call: Call, connection: Connection, head: bytes) -> bool:
         """Whether a response leads somewhere else. If so, `call` goes there, and it is dropped."""
-        if not call.redirects:
+        most = self._config.redirects if call.redirects is None else call.redirects
+        if not most:
             return False
         try:
-            follows = _follow(call, connection.reader.status, value_of(head, b"location"))
+            follows = _follow(call, most, connection.reader.status, value_of(head, b"location"))
         except errors.RedirectError:
             self.drop(connection)
             raise
@@ -144,18 +143,21 @@ class Fetcher:
         """Send a request and return the connection that holds the response."""
         if call.line and self._is_usual and not self.cookies.any:
             head, body = call.line + (self.heads.home_end or self.heads.end()), None
+            pool = self._home_pool
         else:
             head, body = self._head(call), call.body  # before a connection: it may raise
-        origin = call.origin
-        pool = self._home_pool if origin is self._home else self._pools.of(origin)
-        kept = None
-        while pool:
-            kept = pool.pop()
-            if call.begin_ns - kept.end_ns < FRESH_NS or kept.is_alive():
-                break
-            kept = None
+            pool = self._pools.of(call.origin)
+        kept = pool.last
+        if kept is not None and call.begin_ns - kept.end_ns < FRESH_NS:
+            pool.last = None  # `Pool.take` inlined: most requests
+        else:
+            kept = pool.take(call.begin_ns)
         while True:
-            connection = kept or self._connect(call, pool)
+            if kept is not None:
+                connection = kept
+                connection.is_reused = True
+            else:
+                connection = self._connect(call, pool)
             if body is None:
                 connection.exchange(head, call.terms, call.begin_ns)
             elif isinstance(body.content, bytes) and not call.terms.asks_leave:
@@ -243,8 +245,14 @@ def _new_head(reader: Reader) -> tuple[bytes, Headers | None]:
     return head, heeded
 
 
-def _follow(call: Call, status: int, location: str) -> bool:
+def _follow(call: Call, most: int, status: int, location: str) -> bool:
     """Point a call at the target of a redirect. Return whether there is one to follow.
+
+    Args:
+        call: The call.
+        most: Maximum number of redirects to follow.
+        status: The status of the response.
+        location: Its Location header; empty if it has none.
 
     Raises:
         RedirectError: There were too many redirects, or the target cannot be used.
@@ -252,9 +260,9 @@ def _follow(call: Call, status: int, location: str) -> bool:
     if not location or status in (300, 304, 305) or status > 308:
         return False
     who = str(call)
-    if call.followed >= call.redirects:
+    if call.followed >= most:
         raise errors.RedirectError(
-            f"{who}: more than {call.redirects} redirects, the last one to {shown(location)}",
+            f"{who}: more than {most} redirects, the last one to {shown(location)}",
             "too many redirects",
         )
     try:

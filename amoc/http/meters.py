@@ -52,7 +52,7 @@ unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
 def answered(connection: Connection) -> None:
     """Count a response, and the bytes sent and received for it."""
     reader = connection.reader
-    counted = _kept if connection.uses > 1 else _new
+    counted = _kept if connection.is_reused else _new
     together.record(
         counted[reader.status // 100],
         ((bytes_received, reader.received), (bytes_sent, connection.sent)),

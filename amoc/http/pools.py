@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 if TYPE_CHECKING:
     from amoc.http.urls import Origin
 
+FRESH_NS: Final = 1_000_000_000
+"""A connection that was idle for longer is checked before it is used."""
 MAX_SERVERS: Final = 100
 """Maximum number of other servers than the session's own. Beyond it, the connections to the least
 recently used server are closed."""
@@ -16,38 +18,63 @@ class Kept(Protocol):
     """A connection in a pool. It removes itself from the pool when it is closed."""
 
     is_open: bool
+    end_ns: int
 
+    def is_alive(self) -> bool: ...  # noqa: D102
     def close(self) -> None: ...  # noqa: D102
 
 
 C = TypeVar("C", bound=Kept)
 
 
-class Pool(list[C]):
+class Pool(Generic[C]):
     """The idle connections to one server. The most recently used one is reused first.
 
     Attributes:
+        last: The most recently used one, apart from the others: most sessions never have two.
         most: Maximum number of connections; 0 once the server has been dropped.
     """
 
-    __slots__ = ("most",)
+    __slots__ = ("_others", "last", "most")
 
     def __init__(self, most: int) -> None:
-        super().__init__()
         self.most = most
+        self.last: C | None = None
+        self._others: list[C] = []
+
+    def take(self, now_ns: int) -> C | None:
+        """Remove a connection for use, and return it; None if none of them is still open."""
+        while True:
+            one, self.last = self.last, None
+            if one is None:
+                if not self._others:
+                    return None
+                one = self._others.pop()
+            if now_ns - one.end_ns < FRESH_NS or one.is_alive():
+                return one
 
     def keep(self, connection: C) -> None:
         """Keep a connection for reuse, if it is still open. Close it if the pool is full."""
-        if connection.is_open:
-            if len(self) < self.most:
-                self.append(connection)
-            else:
-                connection.close()
+        if not connection.is_open:
+            return
+        if len(self._others) + (self.last is not None) >= self.most:
+            connection.close()
+            return
+        if self.last is not None:
+            self._others.append(self.last)
+        self.last = connection
+
+    def discard(self, connection: C) -> None:
+        """Remove a connection, if it is here."""
+        if connection is self.last:
+            self.last = None
+        elif connection in self._others:
+            self._others.remove(connection)
 
     def close(self) -> None:
         """Close all connections."""
-        while self:
-            self[-1].close()
+        while (one := self.last or (self._others[-1] if self._others else None)) is not None:
+            one.close()
 
 
 class Pools(Generic[C]):

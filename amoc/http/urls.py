@@ -73,18 +73,18 @@ class Address(NamedTuple):
         return f"{self.origin}{self.target}"
 
 
-class _Lines(dict[str, bytes]):
-    def __missing__(self, path: str) -> bytes:
-        if not PLAIN.fullmatch(path):
-            return b""
-        line = b"GET %b HTTP/1.1\r\n" % path.encode()
-        if len(self) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
-            self[path] = line
-        return line
+known_lines: Final[dict[str, bytes]] = {}
+"""Request lines that `line_of` has made, by path."""
 
 
-lines: Final = _Lines()
-"""The request line of a GET, by path; empty if the path needs quoting. Many are kept."""
+def line_of(path: str) -> bytes:
+    """Return the request line of a GET; empty if the path needs quoting."""
+    line = known_lines.get(path)
+    if line is None:
+        line = b"GET %b HTTP/1.1\r\n" % path.encode() if PLAIN.fullmatch(path) else b""
+        if line and len(known_lines) < MAX_KNOWN and len(path) <= MAX_KNOWN_LENGTH:
+            known_lines[path] = line
+    return line
 
 
 @lru_cache(maxsize=MAX_KNOWN)

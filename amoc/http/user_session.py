@@ -14,7 +14,7 @@ from gevent import getcurrent
 from amoc.base import pause
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import message_of, raise_without_cycle
-from amoc.http import bodies, deadlines, meters, names
+from amoc.http import bodies, deadlines, meters, names, urls
 from amoc.http.answer import Answer
 from amoc.http.bodies import Data, File, Form
 from amoc.http.call import Call, Terms
@@ -23,7 +23,7 @@ from amoc.http.cookies import Cookies
 from amoc.http.errors import RequestError
 from amoc.http.fetch import Fetcher, TracedFetcher
 from amoc.http.request import Auth
-from amoc.http.urls import Address, Origin, Query, fill, join, lines, named, parse, with_query
+from amoc.http.urls import Address, Origin, Query, fill, join, named, parse, with_query
 from amoc.metrics import registry, stopwatch
 from amoc.steps import Step, recorder, tracing
 from amoc.steps import api as steps
@@ -290,12 +290,13 @@ class Session:
         call.method = method
         call.terms = terms
         call.begin_ns = begin_ns
-        call.redirects = self._config.redirects
-        if not options and self._is_plain and (line := lines[url]):
-            call.origin = self._origin
-            call.target = url
-            call.line = line if method == "GET" else b""
-            return call
+        if not options and self._is_plain:
+            line = urls.known_lines.get(url) or urls.line_of(url)
+            if line:
+                call.origin = self._origin
+                call.target = url
+                call.line = line if method == "GET" else b""
+                return call
         call.origin, call.target, user = self._address(url, options)
         if options:
             _apply(options, call)
@@ -310,7 +311,7 @@ class Session:
         if (values := options.get("path")) is not None:
             url = fill(url, values)
         user: str | None = None
-        if self._is_plain and lines[url]:
+        if self._is_plain and urls.line_of(url):
             origin, target = self._origin, url
         elif "://" in url:
             origin, target, user, password = parse(url)
@@ -379,8 +380,7 @@ def _apply(options: dict[str, Any], call: Call) -> None:
         if not 0 < timeout < 1e9:
             raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
         call.terms = replace(call.terms, limit=deadlines.of(timeout))
-    if (redirects := get("redirects")) is not None:
-        call.redirects = redirects
+    call.redirects = get("redirects")
     call.body = bodies.of(options)
     if get("expect_continue") and call.body is not None:
         call.terms = replace(call.terms, asks_leave=True)

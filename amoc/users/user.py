@@ -142,11 +142,12 @@ class User(greenlet):
     """
 
     # Others default to class attributes: an instance dictionary takes 180 bytes.
-    __slots__ = ("id", "iteration", "pool", "stop_reason", "turn_ns", "waiting_for")
+    __slots__ = (
+        *("id", "iteration", "pending_interrupt", "pool", "stop_reason", "turn_ns", "waiting_for"),
+    )
 
     mailbox: Mailbox | None = None
     arrival = 0
-    pending_interrupt: BaseException | None = None
     interrupt_key: object = None
     spawned: set[greenlet] | None = None
     run_iteration = numbered = 0
@@ -162,6 +163,7 @@ class User(greenlet):
         self.iteration = self.turn_ns = 0
         self.stop_reason = _GOES_ON
         self.waiting_for: Waiter[object] | None = None
+        self.pending_interrupt: BaseException | None = None
 
     @staticmethod
     def run() -> None:
