@@ -138,9 +138,14 @@ class Answer:
         Returns:
             The answer itself.
         """
-        if self.status == status and contains is None and json is None:
-            if headers is None and faster_than is None:
-                return self  # the common case, without another call
+        if (
+            self.status == status
+            and contains is None
+            and json is None
+            and headers is None
+            and faster_than is None
+        ):
+            return self  # the common case, without another call
         problem = checks.problem_of(self, status, contains, json, headers, faster_than)
         if problem is not None:
             self.fail(*problem)

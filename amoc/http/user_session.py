@@ -35,10 +35,8 @@ _NOWHERE: Final = Origin("http", "", 0)
 
 
 class Options(TypedDict, total=False):
-    """Options of a request, besides method and URL."""
+    """Options of a request, besides method, URL and `name`, its name in the results."""
 
-    name: str
-    """Name in the results. Defaults to method and path, ``GET /item/7``."""
     path: Mapping[str, object]
     """Values for each ``{name}`` in the URL. The request's name keeps the placeholders."""
     params: Query
@@ -65,7 +63,7 @@ class Options(TypedDict, total=False):
     """Whether to send the body only after the server has agreed to receive it."""
 
 
-_OPTIONS: Final = dict(Options.__annotations__)
+_OPTIONS: Final = Options.__annotations__.keys()
 
 
 class Session:
@@ -90,40 +88,43 @@ class Session:
         """Send a header, a token for example, with all further requests; None removes it."""
         self._fetcher.heads.set(name, value)
 
-    def get(self, url: str, **options: Unpack[Options]) -> Answer:
+    def get(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``GET`` a path of the base URL, or any URL; see `request`."""
-        return self._perform("GET", url, options)
+        return self._perform("GET", url, name, options)
 
-    def head(self, url: str, **options: Unpack[Options]) -> Answer:
+    def head(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``HEAD``; see `request`."""
-        return self._perform("HEAD", url, options)
+        return self._perform("HEAD", url, name, options)
 
-    def post(self, url: str, **options: Unpack[Options]) -> Answer:
+    def post(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``POST``; see `request`."""
-        return self._perform("POST", url, options)
+        return self._perform("POST", url, name, options)
 
-    def put(self, url: str, **options: Unpack[Options]) -> Answer:
+    def put(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``PUT``; see `request`."""
-        return self._perform("PUT", url, options)
+        return self._perform("PUT", url, name, options)
 
-    def patch(self, url: str, **options: Unpack[Options]) -> Answer:
+    def patch(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``PATCH``; see `request`."""
-        return self._perform("PATCH", url, options)
+        return self._perform("PATCH", url, name, options)
 
-    def delete(self, url: str, **options: Unpack[Options]) -> Answer:
+    def delete(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``DELETE``; see `request`."""
-        return self._perform("DELETE", url, options)
+        return self._perform("DELETE", url, name, options)
 
-    def options(self, url: str, **options: Unpack[Options]) -> Answer:
+    def options(self, url: str, *, name: str | None = None, **options: Unpack[Options]) -> Answer:
         """``OPTIONS``; see `request`."""
-        return self._perform("OPTIONS", url, options)
+        return self._perform("OPTIONS", url, name, options)
 
-    def request(self, method: str, url: str, **options: Unpack[Options]) -> Answer:
+    def request(
+        self, method: str, url: str, *, name: str | None = None, **options: Unpack[Options]
+    ) -> Answer:
         """Make a request, which is a step in the results.
 
         Args:
             method: Such as ``GET``.
             url: A path relative to the base URL, or an absolute URL.
+            name: Name in the results. Defaults to method and path, ``GET /item/7``.
             options: See `Options`.
 
         Returns:
@@ -134,10 +135,10 @@ class Session:
             ScenarioError: An argument is invalid.
             UserStopped: The user was asked to stop while waiting.
         """
-        return self._perform(method, url, options)
+        return self._perform(method, url, name, options)
 
-    def _perform(self, method: str, url: str, options: Any) -> Answer:
-        call = self._prepared(method, url, options, False)
+    def _perform(self, method: str, url: str, name: str | None, options: Any) -> Answer:
+        call = self._prepared(method, url, name, options, False)
         one = registry.current.composed.get(call.name)
         if type(one) is not Recorder:  # `recorder_of` inlined: nearly all names are known
             one = names.recorder_of(call.name)
@@ -174,7 +175,9 @@ class Session:
         return answer
 
     @contextmanager
-    def stream(self, method: str, url: str, **options: Unpack[Options]) -> Iterator[Answer]:
+    def stream(
+        self, method: str, url: str, *, name: str | None = None, **options: Unpack[Options]
+    ) -> Iterator[Answer]:
         """Make a request, and read the response's body as it arrives, with `Answer.chunks`.
 
             with shop.stream("GET", "/export") as answer:
@@ -184,7 +187,7 @@ class Session:
         The request ends with the block. Closes the connection if the body was not read completely.
         Arguments and errors are those of `request`.
         """
-        call = self._prepared(method, url, options, True)
+        call = self._prepared(method, url, name, options, True)
         one = names.recorder_of(call.name)
         call.name = one.name
         with steps.made(one) as step:
@@ -233,7 +236,7 @@ class Session:
         Args:
             method: Such as ``GET``.
             url: A path relative to the base URL, or an absolute URL.
-            options: See `Options`. The dictionary is modified.
+            options: ``name`` and those of `Options`. The dictionary is modified.
             streams: Whether the body is read as it arrives, until `finish`.
 
         Returns:
@@ -243,7 +246,8 @@ class Session:
             ScenarioError: An argument is invalid.
             UserStopped: The user was asked to stop while waiting.
         """
-        return self._attempt(self._prepared(method, url, options, streams))
+        name = options.pop("name", None)
+        return self._attempt(self._prepared(method, url, name, options, streams))
 
     def finish(self, answer: Answer) -> None:
         """End a streamed response. Its remaining body is discarded."""
@@ -270,7 +274,9 @@ class Session:
         if hasattr(self, "_fetcher"):
             self.close()
 
-    def _prepared(self, method: str, url: str, options: Any, streams: bool) -> Call:
+    def _prepared(
+        self, method: str, url: str, name: str | None, options: Any, streams: bool
+    ) -> Call:
         begin_ns = monotonic_ns()
         if pause.clock.since_ns:
             pause.wait_resumed()
@@ -281,11 +287,8 @@ class Session:
         if streams:
             terms = replace(terms, streams=True)
         call = Call()
-        name = None
-        if options:
-            name = options.pop("name", None)
-            if options and "allow" in options:
-                call.allow = options.pop("allow")
+        if options and "allow" in options:
+            call.allow = options.pop("allow")
         call.name = f"{method} {named(url)}" if name is None else name
         call.method = method
         call.terms = terms
@@ -372,9 +375,9 @@ def _special(method: str, terms: Terms) -> Terms:
 
 def _apply(options: dict[str, Any], call: Call) -> None:
     """Set the fields of a call from its options."""
-    if not options.keys() <= _OPTIONS.keys():
-        unknown = min(options.keys() - _OPTIONS.keys())
-        raise ScenarioError(f"a request takes {', '.join(_OPTIONS)}, but not {unknown}")
+    if not options.keys() <= _OPTIONS:
+        unknown = min(options.keys() - _OPTIONS)
+        raise ScenarioError(f"a request takes name, {', '.join(_OPTIONS)}, but not {unknown}")
     get = options.get
     if (timeout := get("timeout")) is not None:
         if not 0 < timeout < 1e9:
