@@ -147,47 +147,38 @@ class Alarm:
 
     Attributes:
         waiter: The waiter whose limit it watches now, if any.
+        due_ns: That limit.
+        rings_ns: When the timer fires; inf while there is none.
     """
 
-    __slots__ = ("_due_ns", "_rings_ns", "_timer", "waiter")
+    __slots__ = ("_timer", "due_ns", "rings_ns", "waiter")
 
     def __init__(self) -> None:
         self.waiter: AnyWaiter | None = None
         self._timer: _TimerWatcher | None = None
-        self._due_ns = self._rings_ns = 0
+        self.due_ns = 0.0
+        self.rings_ns = inf
 
-    def park(self, waiter: AnyWaiter, hub: greenlet, seconds: float, since_ns: int) -> None:
-        """Park the greenlet of `waiter` until it is woken, or `seconds` after `since_ns`.
-
-        The alarm must not be watching another wait.
-        """
-        self.waiter = waiter
-        self._due_ns = due_ns = since_ns + int(seconds * S_NS)
-        try:
-            if self._timer is None or self._rings_ns > due_ns:
-                self._set(seconds)
-            _switch(hub)
-        finally:
-            self.waiter = None
+    def set(self, seconds: float) -> None:
+        """Set the timer for the present limit, in `seconds`."""
+        self.close()
+        self.rings_ns = self.due_ns
+        self._timer = call_later(get_hub().loop, seconds, self._ring)
 
     def close(self) -> None:
         """Close the timer."""
         timer, self._timer = self._timer, None
+        self.rings_ns = inf
         if timer is not None:
             timer.close()  # also stops it
-
-    def _set(self, seconds: float) -> None:
-        self.close()
-        self._rings_ns = self._due_ns
-        self._timer = call_later(get_hub().loop, seconds, self._ring)
 
     def _ring(self) -> None:
         self.close()
         if self.waiter is None:
             return
-        left_ns = self._due_ns - now_ns()
+        left_ns = self.due_ns - now_ns()
         if left_ns > 0:
-            self._set(left_ns / S_NS)
+            self.set(left_ns / S_NS)
         else:
             self.waiter.resume()
 
@@ -240,7 +231,14 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
                     waiter.park(timeout)
                 else:
                     waiter.greenlet = me
-                    alarm.park(waiter, hub, timeout, begun_ns)
+                    alarm.waiter = waiter
+                    alarm.due_ns = due_ns = begun_ns + timeout * S_NS
+                    try:
+                        if alarm.rings_ns > due_ns:
+                            alarm.set(timeout)
+                        _switch(hub)
+                    finally:
+                        alarm.waiter = None
         if clock.since_ns or clock.earlier_ns != paused_ns:
             _wait_on(waiter, timeout, begun_ns - paused_ns, paused_ns)
         if waiter.error is not None:

@@ -58,10 +58,13 @@ def record(
 
 def event(counter: Counter, timer: Timer, ns: int) -> None:
     """Count an event and record its duration: `record`, in half the time."""
-    if ns < 0 or ns > timer._max_ns or counter._count == MAX_COUNT:
+    if ns < 0 or ns > timer._max_ns:
         record((counter,), (), (timer,), ns)
         return
-    counter._cells[0] = counter._count = counter._count + 1
+    try:
+        counter._cells[0] = counter._count = counter._count + 1
+    except ValueError:  # a cell has 64 bits
+        counter.inc()
     shift = ns.bit_length() - 8
     cell = ns if shift < 0 else shift * ROW + (ns >> shift)
     if cell > LAST_CELL:

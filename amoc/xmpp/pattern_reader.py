@@ -55,20 +55,20 @@ class PatternReader:
         patterns: All patterns made, by their source.
     """
 
-    __slots__ = ("_match", "_misses", "_order", "_read_whole", "patterns")
+    __slots__ = ("_is_id_first", "_match", "_misses", "_read_whole", "patterns")
 
     def __init__(self, read_whole: ReadWhole[Element] = read_whole) -> None:
         """Start without a pattern; `read_whole` reads whatever does not match."""
         self._read_whole = read_whole
         self._match: Match | None = None
-        self._order: tuple[int, ...] = ()
+        self._is_id_first = False
         self._misses = 0
         self.patterns: dict[str, re.Pattern[str]] = {}
 
     def read(self, data: bytes, max_bytes: int) -> list[Element | Stanza] | None:
         """Return the elements in `data`, see `WholeElements.read`; as stanzas if they match."""
-        match = self._match
-        if match is not None and len(data) <= MAX_BYTES and len(data) <= max_bytes:
+        match, size = self._match, len(data)
+        if match is not None and size <= MAX_BYTES and size <= max_bytes:
             try:
                 text = data.decode()
             except UnicodeDecodeError:  # the parser rejects it
@@ -76,16 +76,23 @@ class PatternReader:
             stanzas: list[Element | Stanza] = []
             at, length = 0, len(text)
             while found := match(text, at):
-                begin, at = at, found.end()
+                end = found.end()
                 stanza = _new(Stanza)
-                stanza.sender, stanza.id, stanza.body = found.group(*self._order)
+                if self._is_id_first:
+                    stanza.id, stanza.sender, stanza.body = found.groups()
+                else:
+                    stanza.sender, stanza.id, stanza.body = found.groups()
                 stanza.tag = MESSAGE
                 stanza.type = "chat"
-                stanza.raw = text[begin:at]
                 stanza._xml = stanza._stanza = None
+                if end == length and not at:  # nearly always
+                    stanza.raw = text
+                    return [stanza]
+                stanza.raw = text[at:end]
                 stanzas.append(stanza)
-                if at == length:
+                if end == length:
                     return stanzas
+                at = end
         elements = self._read_whole(data, max_bytes)
         if elements is not None and len(elements) == 1 and elements[0].tag == MESSAGE:
             self._misses += 1
@@ -104,8 +111,7 @@ class PatternReader:
                 return
             pattern = self.patterns[source] = re.compile(source)
         self._match = pattern.match
-        names = pattern.groupindex
-        self._order = (names["sender"], names["id"], names["body"])
+        self._is_id_first = pattern.groupindex["id"] == 1  # the body is always last
 
 
 def pattern_of(message: Element, data: bytes) -> str | None:

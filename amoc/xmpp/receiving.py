@@ -141,16 +141,13 @@ class Listener(Requester):
         receiver.match = match.test if type(match) is Match else match  # inlined `match.plain`
         receiver.requests = match is not None
         receiver.done = False
-        if seconds < inf:
-            alarm = session.alarm
-            if alarm is None:
-                alarm = session.alarm = Alarm()
-            receiver.alarm = alarm
+        if receiver.alarm is None and seconds < inf:
+            receiver.alarm = session.alarm = session.alarm or Alarm()
         session.receivers.append(receiver)
         try:
             if first is not None:
                 self.send(first)
-            wait(receiver, seconds)
+            wait(receiver, seconds, session.hub)
         finally:
             session.receivers.remove(receiver)
         stanza = receiver.value

@@ -78,7 +78,10 @@ class Sender:
         session = self._session
         if pause.clock.since_ns or session.stream.ended or session.closed:
             self._wait_ready()
-        self._put(session.lane.chat(to, text).encode(), False)
+        data = session.lane.chat(to, text).encode()
+        is_congested = session.stream.send(data)
+        if is_congested or self._on_sent is not None:
+            self._sent(data, is_congested)
 
     def send_message(
         self, to: str | int, body: str | None = None, type: str = "normal", payload: str = ""
@@ -168,6 +171,10 @@ class Sender:
         is_congested = self._session.stream.send(data)
         if is_message:
             _count_sent()
+        self._sent(data, is_congested)
+
+    def _sent(self, data: bytes, is_congested: bool) -> None:
+        """Show sent data to handlers; wait if too much is unsent."""
         if self._on_sent is not None:
             self._show_sent(data)
         if is_congested and getcurrent() is not get_hub():

@@ -53,6 +53,7 @@ class Session(Owner):
         stream: The stream.
         owner: The greenlet that connected.
         closed: Whether the user has closed it.
+        hub: The hub of its thread.
         requests: Waits for answers, by the iq's id.
         receivers: Waits for stanzas, served first come, first served.
         spare: A receiver to reuse for the next wait; None while it is in use, and until one wait
@@ -80,6 +81,7 @@ class Session(Owner):
         "closed",
         "conditions",
         "features",
+        "hub",
         "inbox",
         "jid",
         "lane",
@@ -103,6 +105,7 @@ class Session(Owner):
         self.lane: Lane
         self.owner: greenlet | None = getcurrent()
         self.closed = False
+        self.hub = get_hub()
         self.requests: dict[str, Request] = {}
         self.receivers: list[Receiver] = []
         self.spare: Receiver | None = None
@@ -121,7 +124,7 @@ class Session(Owner):
         self._end_seen = False
         self._interrupt_key: object = None
         self._counted = False
-        self._woken: list[AnyWaiter] = []
+        self._woken: tuple[AnyWaiter, ...] = ()
 
     def begin(self, early: list[Stanza], resumed: bool = False) -> None:
         """Start handling the stream's events; the stanzas `early` have already arrived."""
@@ -246,12 +249,12 @@ class Session(Owner):
             if guard.call(waiter.fail, waiter.condition):  # this is the scenario's code
                 waiter.set(True)
             if waiter.done:
-                self._woken.append(waiter)
+                self._woken += (waiter,)
 
     def on_turn(self) -> None:
         """Wake the waiters that were served."""
         if self._woken:
-            woken, self._woken = self._woken, []
+            woken, self._woken = self._woken, ()
             for waiter in woken:  # inlined `Waiter.resume`
                 parked = waiter.greenlet
                 if parked is not None:
@@ -336,7 +339,7 @@ class Session(Owner):
         if not own_answers.is_from(stanza.sender, request.to, self.jid):
             return False
         request.set(stanza)
-        self._woken.append(request)
+        self._woken += (request,)
         return True
 
     def _offer(self, stanza: Stanza, request: bool) -> bool:
@@ -359,10 +362,10 @@ class Session(Owner):
             if takes and not receiver.done:
                 receiver.done = True
                 receiver.value = stanza
-                self._woken.append(receiver)
+                self._woken += (receiver,)
                 return True
             if receiver.done:
-                self._woken.append(receiver)
+                self._woken += (receiver,)
         return False
 
     def _keep(self, stanza: Stanza) -> None:

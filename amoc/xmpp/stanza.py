@@ -64,7 +64,8 @@ class Stanza:
         self._xml: Element | None = xml
         self.tag = xml.tag
         get = xml.get
-        self.type: str = get("type") or _type_of(xml)
+        kind = get("type")
+        self.type: str = _DEFAULT_TYPES.get(self.tag, "") if kind is None else kind
         self.id: str = get("id", "")
         self.sender: str = get("from", "")
         body = xml.find(BODY)
@@ -144,11 +145,6 @@ class Stanza:
 
 
 _DEFAULT_TYPES: Final = {MESSAGE: "normal", PRESENCE: "available"}
-
-
-def _type_of(xml: Element) -> str:
-    """Return the default type of an element whose type attribute is missing or empty."""
-    return _DEFAULT_TYPES.get(xml.tag, "") if xml.get("type") is None else ""
 
 
 def error_of(xml: Element) -> tuple[str, str, str]:

@@ -17,7 +17,7 @@ from amoc.metrics.area import joint_name
 from amoc.steps import recorder
 from amoc.xmpp import meters
 from amoc.xmpp.account import stamps
-from amoc.xmpp.account.stamps import MARK, MAX_NS, Head
+from amoc.xmpp.account.stamps import MARK, Head
 from amoc.xmpp.account.tally import Arrival, Attendance, Flow, Pair
 from amoc.xmpp.connection.identity import address, number_of
 from amoc.xmpp.encode import message_tag
@@ -59,7 +59,7 @@ def _joint(one: metrics.Counter, other: metrics.Counter) -> metrics.Counter:
 # Looked up once: used for every message.
 _ARRIVED: Final = _joint(meters.messages_received, meters.messages_delivered)
 _TTD: Final = meters.message_ttd
-_count_due: Final = _joint(meters.messages_sent, meters.messages_expected).inc
+_DUE: Final = _joint(meters.messages_sent, meters.messages_expected)
 _DUPLICATE: Final = Arrival.DUPLICATE
 _REORDERED: Final = Arrival.REORDERED
 
@@ -152,21 +152,21 @@ class Lane:
         """
         # `stamp` and `encode.message` in one, with one look-up, for the most common message.
         pair = self._pairs.get(to)
-        if pair is None or not pair.chat_tag:
+        if pair is None or not pair.chat_start:
             tag = message_tag(to, "chat")  # before anything is counted: it may reject `to`
             pair = pair or self._pair(to, "chat")
             if pair is None:
                 meters.messages_sent.inc()
                 return f"{tag} id='{self._ledger.stamp()}'><body>{text}</body></message>"
-            pair.chat_tag = tag
-        _count_due()
+            pair.chat_start = f"{tag} id='{pair.head}/"
+        try:  # inlined `inc`
+            _DUE._cells[0] = _DUE._count = _DUE._count + 1
+        except ValueError:
+            _DUE.inc()
         pair.sent = number = pair.sent + 1  # from here on, inlined `Pair.stamp`
-        before_ns = pair.last_ns
-        pair.last_ns = now_ns = monotonic_ns()
-        return (
-            f"{pair.chat_tag} id='{pair.head}/{number}.{now_ns}.{before_ns}'>"
-            f"<body>{text}</body></message>"
-        )
+        before = pair.last
+        pair.last = now = f"{monotonic_ns()}"
+        return f"{pair.chat_start}{number}.{now}.{before}'><body>{text}</body></message>"
 
     def _pair(self, to: str | int, kind: str) -> Pair | None:
         """Create the pair for a new recipient; None if it cannot be tracked."""
@@ -237,7 +237,7 @@ class Lane:
                 following = int(number) == flow.highest + 1
             except ValueError:
                 following = False
-            if following and -MAX_NS < ttd_ns <= self._ledger.late_ns and stanza.type != "error":
+            if following and 0 <= ttd_ns <= self._ledger.late_ns and stanza.type != "error":
                 flow.highest += 1
                 flow.epoch = flow.there.epoch
                 together.event(_ARRIVED, _TTD, ttd_ns)

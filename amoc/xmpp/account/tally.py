@@ -126,28 +126,32 @@ class Pair:
         head: Common beginning of their ids.
         room: Whether the recipient is a room.
         sent: Number of messages sent.
-        last_ns: When the last was sent; before the first, when the pair began.
+        last: When the last was sent, as in its stamp; before the first, when the pair began.
         refused: Messages returned as an error, in ordered ranges.
-        chat_tag: Start of chat messages to it, up to their id; empty until the first.
+        chat_start: Start of chat messages to it, up to their number; empty until the first.
     """
 
-    __slots__ = ("chat_tag", "head", "last_ns", "refused", "room", "sent", "to")
+    __slots__ = ("chat_start", "head", "last", "refused", "room", "sent", "to")
 
     def __init__(self, to: str, head: str, now_ns: int, room: bool) -> None:
         self.to = to
         self.head = head
         self.room = room
         self.sent = 0
-        self.last_ns = now_ns
+        self.last = str(now_ns)  # a text, because the next stamp repeats it
         self.refused: list[Range] | None = None
-        self.chat_tag = ""
+        self.chat_start = ""
 
     def stamp(self, now_ns: int) -> str:
         """Return the id of the next message, to be sent now."""
         self.sent = number = self.sent + 1
-        text = f"{self.head}/{number}.{now_ns}.{self.last_ns}"
-        self.last_ns = now_ns
-        return text
+        before, self.last = self.last, str(now_ns)
+        return f"{self.head}/{number}.{self.last}.{before}"
+
+    @property
+    def last_ns(self) -> int:
+        """When the last was sent; before the first, when the pair began."""
+        return int(self.last)
 
     def refuse(self, number: int) -> bool:
         """Note that a message was returned as an error; return False if already known."""

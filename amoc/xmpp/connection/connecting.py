@@ -134,8 +134,9 @@ def connect(
         Disconnected: The connection was lost.
         ScenarioError: No user is given and none is calling, or a value is invalid.
     """
-    given = locals()
-    plan = plan_of(**{name: value for name, value in given.items() if name != "attempts"})
+    given = {**locals()}
+    del given["attempts"]
+    plan = plan_of(**given)
     most = options.xmpp_connect_attempts.get() if attempts is None else attempts
     return connect_by(plan, default_policy(most), Client)
 

@@ -32,6 +32,8 @@ from amoc.xmpp.wire.namespaces import FEATURES, IQ, MESSAGE, PRESENCE
 from amoc.xmpp.wire.offer import Features, choose_login
 from amoc.xmpp.wire.xml_text import escape
 
+_BIND: Final = f"{{{ns.BIND}}}bind"
+_JID: Final = f"{{{ns.BIND}}}jid"
 MAX_JID: Final = 3071
 MAX_EARLY: Final = 1000
 """Maximum number of elements that may arrive before they are expected."""
@@ -276,7 +278,8 @@ class Negotiation(Owner):
             )
         wish = f"<resource>{escape(resource)}</resource>" if resource else ""
         answer = self.ask("bind", f"<bind xmlns='{ns.BIND}'>{wish}</bind>", "the bound resource")
-        jid = answer.findtext(f"{{{ns.BIND}}}bind/{{{ns.BIND}}}jid", "").strip()
+        bound = answer.find(_BIND)
+        jid = "" if bound is None else bound.findtext(_JID, "").strip()
         if not jid or len(jid.encode()) > MAX_JID:
             raise self.broken("invalid-xml", "the server must say which JID it bound")
         if features.session:

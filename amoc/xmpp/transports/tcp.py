@@ -102,7 +102,12 @@ class TcpTransport:
             turn = self._loop.iteration
             if turn != self._turn:
                 self._turn = turn
-                self._send_now(data)
+                try:  # inlined `_send_now`
+                    sent = self._send(data)
+                except OSError as error:
+                    sent = self._refused(error)
+                if sent < len(data):
+                    self._keep_unsent(data, sent)
                 return
             self._buffer = bytearray(data)
             self._held_back = True
@@ -124,19 +129,27 @@ class TcpTransport:
     def _send_now(self, data: bytes | bytearray) -> None:
         try:
             sent = self._send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
         except OSError as error:
+            sent = self._refused(error)
+        if sent < len(data):
+            self._keep_unsent(data, sent)
+
+    def _refused(self, error: OSError) -> int:
+        """Note that the kernel took nothing; return 0."""
+        if not isinstance(error, BlockingIOError | InterruptedError):
             # Deferred: the caller may be a handler, called for data read earlier.
             self._broken = True
             self._loop.run_callback(self._break, error)
+        return 0
+
+    def _keep_unsent(self, data: bytes | bytearray, sent: int) -> None:
+        if self._broken:
             return
-        if sent < len(data):
-            self._buffer = bytearray(memoryview(data)[sent:])
-            self.unsent = len(self._buffer)
-            if self._writer is None:
-                self._writer = self._loop.io(self._sock.fileno(), WRITE)
-            self._writer.start(self._writable)
+        self._buffer = bytearray(memoryview(data)[sent:])
+        self.unsent = len(self._buffer)
+        if self._writer is None:
+            self._writer = self._loop.io(self._sock.fileno(), WRITE)
+        self._writer.start(self._writable)
 
     def wait_drained(self, timeout: float) -> bool:
         """Wait until at most `SOFT_LIMIT` bytes are unsent, or the connection is lost.

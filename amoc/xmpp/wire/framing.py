@@ -124,7 +124,7 @@ class Framer(Generic[T]):
         """
         while chunk and not self.closed:
             read_whole = self._read_whole
-            if read_whole is not None and not self.opening and not (self.parser or self.root):
+            if not (self.opening or self.parser or self.root or read_whole is None):
                 elements = read_whole(chunk, self.max_bytes)
                 if elements is not None:
                     if len(elements) == 1:  # nearly always

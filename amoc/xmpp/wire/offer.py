@@ -12,9 +12,16 @@ from amoc.xmpp.wire.channel_binding import NO_BINDING, NOT_OFFERED, Binding, Cha
 from amoc.xmpp.wire.scram import PLUS
 from amoc.xmpp.wire.stream_management import FEATURE
 
-_CHANNEL_BINDINGS: Final = (
-    f"{{{ns.CHANNEL_BINDING}}}sasl-channel-binding/{{{ns.CHANNEL_BINDING}}}channel-binding"
-)
+_TLS: Final = f"{{{ns.TLS}}}starttls"
+_TLS_REQUIRED: Final = f"{{{ns.TLS}}}required"
+_MECHANISMS: Final = f"{{{ns.SASL}}}mechanisms"
+_MECHANISM: Final = f"{{{ns.SASL}}}mechanism"
+_CHANNEL_BINDINGS: Final = f"{{{ns.CHANNEL_BINDING}}}sasl-channel-binding"
+_CHANNEL_BINDING: Final = f"{{{ns.CHANNEL_BINDING}}}channel-binding"
+_BIND: Final = f"{{{ns.BIND}}}bind"
+_SESSION: Final = f"{{{ns.SESSION}}}session"
+_SESSION_OPTIONAL: Final = f"{{{ns.SESSION}}}optional"
+_REGISTER: Final = f"{{{ns.REGISTER_FEATURE}}}register"
 
 
 class Features(NamedTuple):
@@ -35,20 +42,23 @@ class Features(NamedTuple):
     @classmethod
     def of(cls, element: Element) -> Features:
         """Return the features listed in a <stream:features/>."""
-        tls = element.find(f"{{{ns.TLS}}}starttls")
-        session = element.find(f"{{{ns.SESSION}}}session")
-        mechanisms = element.iterfind(f"{{{ns.SASL}}}mechanisms/{{{ns.SASL}}}mechanism")
+        # Not by ElementTree's paths of several steps: each costs more than all of this.
+        by_tag = {child.tag: child for child in element}
+        tls, session = by_tag.get(_TLS), by_tag.get(_SESSION)
+        mechanisms, bindings = by_tag.get(_MECHANISMS, ()), by_tag.get(_CHANNEL_BINDINGS, ())
         return cls(
-            mechanisms=tuple(one.text.strip() for one in mechanisms if one.text),
+            mechanisms=tuple(
+                [one.text.strip() for one in mechanisms if one.tag == _MECHANISM and one.text]
+            ),
             channel_bindings=tuple(
-                one.get("type", "") for one in element.iterfind(_CHANNEL_BINDINGS)
+                [one.get("type", "") for one in bindings if one.tag == _CHANNEL_BINDING]
             ),
             tls=tls is not None,
-            tls_required=tls is not None and tls.find(f"{{{ns.TLS}}}required") is not None,
-            bind=element.find(f"{{{ns.BIND}}}bind") is not None,
-            session=session is not None and session.find(f"{{{ns.SESSION}}}optional") is None,
-            register=element.find(f"{{{ns.REGISTER_FEATURE}}}register") is not None,
-            management=element.find(FEATURE) is not None,
+            tls_required=tls is not None and tls.find(_TLS_REQUIRED) is not None,
+            bind=_BIND in by_tag,
+            session=session is not None and session.find(_SESSION_OPTIONAL) is None,
+            register=_REGISTER in by_tag,
+            management=FEATURE in by_tag,
         )
 
 
