@@ -231,14 +231,14 @@ class Lane:
         head, _, rest = stanza.id.partition("/")
         flow = self.flows.get(head)
         if flow is not None and flow.comparable and self.is_alone and not delayed:
+            following = flow.highest + 1
             try:
                 number, sent_ns, _ = rest.split(".")
-                ttd_ns = stanza.received_ns - int(sent_ns)
-                following = int(number) == flow.highest + 1
+                ttd_ns = stanza.received_ns - int(sent_ns) if int(number) == following else -1
             except ValueError:
-                following = False
-            if following and 0 <= ttd_ns <= self._ledger.late_ns and stanza.type != "error":
-                flow.highest += 1
+                ttd_ns = -1
+            if 0 <= ttd_ns <= self._ledger.late_ns and stanza.type != "error":
+                flow.highest = following
                 flow.epoch = flow.there.epoch
                 together.event(_ARRIVED, _TTD, ttd_ns)
                 if flow.room:
