@@ -20,7 +20,22 @@ from amoc.base.run_clock import to_host_ns
 
 _READ = 1
 _NONBLOCK, _CLOEXEC = 0o4000, 0o2000000
-_ABSTIME = 1
+ABSTIME = 1
+"""The flag of the system call that sets a timer: the time is not a delay."""
+
+
+def new_timer(flags: int = 0) -> tuple[int, Callable[..., object]]:
+    """Return the descriptor of a new timer, and the system call that sets one.
+
+    Raises:
+        ResourceError: The system has no descriptor left.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    # Python's os module has timerfd only from 3.13 on.
+    fd: int = libc.timerfd_create(time.CLOCK_MONOTONIC, flags | _CLOEXEC)
+    if fd < 0:
+        raise ResourceError(f"cannot create a timer (timerfd): {os.strerror(ctypes.get_errno())}")
+    return fd, libc.timerfd_settime
 
 
 class _Spec(ctypes.Structure):
@@ -42,16 +57,9 @@ class PreciseTimer:
         Raises:
             ResourceError: The system has no descriptor left.
         """
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
+        self._fd, self._settime = new_timer(_NONBLOCK)
         self._spec = _Spec()
         self._pointer = ctypes.byref(self._spec)
-        # Python's os module has timerfd only from 3.13 on.
-        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
-        if self._fd < 0:
-            raise ResourceError(
-                f"cannot create a timer (timerfd): {os.strerror(ctypes.get_errno())}"
-            )
         self._watcher = get_hub().loop.io(self._fd, _READ)
         self._watcher.start(callback)
 
@@ -59,7 +67,7 @@ class PreciseTimer:
         """Fire at `at_ns`, instead of any earlier setting; at once if that has passed."""
         spec = self._spec
         spec.value_s, spec.value_ns = divmod(max(to_host_ns(at_ns), 1), S_NS)
-        self._settime(self._fd, _ABSTIME, self._pointer, None)
+        self._settime(self._fd, ABSTIME, self._pointer, None)
 
     def close(self) -> None:
         """Close the descriptor."""

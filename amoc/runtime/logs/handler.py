@@ -65,7 +65,7 @@ class Log(logging.Handler):
         # Reentrant: a finalizer that the garbage collector runs here may log, too.
         self._counting = threading.RLock()
         self._file = LogFile(self._remark)
-        self._operator = OperatorFeed()
+        self._feed = OperatorFeed()
         self._user: Callable[[], int | None] = lambda: None
 
     def createLock(self) -> None:  # noqa: N802 - the standard library's name
@@ -96,7 +96,7 @@ class Log(logging.Handler):
             user: Returns the calling user's id, or None.
         """
         self._user = user or self._user
-        self._operator.attach(operator)
+        self._feed.operator = operator
         self._show_notices()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -119,14 +119,14 @@ class Log(logging.Handler):
         self._write_held(now)
         self._file.tick()
         self._show_notices()
-        self._operator.tick(now)
+        self._feed.tick(now)
 
     def end(self) -> None:
         """Write the held lines, and stop."""
         self._write_held(now_ns(), ending=True)
         self._file.close()
         self._show_notices()
-        self._operator.end()
+        self._feed.end()
 
     def drop(self) -> None:
         """Close a log inherited through a fork."""
@@ -208,11 +208,11 @@ class Log(logging.Handler):
             return  # a handler of the scenario prints it already
         text = " ".join(message.split())
         text = text if len(text) <= MAX_SHOWN else text[:MAX_SHOWN] + "…"
-        self._operator.show(level, f"{text} ({', '.join(notes)})", trace, count, now)
+        self._feed.show(level, f"{text} ({', '.join(notes)})", trace, count, now)
 
     def _show_notices(self) -> None:
-        while self._file.notices and self._operator.attached:
-            self._operator.say("warning", self._file.notices.pop(0))
+        while self._file.notices and self._feed.operator:
+            self._feed.say("warning", self._file.notices.pop(0))
 
 
 def _prints(handler: logging.Handler) -> bool:

@@ -19,29 +19,23 @@ class OperatorFeed:
     """Shows lines to the operator, and counts those that it does not show.
 
     There is no queue. Lines that come too fast, from a thread other than the process's own, or
-    before `attach`, are only in the log; the operator is told how many.
+    before there is an operator, are only in the log; the operator is told how many.
+
+    Attributes:
+        operator: Shows lines, in this thread only.
     """
 
     def __init__(self) -> None:
-        self._operator: OperatorLog | None = None
+        self.operator: OperatorLog | None = None
         self._thread = _native_id()
         self._second_ends_ns = 0
         self._shown = 0
         self._hidden = 0
 
-    def attach(self, operator: OperatorLog) -> None:
-        """Show lines to `operator` from now on, in this thread only."""
-        self._operator = operator
-
-    @property
-    def attached(self) -> bool:
-        """Whether there is an operator."""
-        return self._operator is not None
-
     def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
         """Show a line that stands for `count` lines, followed by a traceback if there is one."""
         self.tick(now_ns)
-        if self._shown >= MAX_PER_S or not self._operator or _native_id() != self._thread:
+        if self._shown >= MAX_PER_S or not self.operator or _native_id() != self._thread:
             self._hidden += count
             return
         self._shown += 1
@@ -51,7 +45,7 @@ class OperatorFeed:
 
     def tick(self, now_ns: int) -> None:
         """Start a new second if the last one is over."""
-        if now_ns >= self._second_ends_ns and self._operator and _native_id() == self._thread:
+        if now_ns >= self._second_ends_ns and self.operator and _native_id() == self._thread:
             self._second_ends_ns, self._shown = now_ns + S_NS, 0
             self.end()
 
@@ -64,6 +58,6 @@ class OperatorFeed:
 
     def say(self, level: str, text: str) -> None:
         """Show `text`, whatever the limit."""
-        if self._operator is not None:
+        if self.operator is not None:
             with contextlib.suppress(Exception):  # the connection to the operator may be lost
-                self._operator.show(level, text)
+                self.operator.show(level, text)

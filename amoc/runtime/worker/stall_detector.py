@@ -38,8 +38,8 @@ from types import FrameType
 from gevent import get_hub, monkey
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
-from amoc.base.errors import ResourceError
 from amoc.base.run_clock import to_host_ns
+from amoc.base.timerfd import ABSTIME, new_timer
 from amoc.ipc.messages.users import Blocked
 from amoc.runtime.stack_file import SIGNAL
 from amoc.runtime.stall_causes import (
@@ -62,8 +62,6 @@ LONG_NS = S_NS
 """A stall of this length is left for the node to read, and the stack is read ever less often."""
 NEVER_NS = 1 << 62
 MAX_LOOKS = 100
-_CLOEXEC = 0o2000000
-_ABSTIME = 1
 _TIMER_SPEC = ctypes.c_long * 4
 """Interval and value, in s and ns."""
 
@@ -209,18 +207,12 @@ class _Timer:
     """A timerfd that a thread waits for; setting it replaces the previous time."""
 
     def __init__(self) -> None:
-        libc = ctypes.CDLL(None, use_errno=True)
-        self._settime = libc.timerfd_settime
-        self._fd = libc.timerfd_create(time.CLOCK_MONOTONIC, _CLOEXEC)
-        if self._fd < 0:
-            raise ResourceError(
-                f"cannot create a timer (timerfd): {os.strerror(ctypes.get_errno())}"
-            )
+        self._fd, self._settime = new_timer()
 
     def set(self, at_ns: int) -> None:
         """Ring at `at_ns` on the monotonic clock; 0 means never."""
         spec = _TIMER_SPEC(0, 0, *divmod(to_host_ns(at_ns) if at_ns else 0, S_NS))
-        self._settime(self._fd, _ABSTIME, spec, None)
+        self._settime(self._fd, ABSTIME, spec, None)
 
     def wait(self) -> None:
         """Wait until it rings."""

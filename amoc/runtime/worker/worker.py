@@ -48,6 +48,7 @@ from amoc.users.spawned import note_spawned, owner_of
 from amoc.users.user import User
 
 JOIN_S = 30.0
+_NUMBERS = int(Cell.ITERATION_NUMBERS)
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +94,9 @@ def main(task: WorkerSpec) -> int:
             )
         )
         context_of_worker = parts.context(samples)
-        context_of_worker.set(IterationNumbers, _numbers(task))
+        given = task.board.row(index)[_NUMBERS : _NUMBERS + 1]
+        numbers = IterationNumbers(given, index, task.placement.workers)
+        context_of_worker.set(IterationNumbers, numbers)
         context_of_worker.activate()
         kind_of_pool = ArrivalPool if task.max_users else UserPool
         pool = kind_of_pool(task, line.report_nowait, parts.gate)
@@ -156,13 +159,6 @@ def _beat(task: WorkerSpec, pool: UserPool, line: Line) -> Beat:
         line.report_nowait,
         lambda: f"worker {task.id.worker} ({len(pool)} users)",
     )
-
-
-def _numbers(task: WorkerSpec) -> IterationNumbers:
-    """Create this worker's iteration numbers, which continue those of earlier incarnations."""
-    cell = int(Cell.ITERATION_NUMBERS)
-    given = task.board.row(task.id.worker)[cell : cell + 1]
-    return IterationNumbers(given, task.id.worker, task.placement.workers)
 
 
 def _guarded(work: Callable[..., object], *arguments: object) -> None:

@@ -92,7 +92,7 @@ def test_commands_and_trailing_parentheses_are_not_merged():
 
 def test_suppressed_warnings_are_counted_together():
     feed, told = OperatorFeed(), []
-    feed.attach(OperatorLog(lambda level, text: told.append(event(1.0, text, level))))
+    feed.operator = OperatorLog(lambda level, text: told.append(event(1.0, text, level)))
     for second in range(3):
         for number in range(5):
             feed.show(logging.WARNING, f"{'abcde'[number]} (web)", "", 1, second * S_NS)

@@ -182,7 +182,7 @@ def test_numbers_do_not_make_a_new_kind(number: int, address: int) -> None:
 
 def test_the_operator_sees_a_few_warnings_per_second_and_a_count_of_the_rest() -> None:
     feed, told = OperatorFeed(), []
-    feed.attach(OperatorLog(lambda *note: told.append(note)))
+    feed.operator = OperatorLog(lambda *note: told.append(note))
     for number in range(MAX_PER_S + 4):
         feed.show(logging.WARNING, f"no {number}", "", 1, 0)
     feed.show(logging.WARNING, "no # (6 more)", "", 6, 0)
@@ -198,7 +198,7 @@ def test_warnings_before_an_operator_is_attached_are_counted() -> None:
     feed, told = OperatorFeed(), []
     for second in range(5):
         feed.show(logging.WARNING, str(second), "", 1, second * S_NS)
-    feed.attach(OperatorLog(lambda *note: told.append(note)))
+    feed.operator = OperatorLog(lambda *note: told.append(note))
     feed.tick(5 * S_NS)
     assert told == [("warning", "5 more warnings: see the logs in the run's directory")]
 
