@@ -119,6 +119,7 @@ def test_pause_resume_and_unlock(here: Here):
     assert throttle.state("a").mode == "paused"
     eventually(lambda: throttle.state("a").actual_rate == 0, "paused")
     eventually(lambda: ", held:" in repr(here.gate.queue("a")), "paused at the gate")
+    eventually(lambda: here.gate.queue("a").waiting == 1, "who was let through is back")
     held = len(here.used)
     with pytest.raises(throttle.ThrottleTimeout):
         throttle.wait("a", timeout=0.05)

@@ -246,10 +246,11 @@ def test_unacknowledged_stanzas_are_resent_once_and_in_order() -> None:
             client.send_chat(2, str(number))
         with pytest.raises(xmpp.Disconnected):
             client.wait(PATIENCE_S)
+        before = len(bodies)  # 0 if the message came along with the end of the login
         assert client.resume(PATIENCE_S) is True
         assert [re.findall(rb">(\d)<", one) for one in sent_of(client).stanzas] == [[b"2"], [b"3"]]
         assert client.is_open
-        until(lambda: len(bodies) == 2)  # handlers go on
+        until(lambda: len(bodies) == before + 1)  # handlers go on
         assert client.resume() is True  # it was not lost
         client.abort()
     assert count(meters.sessions_resumed) == resumed + 1
