@@ -12,6 +12,7 @@ greenlets do depend on it.
 import compileall
 import gc
 import signal
+from collections.abc import Generator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
@@ -96,12 +97,35 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item], config: pytest.Config) -> None:
-    if "once" not in config.option.markexpr:
-        return
-    for item in items:
-        if runs_once(item.path) or SERVERS.intersection(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.once)
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(
+    items: list[pytest.Item], config: pytest.Config
+) -> Generator[None]:
+    if "once" in config.option.markexpr:
+        for item in items:
+            if runs_once(item.path) or SERVERS.intersection(getattr(item, "fixturenames", ())):
+                item.add_marker(pytest.mark.once)
+    yield
+    if (worker := getattr(config, "workerinput", None)) is not None:
+        items[:] = slow_first(items, worker["workercount"])
+
+
+def slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
+    """Order tests so that each of xdist's workers begins with an equal share of the slow ones.
+
+    It deals blocks of equal length, and what is left of one is taken from its end. By directory,
+    the first block would be all tests with processes and servers, which mostly wait; the others
+    would have used the cores before, and quick tests would not be left to fill the end.
+    """
+    unit = ROOT / "tests" / "unit"
+    quick = [one for one in items if unit in one.path.parents]
+    slow = [one for one in items if unit not in one.path.parents]
+    return [
+        one
+        for number in range(workers)
+        for kind in (slow, quick)
+        for one in kind[len(kind) * number // workers : len(kind) * (number + 1) // workers]
+    ]
 
 
 @cache
