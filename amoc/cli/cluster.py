@@ -54,10 +54,10 @@ class Reach(NamedTuple):
     remote_amoc: str | None = None
     max_nodes: int | None = None
 
-    def arguments(self) -> list[str]:
-        """Return the equivalent command-line options, with absolute paths."""
+    def given(self) -> dict[str, str]:
+        """Return the command-line options that were given, with absolute paths."""
         file = self.secret_file
-        given = {
+        every = {
             "--secret-file": file if file is None else str(Path(file).absolute()),
             "--bind": self.bind,
             "--advertise": self.advertise,
@@ -65,7 +65,21 @@ class Reach(NamedTuple):
             "--remote-amoc": self.remote_amoc,
             "--max-nodes": None if self.max_nodes is None else str(self.max_nodes),
         }
-        return [f"{flag}={value}" for flag, value in given.items() if value is not None]
+        return {option: value for option, value in every.items() if value is not None}
+
+
+_JOIN = (cluster.JOIN,), "join"
+_BY_US = (cluster.SSH, cluster.RAY), "ssh:// or ray:"
+_ELSEWHERE = (cluster.JOIN, *_BY_US[0]), f"join, {_BY_US[1]}"
+_ENGINES = {
+    "--secret-file": _JOIN,
+    "--advertise": _BY_US,
+    "--remote-amoc": _BY_US,
+    "--bind": _ELSEWHERE,
+    "--join-timeout": _ELSEWHERE,
+    "--max-nodes": _JOIN,
+}
+"""The engines that an option applies to, and their names for messages."""
 
 
 options = gathered(
@@ -174,19 +188,11 @@ def check(wanted: cluster.Cluster, reach: Reach) -> None:
             "--cluster join requires --secret-file FILE, whose secret only the nodes of the run"
             " may know"
         )
-    if wanted.engine != cluster.JOIN and reach.secret_file is not None:
-        raise UsageError("--secret-file requires --cluster join")
-    by_us = wanted.engine in (cluster.SSH, cluster.RAY)
-    for option, value in (("--advertise", reach.advertise), ("--remote-amoc", reach.remote_amoc)):
-        if not by_us and value is not None:
-            raise UsageError(f"{option} requires --cluster ssh:// or ray:")
-    for option, given in (("--bind", reach.bind), ("--join-timeout", reach.join_timeout_s)):
-        if wanted.engine == cluster.LOCAL and given is not None:
-            raise UsageError(f"{option} requires --cluster join, ssh:// or ray:")
-    if reach.max_nodes is not None:
-        if wanted.engine != cluster.JOIN:
-            raise UsageError("--max-nodes requires --cluster join")
-        if reach.max_nodes < wanted.nodes:
-            raise UsageError(
-                f"--max-nodes must be at least --nodes {wanted.nodes}, got {reach.max_nodes}"
-            )
+    given = reach.given()
+    for option, (engines, which) in _ENGINES.items():
+        if option in given and wanted.engine not in engines:
+            raise UsageError(f"{option} requires --cluster {which}")
+    if reach.max_nodes is not None and reach.max_nodes < wanted.nodes:
+        raise UsageError(
+            f"--max-nodes must be at least --nodes {wanted.nodes}, got {reach.max_nodes}"
+        )

@@ -103,7 +103,7 @@ LOG_LEVEL = click.option(
 JSON_FILE = json_option("the summary")
 # The argument after --abort-on-fail may be mistaken for its duration.
 _HINT = f"; write --abort-on-fail={ABORT_GRACE_S:g}s, or put it last"
-_OPTIONS = (
+options = together(
     SCENARIOS,
     click.option(
         "--users",
@@ -222,9 +222,6 @@ _OPTIONS = (
     LOG_LEVEL,
     setting_values.JSON,
 )
-
-
-options = together(*_OPTIONS)
 """All options of a run, as a decorator."""
 
 

@@ -26,7 +26,7 @@ from amoc.service.run_cluster import RunCluster
 if TYPE_CHECKING:
     from amoc.service.tokens import Tokens
 
-_OPTIONS = (
+options = together(
     click.option(
         "--listen",
         metavar="[HOST:]PORT",
@@ -90,24 +90,22 @@ _OPTIONS = (
     ),
     click.option("--cert", metavar="FILE", type=PATH, help="Certificate for HTTPS (PEM)."),
     click.option("--key", metavar="FILE", type=PATH, help="Private key for --cert (PEM)."),
+    click.option(
+        "--cluster",
+        "where",
+        type=CLUSTERS,
+        metavar="CLUSTER",
+        help="Nodes for runs, as in amoc run. A run may use fewer, or only nodes on this host."
+        "  [default: local:1]",
+    ),
+    click.option(
+        "--nodes",
+        type=whole(1, MAX_NODES),
+        help="Number of nodes that each run waits for with --cluster join.",
+    ),
+    cluster.options,
 )
-
-CLUSTER = click.option(
-    "--cluster",
-    "where",
-    type=CLUSTERS,
-    metavar="CLUSTER",
-    help="Nodes for runs, as in amoc run. A run may use fewer, or only nodes on this host."
-    "  [default: local:1]",
-)
-NODES = click.option(
-    "--nodes",
-    type=whole(1, MAX_NODES),
-    help="Number of nodes that each run waits for with --cluster join.",
-)
-
-
-options = together(*_OPTIONS, CLUSTER, NODES, cluster.options)
+"""All options of a server, as a decorator."""
 
 
 def config(
@@ -158,7 +156,9 @@ def _cluster(where: str | None, nodes: int | None, reach: Reach, parallel: int) 
     if parallel > 1 and (engine in (JOIN, RAY) or fixed):
         what = "--bind with a port" if fixed else f"--cluster {engine}"
         raise UsageError(f"{what} takes one run at a time, so --parallel must be 1, got {parallel}")
-    return RunCluster(text if where is not None else "", tuple(reach.arguments()))
+    return RunCluster(
+        text if where is not None else "", tuple(map("=".join, reach.given().items()))
+    )
 
 
 def _tokens(file: str) -> Tokens:

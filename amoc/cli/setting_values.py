@@ -8,43 +8,21 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from amoc.base.errors import SettingError, UsageError, os_error_as
 from amoc.base.redaction import hide, is_secret
 from amoc.cli.messages import say
+from amoc.cli.option_groups import together
 from amoc.scenario.settings_sources import cannot_travel, pairs_of
 
 STDIN = "@-"
 """The value that means: read it from standard input."""
 MAX_BYTES = 1 << 20
 _FROM_FILES = f"{__name__}.from_files"
-
-
-def options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to `command`, which is called with ``pairs``, each ``NAME=VALUE``."""
-    from_file = click.option(
-        "--set-from-file",
-        metavar="NAME=PATH",
-        multiple=True,
-        expose_value=False,
-        is_eager=True,  # before --set, whose callback adds these values
-        callback=_files,
-        help="Read a setting's value, a secret for example, from a file (repeatable).",
-    )
-    directly = click.option(
-        "--set",
-        "pairs",
-        metavar="NAME=VALUE",
-        multiple=True,
-        callback=_pairs,
-        help="Set a setting (repeatable); the value @- is read from standard input.",
-    )
-    return from_file(directly(command))
 
 
 def _files(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> None:
@@ -57,6 +35,28 @@ def _files(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -
 def _pairs(context: click.Context, _: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
     values = read("--set", texts)
     return (*context.meta[_FROM_FILES], *(f"{name}={value}" for name, value in values.items()))
+
+
+options = together(
+    click.option(
+        "--set-from-file",
+        metavar="NAME=PATH",
+        multiple=True,
+        expose_value=False,
+        is_eager=True,  # before --set, whose callback adds these values
+        callback=_files,
+        help="Read a setting's value, a secret for example, from a file (repeatable).",
+    ),
+    click.option(
+        "--set",
+        "pairs",
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_pairs,
+        help="Set a setting (repeatable); the value @- is read from standard input.",
+    ),
+)
+"""Adds the options to a command, which is called with ``pairs``, each ``NAME=VALUE``."""
 
 
 def _typed(_: click.Context, __: click.Parameter, path: str | None) -> dict[str, object]:

@@ -57,10 +57,8 @@ def stand_in_for(path: Path, sources: Sequence[Source] = ()) -> StandIn | None:
 
 
 def _is_wanted(setting: str, sources: Sequence[Source]) -> bool:
-    for source in sources:
-        if setting in source.values:
-            return source.values[setting] in (True, "true")
-    return False
+    given = (one.values[setting] for one in sources if setting in one.values)
+    return next(given, False) in (True, "true")
 
 
 def _binds_start(node: ast.stmt) -> bool:

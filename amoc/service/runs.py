@@ -20,10 +20,10 @@ from amoc.results.run_directory import RunDirectory, all_runs, named, runs
 from amoc.results.run_list import FAILED, QUEUED, ListedRun
 from amoc.scenario.cluster import ONE_NODE
 from amoc.service import removal, sent_files
+from amoc.service.config import ServiceConfig
 from amoc.service.job import Job
 from amoc.service.problems import conflict, not_found
 from amoc.service.requests import RUN_ID
-from amoc.service.run_cluster import THIS_HOST, RunCluster
 from amoc.service.run_queue import RunQueue
 from amoc.service.scenarios import Scenarios
 from amoc.service.start_bodies import ReplayBody, StartBody
@@ -37,21 +37,12 @@ class Runs:
         queue: The runs requested from this server.
     """
 
-    def __init__(
-        self,
-        base: Path,
-        parallel: int,
-        scenarios: Scenarios,
-        keep: int | None = None,
-        keep_days: float | None = None,
-        cluster: RunCluster = THIS_HOST,
-    ) -> None:
-        self.base = base
-        self._cluster = cluster
+    def __init__(self, config: ServiceConfig, scenarios: Scenarios) -> None:
+        self.base = config.runs
+        self._config = config
         self._scenarios = scenarios
-        self.queue = RunQueue(base, parallel, self._target_of, self._nodes_of)
+        self.queue = RunQueue(self.base, config.parallel, self._target_of, self._nodes_of)
         self.queue.on_end = self.tidy  # the run that ended may exceed the retention limits
-        self._keep, self._keep_days = keep, keep_days
         self._known: dict[str, str] = {}
         self._tidying: gevent.Greenlet[[], None] | None = None
 
@@ -139,7 +130,7 @@ class Runs:
     def _nodes_of(self, body: StartBody | ReplayBody) -> list[str]:
         """Return additional options that select the nodes of a run."""
         if isinstance(body, StartBody):
-            return self._cluster.run_options(body.cluster)
+            return self._config.cluster.run_options(body.cluster)
         return self._nodes_again(self.find(body.run))
 
     def _nodes_again(self, again: RunDirectory) -> list[str]:
@@ -150,7 +141,7 @@ class Runs:
         """
         begun = journal.run_entry(again.journal) or {}
         theirs = str((begun.get("plan") or {}).get("cluster", ONE_NODE))
-        options = self._cluster.replay_options(theirs)
+        options = self._config.cluster.replay_options(theirs)
         if options is None:
             why = f"had nodes on other hosts ({theirs}); repeat it there with amoc replay"
             raise conflict(f"run {again.id} {why}", "run")
@@ -252,7 +243,7 @@ class Runs:
         Also deletes uploaded files of runs that no longer exist.
         """
         busy = {one.id for one in self.queue}
-        look_s = removal.tidy(self.base, busy, self._keep, self._keep_days)
+        look_s = removal.tidy(self.base, busy, self._config.keep, self._config.keep_days)
         sent_files.tidy(self._scenarios.uploads, self._sources)
         return look_s
 

@@ -33,8 +33,6 @@ class Service:
     def of(cls, config: ServiceConfig) -> Service:
         """Create the parts of a server with the given configuration."""
         scenarios = Scenarios(config.scenarios, config.uploads)
-        runs = Runs(
-            config.runs, config.parallel, scenarios, config.keep, config.keep_days, config.cluster
-        )
+        runs = Runs(config, scenarios)
         clear(config.uploads)
         return cls(config, scenarios, runs, Uploads(scenarios, config.upload, runs.tidy))

@@ -48,10 +48,8 @@ class Options(Exact):
 
     def arguments(self) -> list[str]:
         """Return the equivalent command-line options. Settings are passed separately."""
-        made: list[str] = []
-        for flag, name in self.flags().items():
-            made += _options(flag, getattr(self, name))
-        return made
+        flags = self.flags().items()
+        return [text for flag, name in flags for text in _options(flag, getattr(self, name))]
 
 
 class PlanBody(Options):

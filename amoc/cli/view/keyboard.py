@@ -114,7 +114,6 @@ class Keyboard:
         """Set up the terminal for keys. Return whether they can be read now."""
         assert self._fd is not None
         if not in_foreground(self._fd):
-            self.active = False
             return False
         try:
             now = termios.tcgetattr(self._fd)
@@ -126,9 +125,7 @@ class Keyboard:
                 with _unstopped():
                     termios.tcsetattr(self._fd, termios.TCSANOW, now)
         except termios.error:
-            self.active = False
             return False
-        self.active = True
         return True
 
     def _catch_signals(self) -> None:
@@ -160,7 +157,8 @@ class Keyboard:
     def _read(self) -> None:
         assert self._fd is not None
         while not self._ending:
-            if not self._take_terminal():
+            self.active = self._take_terminal()
+            if not self.active:
                 gevent.sleep(POLL_S)
                 continue
             try:
