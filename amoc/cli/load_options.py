@@ -51,13 +51,13 @@ def load_of(
         UsageError: They contradict each other.
     """
     scenario, its_users, its_stages, its_rate = _scenario(scenarios)
-    given: dict[str, object] = {
+    values = {
         "--users": users,
         "--user-ids": user_ids,
         "--stages": stages,
         "--arrival-rate": arrival_rate,
     }
-    given = {option: value for option, value in given.items() if value is not None}
+    given = [option for option, value in values.items() if value is not None]
     if (loads := _loads(scenario)) is not None or its_stages is not None:
         for option in given:
             raise UsageError(

@@ -45,11 +45,7 @@ class WholeNumber(NamedTuple):
 
     def check(self, value: object) -> int:
         """Return `value` if it is one."""
-        if (
-            isinstance(value, int)
-            and not isinstance(value, bool)
-            and self.low <= value <= self.high
-        ):
+        if type(value) is int and self.low <= value <= self.high:
             return value
         raise ValueError(f"must be a whole number from {self.low} to {self.high}, got {cut(value)}")
 

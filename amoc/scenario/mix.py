@@ -36,11 +36,8 @@ def whole_weights(weights: Sequence[float | Fraction]) -> tuple[int, ...]:
     if not 1 <= len(weights) <= MAX_KINDS:
         raise ValueError(f"must have 1 to {MAX_KINDS} kinds, got {len(weights)}")
     for one in weights:
-        if (
-            isinstance(one, bool)
-            or not isinstance(one, int | float | Fraction)
-            or not 0 < one < inf
-        ):
+        is_number = isinstance(one, int | float | Fraction) and not isinstance(one, bool)
+        if not is_number or not 0 < one < inf:
             raise ValueError(f"weights must be numbers above 0, got {one!r}")
     exact = [one if isinstance(one, Fraction) else Fraction(repr(one)) for one in weights]
     scale = lcm(*(one.denominator for one in exact))

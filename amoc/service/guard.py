@@ -146,11 +146,6 @@ class TokenChecker:
         self._tokens = tokens
         self._wrong = WrongTokens()
 
-    @property
-    def is_open(self) -> bool:
-        """Whether no token is required."""
-        return self._tokens is None
-
     def role(self, token: str | None) -> Role:
         """Return the role that a token gives to the client of this request.
 

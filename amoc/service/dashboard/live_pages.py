@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from amoc.results.report.live import LivePage
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun, of_summary
 from amoc.service.dashboard.live import AddParts, Watched
@@ -33,6 +34,11 @@ class LivePages:
             there = Watched(directory, self.goes_on, end, self._add)
             self._watched[directory.id] = there
         return there
+
+    def page_of(self, directory: RunDirectory) -> LivePage | None:
+        """Wait for the page of a running run, and return it; None for a run that has ended."""
+        page = self.of(directory).ready() if self.goes_on(directory) else None
+        return None if page is None or page.is_over else page
 
     def begin(self, directory: RunDirectory) -> None:
         """Follow a run that the server has started."""

@@ -95,9 +95,9 @@ def register(app: OpenAPI, service: Service) -> None:
     @_told
     def run_page(id: str) -> Any:
         directory = service.runs.find(id)
-        shown = live.of(directory).ready() if live.goes_on(directory) else None
+        shown = live.page_of(directory)
         fragments: Mapping[str, str]
-        if (goes_on := shown is not None and not shown.is_over) and shown is not None:
+        if shown is not None:
             if guard.role() >= Role.RUN:
                 declared.look(directory.id, shown)
             fragments, head, data = shown.fragments, title(shown.summary), shown.first_data()
@@ -111,7 +111,7 @@ def register(app: OpenAPI, service: Service) -> None:
             title=head,
             run=directory.id,
             detail_s=MAX_S,
-            live=goes_on,
+            live=shown is not None,
             fragments=fragments,
             data=shell.json_text(data),
         )
@@ -119,7 +119,7 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.route("/dashboard/runs/<id>/detail")
     def run_detail(id: str) -> Any:
         directory = service.runs.find(id)
-        watched = live.of(directory).ready() if live.goes_on(directory) else None
+        watched = live.page_of(directory)
         shown = None if watched is None else watched.shown.to_json()
         return details.between(directory, _moment("from"), _moment("to"), shown)
 
