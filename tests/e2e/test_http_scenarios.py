@@ -73,6 +73,7 @@ def test_it_runs(name: str, application: Application, tmp_path: Path) -> None:
     with running(file, *arguments, directory=tmp_path) as run:
         wanted = [*timed, *counted]
         eventually(lambda: run.ended or not missing(run, wanted), lambda: f"{missing(run, wanted)}")
+        assert not run.ended, run.output
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
