@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
 
 from amoc.xmppd.answers import refuse_if
 
@@ -34,20 +35,12 @@ class Budget:
         self.used -= size + OVERHEAD_BYTES
 
 
-class Preferences:
+class Preferences(NamedTuple):
     """A user's archiving preferences (XEP-0441)."""
 
-    __slots__ = ("always", "default", "never")
-
-    def __init__(
-        self,
-        default: str,
-        always: frozenset[str] = frozenset(),
-        never: frozenset[str] = frozenset(),
-    ) -> None:
-        self.default = default
-        self.always = always
-        self.never = never
+    default: str
+    always: frozenset[str] = frozenset()
+    never: frozenset[str] = frozenset()
 
     def wants(self, peer: str, *, in_roster: bool) -> bool:
         """Return whether messages from and to the bare address `peer` are archived."""
@@ -60,6 +53,7 @@ class Preferences:
         )
 
 
+@dataclass(slots=True)
 class Kept:
     """Data stored for one user.
 
@@ -72,24 +66,14 @@ class Kept:
         vcard: Its vCard, as markup.
     """
 
-    __slots__ = ("blocked", "nodes", "offline", "preferences", "private", "vcard")
-
-    def __init__(self) -> None:
-        self.blocked: set[str] = set()
-        self.nodes: dict[str, Node] = {}
-        self.offline: list[bytes] = []
-        self.preferences: Preferences | None = None
-        self.private: dict[str, str] = {}
-        self.vcard = ""
+    blocked: set[str] = field(default_factory=set)
+    nodes: dict[str, Node] = field(default_factory=dict)
+    offline: list[bytes] = field(default_factory=list)
+    preferences: Preferences | None = None
+    private: dict[str, str] = field(default_factory=dict)
+    vcard: str = ""
 
     @property
     def empty(self) -> bool:
         """Whether there is nothing in it."""
-        return not (
-            self.blocked
-            or self.nodes
-            or self.offline
-            or self.preferences
-            or self.private
-            or self.vcard
-        )
+        return self == Kept()

@@ -17,6 +17,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from amoc.xmpp.wire import mechanisms as sasl
@@ -59,6 +60,7 @@ _CLOSE: Final = b"</message>"
 _CLOSE_LENGTH: Final = len(_CLOSE)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class User:
     """A bare address that is connected, or for which something is stored.
 
@@ -71,17 +73,14 @@ class User:
         special: Whether its messages cannot take the usual path.
     """
 
-    __slots__ = ("contacts", "first", "jid", "kept", "local", "removed", "sessions", "special")
-
-    def __init__(self, local: str, jid: str) -> None:
-        self.local = local
-        self.jid = jid
-        self.sessions: dict[str, Session] = {}
-        self.contacts: dict[str, Contact] = {}
-        self.first: Session | None = None
-        self.kept: Kept | None = None
-        self.removed = False
-        self.special = False
+    local: str
+    jid: str
+    sessions: dict[str, Session] = field(default_factory=dict)
+    contacts: dict[str, Contact] = field(default_factory=dict)
+    first: Session | None = None
+    kept: Kept | None = None
+    removed: bool = False
+    special: bool = False
 
     def __repr__(self) -> str:
         return f"<User {self.jid}: {len(self.sessions)} connections>"

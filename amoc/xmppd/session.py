@@ -10,6 +10,7 @@ In each phase only certain elements are allowed; any other ends the stream with 
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -66,12 +67,14 @@ _CLIENT_STATES: Final = frozenset({f"{{{ns.CSI}}}active", f"{{{ns.CSI}}}inactive
 _BOUND: Final = Phase.BOUND  # an Enum look-up is slow enough to matter in the hot path
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Session:
     """One client's stream.
 
     Attributes:
-        framer: Splits its client's bytes into elements.
+        domain: The domain that it belongs to.
         transport: Carries bytes to its client.
+        framer: Splits its client's bytes or messages into elements.
         phase: The current phase.
         user: The user that logged in.
         jid: Its full address once it is bound, else empty.
@@ -88,60 +91,25 @@ class Session:
         managed: Its stream management (XEP-0198); None until its client enables it.
     """
 
-    __slots__ = (
-        "_exchange",
-        "_failed_logins",
-        "carbons",
-        "directed",
-        "domain",
-        "framer",
-        "interested",
-        "jid",
-        "lang",
-        "lang_stamp",
-        "managed",
-        "notified",
-        "phase",
-        "presence",
-        "priority",
-        "since",
-        "stamp",
-        "transport",
-        "user",
-    )
-
-    user: User
-
-    def __init__(
-        self, domain: Domain, transport: Transport, framer: MessageFramer[Cut] | None = None
-    ) -> None:
-        """Start a session.
-
-        Args:
-            domain: The domain that it belongs to.
-            transport: Carries its data to the client.
-            framer: For a client over WebSocket; None for a stream of bytes.
-        """
-        self.domain = domain
-        self.transport = transport
-        self.phase = Phase.CONNECTED
-        self.jid = ""
-        self.stamp = b""
-        self.lang: str | None = None
-        self.lang_stamp = b""
-        self.presence: bytes | None = None
-        self.priority = 0
-        self.since = 0
-        self.interested = False
-        self.carbons = False
-        self.notified: frozenset[str] = frozenset()
-        self.directed: set[str] = set()
-        self.managed: ManagedEnd | None = None
-        self.framer: Framer[Cut] | MessageFramer[Cut] = framer or Framer(
-            domain.parsers, domain.limits.login_stanza_bytes
-        )
-        self._exchange: sasl.Server | None = None
-        self._failed_logins = 0
+    domain: Domain
+    transport: Transport
+    framer: Framer[Cut] | MessageFramer[Cut]
+    phase: Phase = Phase.CONNECTED
+    user: User = field(init=False)
+    jid: str = ""
+    stamp: bytes = b""
+    lang: str | None = None
+    lang_stamp: bytes = b""
+    presence: bytes | None = None
+    priority: int = 0
+    since: int = 0
+    interested: bool = False
+    carbons: bool = False
+    notified: frozenset[str] = frozenset()
+    directed: set[str] = field(default_factory=set)
+    managed: ManagedEnd | None = None
+    _exchange: sasl.Server | None = None
+    _failed_logins: int = 0
 
     def __repr__(self) -> str:
         return f"<Session {self.phase.value} {self.jid or '(not logged in)'}>"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import httptools
 
 from amoc.xmpp.wire import first_bytes, websocket
+from amoc.xmpp.wire.framing import Framer
 from amoc.xmpp.wire.message_framing import MessageFramer, standalone
 from amoc.xmpp.wire.parser import Violation
 from amoc.xmpp.wire.websocket import FrameReader, frame
@@ -69,16 +70,22 @@ class FirstBytes:
         if chunk.startswith(_HTTP):
             transport.session = WebSocketEnd(self._domain, transport)
         else:
-            transport.session = Session(self._domain, transport)
+            transport.session = self._stream()
         transport.session.received(chunk)
 
     def fail(self, condition: str, text: str = "") -> None:
         """End a connection on which nothing was received."""
-        self._transport.session = Session(self._domain, self._transport)
-        self._transport.session.fail(condition, text)
+        session = self._transport.session = self._stream()
+        session.fail(condition, text)
 
     def lost(self) -> None:
         """Handle the loss of the connection."""
+
+    def _stream(self) -> Session:
+        """Return a session for a client that speaks XMPP over the connection's bytes."""
+        domain = self._domain
+        framer = Framer(domain.parsers, domain.limits.login_stanza_bytes)
+        return Session(domain, self._transport, framer)
 
 
 class WebSocketEnd:

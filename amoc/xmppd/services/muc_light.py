@@ -7,6 +7,7 @@ members that are connected, and stored for the others.
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
@@ -40,6 +41,7 @@ _MAX_SETTINGS: Final = 20
 _MAX_TEXT: Final = 1023
 
 
+@dataclass(slots=True, eq=False)
 class LightRoom:
     """One light room.
 
@@ -50,13 +52,10 @@ class LightRoom:
         version: Identifies its current state.
     """
 
-    __slots__ = ("jid", "members", "settings", "version")
-
-    def __init__(self, jid: str) -> None:
-        self.jid = jid
-        self.members: dict[str, str] = {}
-        self.settings = {"roomname": "Untitled", "subject": ""}
-        self.version = secrets.token_hex(8)
+    jid: str
+    settings: dict[str, str]
+    members: dict[str, str] = field(default_factory=dict)
+    version: str = field(default_factory=lambda: secrets.token_hex(8))
 
 
 class LightRooms(Service):
@@ -124,9 +123,9 @@ class LightRooms(Service):
     def _create(self, stanza: Incoming, query: Element) -> str:
         refuse_if(stanza.to.bare in self.rooms, "conflict")
         refuse_if(len(self.rooms) >= self.domain.limits.rooms, "resource-constraint")
-        room = LightRoom(stanza.to.bare)
         wanted = _users(query.find(f"{_CREATE}occupants"), f"{_CREATE}user")
-        room.settings |= _given(query.find(f"{_CREATE}configuration"))
+        given = _given(query.find(f"{_CREATE}configuration"))
+        room = LightRoom(stanza.to.bare, {"roomname": "Untitled", "subject": "", **given})
         wanted = {jid: what for jid, what in wanted.items() if what == "member"}
         wanted.pop(stanza.sender_bare, None)
         self._check_size(1 + len(wanted))

@@ -116,7 +116,7 @@ class Host:
         refuse_if(len(name) > _MAX_NAME or not name, "not-acceptable")
         refuse_if(len(self.nodes) >= self.most_nodes, "resource-constraint")
         config = node_configured(self.usual, x, self.domain.limits.items)
-        node = self.nodes[name] = Node(name, owner, config)
+        node = self.nodes[name] = Node(name, config, {owner: "owner"})
         return node
 
     def freed(self, items: Iterable[Item]) -> None:

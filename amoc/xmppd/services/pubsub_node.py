@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
 
@@ -70,6 +70,7 @@ class Item(NamedTuple):
         )
 
 
+@dataclass(slots=True, eq=False)
 class Node:
     """One node.
 
@@ -81,14 +82,11 @@ class Node:
         items: Its items by id, oldest first.
     """
 
-    __slots__ = ("affiliations", "config", "items", "name", "subscribers")
-
-    def __init__(self, name: str, owner: str, config: NodeConfig) -> None:
-        self.name = name
-        self.config = config
-        self.affiliations = {owner: "owner"}
-        self.subscribers: dict[str, str] = {}
-        self.items: dict[str, Item] = {}
+    name: str
+    config: NodeConfig
+    affiliations: dict[str, str]
+    subscribers: dict[str, str] = field(default_factory=dict)
+    items: dict[str, Item] = field(default_factory=dict)
 
     def affiliation(self, bare: str) -> str:
         """Return a user's affiliation; ``none`` by default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
 
@@ -21,6 +22,7 @@ DISCO_ITEMS = f"{{{ns.DISCO_ITEMS}}}query"
 PING = f"{{{ns.PING}}}ping"
 
 
+@dataclass(slots=True)
 class Incoming:
     """A stanza for a service.
 
@@ -32,15 +34,12 @@ class Incoming:
         raw: Its bytes, valid in any stream of this server.
     """
 
-    __slots__ = ("_tree", "attrs", "kind", "raw", "sender", "to")
-
-    def __init__(self, kind: str, sender: str, to: Jid, attrs: dict[str, str], raw: bytes) -> None:
-        self.kind = kind
-        self.sender = sender
-        self.to = to
-        self.attrs = attrs
-        self.raw = raw
-        self._tree: Element | None = None
+    kind: str
+    sender: str
+    to: Jid
+    attrs: dict[str, str]
+    raw: bytes
+    _tree: Element | None = None
 
     @property
     def type(self) -> str | None:

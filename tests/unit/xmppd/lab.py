@@ -10,6 +10,7 @@ import base64
 from dataclasses import dataclass, field
 from xml.etree import ElementTree as ET
 
+from amoc.xmpp.wire.framing import Framer
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.routing import Domain
 from amoc.xmppd.session import Session
@@ -66,7 +67,8 @@ class Client:
 
     def __init__(self, domain: Domain) -> None:
         self.outlet = Outlet()
-        self.session = Session(domain, self.outlet)
+        framer = Framer(domain.parsers, domain.limits.login_stanza_bytes)
+        self.session = Session(domain, self.outlet, framer)
 
     def say(self, *chunks: bytes) -> bytes:
         """Send the chunks one by one; return the response."""
