@@ -21,7 +21,7 @@ from typing import Final
 
 from amoc.xmpp.wire import scram_keys
 from amoc.xmpp.wire.scram_keys import Keys
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import refuse_if
 from amoc.xmppd.jids import JidError, prepare_local
 
 PATTERN_ITERATIONS: Final = 128
@@ -74,8 +74,8 @@ class Accounts:
             StanzaFailure: The password is empty, or there are too many accounts.
         """
         refuse_if(not password, "not-acceptable")
-        if local not in self._registered and len(self._registered) >= self.limit:
-            raise StanzaFailure("resource-constraint")
+        is_full = len(self._registered) >= self.limit
+        refuse_if(is_full and local not in self._registered, "resource-constraint")
         self._registered[local] = password
 
     def remove(self, local: str) -> None:

@@ -6,11 +6,13 @@ open a tag.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.condition import Condition
 from amoc.xmpp.wire.xml_text import attributes
+
+T = TypeVar("T")
 
 
 class StanzaFailure(Condition):
@@ -21,6 +23,13 @@ def refuse_if(wrong: object, condition: str) -> None:
     """Refuse a request with `condition` if `wrong` is true."""
     if wrong:
         raise StanzaFailure(condition)
+
+
+def required(value: T | None, condition: str) -> T:
+    """Return `value`; refuse the request with `condition` if it is None."""
+    if value is None:
+        raise StanzaFailure(condition)
+    return value
 
 
 STARTTLS_ONLY: Final = (

@@ -18,7 +18,7 @@ from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import registration, roster_iq
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services import archiving, blocking, carbons, mam, pep, pubsub, stored
 from amoc.xmppd.services.pubsub_host import Host
 from amoc.xmppd.services.service import (
@@ -91,13 +91,12 @@ def _of_another(session: Session, to: Jid, kind: str, child: Element) -> str:
     """Return what another user's account has published."""
     user = session.domain.users.get(to.bare)
     if (kind, child.tag) == ("get", stored.VCARD):
-        if user is None or user.kept is None or not user.kept.vcard:
-            raise StanzaFailure("item-not-found")
+        user = required(user, "item-not-found")
+        refuse_if(user.kept is None or not user.kept.vcard, "item-not-found")
         return stored.vcard(user)
     if child.tag == pubsub.REQUESTS:
-        if user is None:
-            raise StanzaFailure("item-not-found")
-        return pubsub.serve(pep.account(session.domain, user), kind, session.jid, child)
+        host = pep.account(session.domain, required(user, "item-not-found"))
+        return pubsub.serve(host, kind, session.jid, child)
     if kind == "get" and child.tag in (DISCO_INFO, DISCO_ITEMS) and user is not None:
         host = pep.account(session.domain, user)
         if host.sees_presence(session.user.jid):

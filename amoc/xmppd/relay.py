@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from amoc.base.text import counted
+
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher, _Loop
 
@@ -262,9 +264,8 @@ class Fronts:
         def ended() -> None:
             self.links.remove(link)
             if connections:
-                log.error(
-                    "a front process of xmppd died, disconnecting %d clients", len(connections)
-                )
+                lost = counted(len(connections), "client")
+                log.error("a front process of xmppd died, disconnecting %s", lost)
             for known in list(connections.values()):
                 known.on_frame(Frame.LOST, b"")
             connections.clear()

@@ -8,7 +8,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import presence
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import refuse_if
 from amoc.xmppd.jids import Jid
 from amoc.xmppd.services.service import named
 
@@ -36,8 +36,8 @@ def check(sender: User, recipient: User | None, to: Jid) -> None:
         StanzaFailure: One of them has blocked the other (section 3.2).
     """
     refuse_if(is_blocked(sender, to), "not-acceptable")
-    if recipient is not None and is_blocked(recipient, named(sender.jid)):
-        raise StanzaFailure("service-unavailable")
+    if recipient is not None:
+        refuse_if(is_blocked(recipient, named(sender.jid)), "service-unavailable")
 
 
 def listed(session: Session, _child: Element) -> str:

@@ -13,16 +13,15 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 from amoc.xmppd import delivery
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.rewrite import opened
 from amoc.xmppd.services import mam, muc_admin
 from amoc.xmppd.services.muc_config import room_features, room_info
 from amoc.xmppd.services.muc_room import JOIN, Occupant, Room, shown_of
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.service import (
-    DISCO_INFO,
-    DISCO_ITEMS,
     PING,
+    Handlers,
     Incoming,
     Service,
     disco_info,
@@ -49,12 +48,8 @@ class Conference(Service):
     """
 
     def __init__(self, domain: Domain) -> None:
-        super().__init__(domain, "conference")
         self.rooms: dict[str, Room] = {}
-        self.handlers = {
-            ("get", DISCO_INFO): self._info,
-            ("get", DISCO_ITEMS): self._items,
-            ("get", PING): lambda _stanza, _child: "",
+        handlers: Handlers = {
             ("get", muc_admin.ADMIN): lambda it, child: muc_admin.listed(self, it, child),
             ("set", muc_admin.ADMIN): lambda it, child: muc_admin.change(self, it, child),
             ("get", muc_admin.OWNER): lambda it, child: muc_admin.form_for(self, it, child),
@@ -62,6 +57,7 @@ class Conference(Service):
             ("get", mam.QUERY): lambda _stanza, _child: mam.query_form(),
             ("set", mam.QUERY): self._query_archive,
         }
+        super().__init__(domain, "conference", handlers)
 
     def presence(self, stanza: Incoming) -> None:
         """Let a client enter, leave, or change its nickname or its presence."""
@@ -99,9 +95,7 @@ class Conference(Service):
         if stanza.to.resource:
             self._whisper(room, occupant, stanza)
         elif kind == "groupchat":
-            if occupant is None:
-                raise StanzaFailure("not-acceptable")
-            self._say(room, occupant, stanza)
+            self._say(room, required(occupant, "not-acceptable"), stanza)
         else:
             self._mediate(room, stanza)
 
@@ -117,13 +111,11 @@ class Conference(Service):
             super().request(stanza)
             return
         room = self.room(stanza.to.bare)
-        sender = room.by_jid.get(stanza.sender)
-        if sender is None:
-            raise StanzaFailure("not-acceptable")
+        sender = required(room.by_jid.get(stanza.sender), "not-acceptable")
         if sender.nick == stanza.to.resource and only_child(stanza.tree).tag == PING:
             super().request(stanza)  # a self-ping: "am I still in?" (XEP-0410)
-        elif not self._pass_on(room, stanza):
-            raise StanzaFailure("item-not-found")
+        else:
+            refuse_if(not self._pass_on(room, stanza), "item-not-found")
 
     def room(self, jid: str) -> Room:
         """Return the room with that address.
@@ -131,10 +123,7 @@ class Conference(Service):
         Raises:
             StanzaFailure: There is no such room.
         """
-        room = self.rooms.get(jid)
-        if room is None:
-            raise StanzaFailure("item-not-found")
-        return room
+        return required(self.rooms.get(jid), "item-not-found")
 
     def close_if_empty(self, room: Room) -> None:
         """Remove a room without occupants, unless it is persistent."""
@@ -163,19 +152,18 @@ class Conference(Service):
         if b"<subject" in stanza.raw:
             tree = stanza.tree
             if tree.find(_SUBJECT) is not None and tree.find(_BODY) is None:
-                if occupant.role != "moderator" and not room.config.change_subject:
-                    raise StanzaFailure("forbidden")
+                may_change = occupant.role == "moderator" or room.config.change_subject
+                refuse_if(not may_change, "forbidden")
                 room.set_subject(said, occupant)
                 return
         room.say(said, occupant)
 
     def _whisper(self, room: Room, sender: Occupant | None, stanza: Incoming) -> None:
         """Pass on a private message (XEP-0045 section 7.5)."""
-        if sender is None:
-            raise StanzaFailure("not-acceptable")
+        refuse_if(sender is None, "not-acceptable")
         refuse_if(stanza.type == "groupchat", "bad-request")
-        if not self._pass_on(room, stanza, f"<x xmlns='{ns.MUC_USER}'/>".encode()):
-            raise StanzaFailure("item-not-found")
+        passed = self._pass_on(room, stanza, f"<x xmlns='{ns.MUC_USER}'/>".encode())
+        refuse_if(not passed, "item-not-found")
 
     def _pass_on(self, room: Room, stanza: Incoming, child: bytes = b"") -> bool:
         """Pass a stanza on to the addressed occupant; return whether there is one."""
@@ -214,9 +202,7 @@ class Conference(Service):
         )
 
     def _check_invitation(self, room: Room, stanza: Incoming, target: str) -> None:
-        sender = room.by_jid.get(stanza.sender)
-        if sender is None:
-            raise StanzaFailure("not-acceptable")
+        sender = required(room.by_jid.get(stanza.sender), "not-acceptable")
         if not room.config.members_only:
             return
         refuse_if(sender.role != "moderator" and not room.config.allow_invites, "forbidden")
@@ -252,8 +238,8 @@ class Conference(Service):
         room = self.room(stanza.to.bare)
         member = room.affiliation(stanza.sender_bare)
         inside = stanza.sender in room.by_jid
-        if member == "outcast" or (room.config.members_only and member == "none" and not inside):
-            raise StanzaFailure("forbidden")
+        outside = room.config.members_only and member == "none" and not inside
+        refuse_if(member == "outcast" or outside, "forbidden")
         return mam.query(self.domain, room.jid, stanza.sender, room.jid, child)
 
 
@@ -271,5 +257,5 @@ def _check_entry(room: Room, stanza: Incoming) -> None:
         refuse_if(given != room.config.password, "not-authorized")
     refuse_if(stanza.to.resource in room.occupants, "conflict")
     privileged = affiliation in ("owner", "admin")
-    if len(room.occupants) >= room.config.max_occupants and not privileged:
-        raise StanzaFailure("service-unavailable")
+    is_full = len(room.occupants) >= room.config.max_occupants
+    refuse_if(is_full and not privileged, "service-unavailable")

@@ -11,7 +11,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services import muc_room
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.muc_config import config_form, configured
@@ -34,9 +34,7 @@ _ROLES: Final = ("none", "visitor", "participant", "moderator")
 def listed(conference: Conference, stanza: Incoming, query: Element) -> str:
     """Return the users with one affiliation or role (sections 9.5, 9.8, 10.5)."""
     room = conference.room(stanza.to.bare)
-    item = query.find(_ITEM)
-    if item is None:
-        raise StanzaFailure("bad-request")
+    item = required(query.find(_ITEM), "bad-request")
     affiliation, role = item.get("affiliation"), item.get("role")
     if affiliation is not None:
         refuse_if(affiliation not in _RANKS, "bad-request")
@@ -96,9 +94,7 @@ def _step(room: muc_room.Room, stanza: Incoming, item: Element) -> tuple[str, st
     if role not in _ROLES or nick is None:
         raise StanzaFailure("bad-request")
     _moderator(room, stanza)
-    occupant = room.occupants.get(nick)
-    if occupant is None:
-        raise StanzaFailure("item-not-found")
+    occupant = required(room.occupants.get(nick), "item-not-found")
     refuse_if(_RANKS[room.affiliation(occupant.bare)] > mine, "not-allowed")
     refuse_if(mine < _RANKS["admin"] and "moderator" in (role, occupant.role), "not-allowed")
     return nick, "role", role, extra
@@ -213,5 +209,4 @@ def _need(room: muc_room.Room, stanza: Incoming, least: str) -> None:
 
 def _moderator(room: muc_room.Room, stanza: Incoming) -> None:
     occupant = room.by_jid.get(stanza.sender)
-    if occupant is None or occupant.role != "moderator":
-        raise StanzaFailure("forbidden")
+    refuse_if(occupant is None or occupant.role != "moderator", "forbidden")

@@ -15,20 +15,12 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd import delivery
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.rewrite import opened, stamp
 from amoc.xmppd.services import mam
 from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
 from amoc.xmppd.services.paging import Paging, rsm
-from amoc.xmppd.services.service import (
-    DISCO_INFO,
-    DISCO_ITEMS,
-    PING,
-    Incoming,
-    Service,
-    disco_info,
-    named,
-)
+from amoc.xmppd.services.service import Handlers, Incoming, Service, disco_info, named
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -66,13 +58,9 @@ class LightRooms(Service):
     """
 
     def __init__(self, domain: Domain) -> None:
-        super().__init__(domain, "muclight")
         self.rooms: dict[str, LightRoom] = {}
         self._rooms_of: dict[str, dict[str, LightRoom]] = {}
-        self.handlers = {
-            ("get", DISCO_INFO): self._info,
-            ("get", DISCO_ITEMS): self._items,
-            ("get", PING): lambda _stanza, _child: "",
+        handlers: Handlers = {
             ("set", f"{_CREATE}query"): self._create,
             ("get", f"{_AFFILIATIONS}query"): self._members,
             ("set", f"{_AFFILIATIONS}query"): self._change_members,
@@ -83,6 +71,7 @@ class LightRooms(Service):
             ("get", mam.QUERY): lambda _stanza, _child: mam.query_form(),
             ("set", mam.QUERY): self._query_archive,
         }
+        super().__init__(domain, "muclight", handlers)
 
     def message(self, stanza: Incoming) -> None:
         """Process a message to all members."""
@@ -102,8 +91,7 @@ class LightRooms(Service):
 
     def presence(self, stanza: Incoming) -> None:
         """Refuse presence, which light rooms do not have."""
-        if stanza.type is None:
-            raise StanzaFailure("feature-not-implemented")
+        refuse_if(stanza.type is None, "feature-not-implemented")
 
     def request(self, stanza: Incoming) -> None:
         """Process a request to the service or a room; a room without a name gets one."""
@@ -248,9 +236,8 @@ class LightRooms(Service):
 
     def _room(self, stanza: Incoming) -> LightRoom:
         """Return the room that a member's stanza is for; for others it does not exist."""
-        room = self.rooms.get(stanza.to.bare)
-        if room is None or stanza.sender_bare not in room.members:
-            raise StanzaFailure("item-not-found")
+        room = required(self.rooms.get(stanza.to.bare), "item-not-found")
+        refuse_if(stanza.sender_bare not in room.members, "item-not-found")
         return room
 
     def _check_size(self, count: int) -> None:

@@ -10,21 +10,13 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, serialise
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import refuse_if, required
 from amoc.xmppd.services import pubsub_owner
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.pubsub_host import Host, Verb, send_item, verbs
 from amoc.xmppd.services.pubsub_node import Item, NodeConfig, event, node_configured, node_form
-from amoc.xmppd.services.service import (
-    DISCO_INFO,
-    DISCO_ITEMS,
-    PING,
-    Incoming,
-    Service,
-    disco_info,
-    named,
-)
+from amoc.xmppd.services.service import Handlers, Incoming, Service, disco_info, named
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -61,9 +53,7 @@ def serve(host: Host, kind: str, sender: str, request: Element) -> str:
     """
     refuse_if(not len(request), "bad-request")
     first = request[0]
-    verb = _VERBS.get((kind, first.tag))
-    if verb is None:
-        raise StanzaFailure("feature-not-implemented")
+    verb = required(_VERBS.get((kind, first.tag)), "feature-not-implemented")
     return verb(host, sender, first, request)
 
 
@@ -77,19 +67,15 @@ def _create(host: Host, sender: str, create: Element, request: Element) -> str:
 def _publish(host: Host, sender: str, publish: Element, request: Element) -> str:
     bare = _bare(sender)
     x = request.find(f"{{{ns.PUBSUB}}}publish-options/{FORM}")
-    name = publish.get("node")
-    if name is None:
-        raise StanzaFailure("bad-request")
+    name = required(publish.get("node"), "bad-request")
     node = host.nodes.get(name)
     if node is not None:
         host.check_publisher(node, bare)
         # The options are preconditions on the node's configuration (section 7.1.5).
-        most = host.domain.limits.items
-        if x is not None and node_configured(node.config, x, most) != node.config:
-            raise StanzaFailure("conflict")
-    elif not host.auto_create:
-        raise StanzaFailure("item-not-found")
+        wanted = node_configured(node.config, x, host.domain.limits.items)
+        refuse_if(wanted != node.config, "conflict")
     else:
+        refuse_if(not host.auto_create, "item-not-found")
         node = host.create(name, bare, x)
     items = publish.findall(_ITEM)
     refuse_if(len(items) != 1, "bad-request")
@@ -219,17 +205,14 @@ class PubSub(Service):
     """The service ``pubsub.<domain>``, where every user may create nodes."""
 
     def __init__(self, domain: Domain) -> None:
-        super().__init__(domain, "pubsub")
         self.host = Host(domain, self.name, {}, NodeConfig(), domain.limits.rooms)
-        self.handlers = {
-            ("get", DISCO_INFO): self._info,
-            ("get", DISCO_ITEMS): self._items,
-            ("get", PING): lambda _stanza, _child: "",
+        handlers: Handlers = {
             ("get", REQUESTS): self._serve,
             ("set", REQUESTS): self._serve,
             ("get", OWNER): self._serve,
             ("set", OWNER): self._serve,
         }
+        super().__init__(domain, "pubsub", handlers)
 
     def _serve(self, stanza: Incoming, child: Element) -> str:
         return serve(self.host, stanza.attrs["type"], stanza.sender, child)

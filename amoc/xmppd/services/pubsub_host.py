@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import refuse_if, required
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.pubsub_node import Item, Node, NodeConfig, event, node_configured
 
@@ -78,13 +78,8 @@ class Host:
         Raises:
             StanzaFailure: There is no such node, or the request has no name.
         """
-        name = element.get("node")
-        if name is None:
-            raise StanzaFailure("bad-request")
-        node = self.nodes.get(name)
-        if node is None:
-            raise StanzaFailure("item-not-found")
-        return node
+        name = required(element.get("node"), "bad-request")
+        return required(self.nodes.get(name), "item-not-found")
 
     def check_reader(self, node: Node, bare: str) -> None:
         """Raise unless a user may subscribe to a node and read it."""

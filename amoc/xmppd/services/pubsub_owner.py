@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.pubsub_host import Host, Verb, verbs
 from amoc.xmppd.services.pubsub_node import Node, node_configured, node_form
@@ -36,9 +36,7 @@ def _configuration(host: Host, sender: str, asked: Element, _request: Element) -
 
 def _configure(host: Host, sender: str, asked: Element, _request: Element) -> str:
     node = _owned(host, sender, asked)
-    x = asked.find(FORM)
-    if x is None:
-        raise StanzaFailure("bad-request")
+    x = required(asked.find(FORM), "bad-request")
     if x.get("type") != "cancel":
         node.config = node_configured(node.config, x, host.domain.limits.items)
         host.freed(node.trim())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from xml.etree.ElementTree import Element
@@ -61,6 +61,8 @@ class Incoming:
 
 Handler = Callable[[Incoming, Element], str]
 """Serves one kind of request: returns the answer's payload as markup, or raises StanzaFailure."""
+Handlers = dict[tuple[str, str], Handler]
+"""Handlers of requests, by their type and the tag of their payload."""
 
 
 class Service:
@@ -72,11 +74,16 @@ class Service:
         handlers: Handlers of requests, by type and by the tag of the payload.
     """
 
-    handlers: Mapping[tuple[str, str], Handler]
-
-    def __init__(self, domain: Domain, prefix: str) -> None:
+    def __init__(self, domain: Domain, prefix: str, handlers: Handlers) -> None:
+        """Serve `handlers`, pings and service discovery at the address ``prefix.domain``."""
         self.domain = domain
         self.name = f"{prefix}.{domain.name}"
+        self.handlers: Handlers = {
+            ("get", DISCO_INFO): self._info,
+            ("get", DISCO_ITEMS): self._items,
+            ("get", PING): lambda _stanza, _child: "",
+            **handlers,
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -112,12 +119,26 @@ class Service:
             ),
         )
 
+    def _info(self, stanza: Incoming, child: Element) -> str:
+        raise NotImplementedError
+
+    def _items(self, stanza: Incoming, child: Element) -> str:
+        raise NotImplementedError
+
     def message(self, stanza: Incoming) -> None:  # noqa: ARG002 - used by subclasses
         """Process a message."""
         raise StanzaFailure("service-unavailable")
 
     def presence(self, stanza: Incoming) -> None:
         """Process presence; unavailable presence is also passed in for a client that is gone."""
+
+    def info(self, stanza: Incoming, query: Element) -> str:
+        """Return the answer to a disco#info request (XEP-0030)."""
+        raise NotImplementedError
+
+    def items(self, stanza: Incoming, query: Element) -> str:
+        """Return the answer to a disco#items request."""
+        raise NotImplementedError
 
     def answered(self, stanza: Incoming) -> None:
         """Process the answer to a request."""
