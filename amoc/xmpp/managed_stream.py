@@ -217,7 +217,6 @@ class ManagedStream(Stream):
     def _drop_timer(self) -> None:
         timer, self._timer = self._timer, None
         if timer is not None:
-            timer.stop()
             timer.close()
 
     def _wake(self) -> None:

@@ -98,7 +98,6 @@ class _Connection:
         if self._front.connections.pop(self.number, None) is None:
             return
         self._drop_writer()
-        self._reader.stop()
         self._reader.close()
         self._sock.close()
         self._out.clear()
@@ -131,7 +130,6 @@ class _Connection:
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
-            self._writer.stop()
             self._writer.close()
             self._writer = None
             self._front.stalled.discard(self)

@@ -17,10 +17,10 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import iq_result
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd import registration, roster_iq
+from amoc.xmppd import contacts, registration
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
-from amoc.xmppd.services import archiving, blocking, carbons, mam, pep, pubsub, stored
-from amoc.xmppd.services.pubsub_host import Host
+from amoc.xmppd.services import blocking, carbons, mam, pep, pubsub, stored
+from amoc.xmppd.services.pubsub_node import Host
 from amoc.xmppd.services.service import (
     DISCO_INFO,
     DISCO_ITEMS,
@@ -169,15 +169,15 @@ _OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
     ("set", pubsub.REQUESTS): _own_nodes("set"),
     ("get", pubsub.OWNER): _own_nodes("get"),
     ("set", pubsub.OWNER): _own_nodes("set"),
-    **archiving.HANDLERS,
+    **mam.HANDLERS,
 }
 # Requests that concern both the server and the account: clients send them to either.
 _OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
     ("get", PING): _nothing,
     ("get", f"{{{ns.VERSION}}}query"): _version,
     ("get", f"{{{ns.TIME}}}time"): _time,
-    ("get", roster_iq.QUERY): roster_iq.get,
-    ("set", roster_iq.QUERY): roster_iq.change,
+    ("get", contacts.QUERY): contacts.get,
+    ("set", contacts.QUERY): contacts.change,
     ("get", registration.QUERY): registration.form,
     ("set", registration.QUERY): registration.change,
     ("set", f"{{{ns.SESSION}}}session"): _nothing,

@@ -191,7 +191,6 @@ class Server:
         """
         if self._socket is None:
             return
-        self._acceptor.stop()
         self._acceptor.close()
         self._socket.close()
         self._socket = None
@@ -203,7 +202,6 @@ class Server:
         for transport in list(self._transports):
             transport.close()
         for watcher in (self._flusher, self._ticker):
-            watcher.stop()
             watcher.close()
         if self._fronts is not None:
             self._fronts.close()

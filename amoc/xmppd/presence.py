@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import tree
-from amoc.xmppd import roster, subscriptions
+from amoc.xmppd import contacts, roster
 from amoc.xmppd.answers import StanzaFailure, presence, refuse_if
 from amoc.xmppd.jids import parse
 from amoc.xmppd.rewrite import addressed
@@ -19,7 +19,6 @@ from amoc.xmppd.services import offline
 
 if TYPE_CHECKING:
     from amoc.xmppd.jids import Jid
-    from amoc.xmppd.routing import User
     from amoc.xmppd.session import Session
 
 _PRIORITY = f"{{{ns.CLIENT}}}priority"
@@ -39,7 +38,7 @@ def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:
         elif (jid := session.domain.address(to)).domain != session.domain.name:
             _to_service(session, kind, jid, attrs, raw)
         elif kind in roster.KINDS:
-            subscriptions.handle(session, kind, attrs, raw)
+            contacts.handle(session, kind, attrs, raw)
         elif kind in (None, "unavailable", "error"):
             _direct(session, kind, to, attrs, raw)
         elif kind == "probe":
@@ -76,7 +75,7 @@ def _announce(session: Session, attrs: dict[str, str], raw: bytes) -> None:
     for contact in user.contacts.values():
         if contact.to:
             _show(session, contact.jid)
-    subscriptions.deliver_requests(session)
+    contacts.deliver_requests(session)
 
 
 def _priority(session: Session, raw: bytes) -> int:
@@ -98,22 +97,6 @@ def _broadcast(session: Session, data: bytes) -> None:
         viewer = session.domain.users.get(contact.jid) if contact.from_ else None
         if viewer is not None and not (user.special and user.blocks(contact.jid)):
             viewer.send_to_available(addressed(data, viewer.jid))
-
-
-def hide_from(user: User, jid: str) -> None:
-    """Show the user as unavailable to a contact that the user has blocked."""
-    contact = user.contacts.get(jid)
-    if contact is not None and contact.from_:
-        for source in user.available:
-            source.domain.send_to_available(jid, presence("unavailable", from_=source.jid, to=jid))
-
-
-def show_to(user: User, jid: str) -> None:
-    """Show the user to a contact again that is no longer blocked."""
-    contact = user.contacts.get(jid)
-    if contact is not None and contact.from_:
-        for source in user.available:
-            source.domain.send_to_available(jid, addressed(source.presence or b"", jid))
 
 
 def _withdraw(session: Session, data: bytes) -> None:

@@ -106,7 +106,6 @@ def serve(
         server.stop()
     finally:
         for watcher in watchers:
-            watcher.stop()
             watcher.close()
     if stats:
         _print_line(sys.stderr, server.statistics().as_line())

@@ -131,7 +131,6 @@ class Link:
         self._ended = True
         self._out.clear()
         for watcher in (self._reader, self._writer):
-            watcher.stop()
             watcher.close()
         self._sock.close()
         self._on_end()

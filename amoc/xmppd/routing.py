@@ -314,7 +314,7 @@ class Domain:
         """End sessions that were not resumed in time, or overflowed."""
         overflowed, self.overflowed = self.overflowed, set()
         for session in (*self.hibernating.tick(now_ns), *overflowed):
-            session.expire()
+            session.end()
 
     def now_us(self) -> int:
         """Return the time, in microseconds since 1970."""
@@ -327,12 +327,6 @@ class Domain:
             return False
         session.transport.write(data)
         return True
-
-    def send_to_available(self, bare: str, data: bytes) -> None:
-        """Send a stanza to all of a user's clients that have sent presence."""
-        user = self.users.get(bare)
-        if user is not None:
-            user.send_to_available(data)
 
     def incoming(
         self, kind: str, sender: Session, to: Jid, attrs: dict[str, str], raw: bytes

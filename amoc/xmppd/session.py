@@ -4,7 +4,7 @@
 
 In each phase only certain elements are allowed; any other ends the stream with the error that RFC
 6120 names for it. A stream ends exactly once: by `fail()`, by the client's closing tag
-(`on_close()`), or by the loss of the connection (`lost()`). All three go through `_leave()`.
+(`on_close()`), or by the loss of the connection (`lost()`). All three go through `end()`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amoc.xmpp.wire.message_framing import MessageFramer
 from amoc.xmpp.wire.namespaces import IQ, LANG, MESSAGE, PRESENCE
 from amoc.xmpp.wire.parser import Cut, Violation
 from amoc.xmpp.wire.stream_management import RESUME
-from amoc.xmpp.wire.xml_text import escape
+from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd import iq, presence, registration, stream_management
 from amoc.xmppd.answers import FEATURES_AFTER_LOGIN, PROCEED, StanzaFailure, refuse_if
 from amoc.xmppd.jids import JidError, parse, prepare_domain, prepare_resource
@@ -144,6 +144,12 @@ class Session:
         to, id_ = attrs.get("to"), attrs.get("id")
         self.transport.write(stanza_error(kind, condition, to=self.jid, from_=to, id_=id_))
 
+    def push(self, payload: str) -> None:
+        """Send its client a request that informs it of a change (RFC 6121 section 2.1.6)."""
+        id_ = f"push{self.domain.next_serial()}"
+        head = attributes(type="set", id=id_, to=self.jid)
+        self.transport.write(f"<iq{head}>{payload}</iq>".encode())
+
     def on_close(self) -> None:
         """Handle the end of the client's stream (RFC 6120 section 4.4)."""
         if not self.closed:
@@ -152,11 +158,7 @@ class Session:
     def lost(self) -> None:
         """Handle the loss of the connection; the client may resume the session on another one."""
         if self.managed is None or self.closed or not self.managed.lose():
-            self._leave()
-
-    def expire(self) -> None:
-        """End the session, which was not resumed in time."""
-        self._leave()
+            self.end()
 
     def replaced_by(self, managed: ManagedEnd) -> None:
         """Let another session of the user continue in its place, with its remaining input."""
@@ -328,9 +330,10 @@ class Session:
 
     def _finish(self, *last_words: bytes) -> None:
         self.transport.finish(*last_words)
-        self._leave()
+        self.end()
 
-    def _leave(self) -> None:
+    def end(self) -> None:
+        """End the session, and withdraw its client's presence."""
         if self.closed:
             return
         phase, self.phase = self.phase, Phase.ENDED

@@ -198,7 +198,6 @@ class Transport:
         self._life = Life.CLOSED
         self._out = self._sealed = self._tls = None
         self._drop_writer()
-        self._reader.stop()
         self._reader.close()
         self._socket.close()
         self._server.forget(self)
@@ -266,7 +265,6 @@ class Transport:
 
     def _drop_writer(self) -> None:
         if self._writer is not None:
-            self._writer.stop()
             self._writer.close()
             self._writer = None
             self._server.stalled.discard(self)

@@ -310,7 +310,6 @@ class BoshTransport:
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
-            self._timer.stop()
             self._timer.close()
             self._timer = None
 

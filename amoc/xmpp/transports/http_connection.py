@@ -74,7 +74,6 @@ class HttpConnection:
         self._reader = None
         self.free = True
         if self._timer is not None:
-            self._timer.stop()
             self._timer.close()
             self._timer = None
 

@@ -72,7 +72,6 @@ class SilentSockets:
         while self._kept and self._kept[0][0] <= now:
             reset(self._kept.popleft()[1])
         if not self._kept and self._timer is not None:
-            self._timer.stop()
             self._timer.close()
             self._timer = None
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd import presence
+from amoc.xmppd import contacts
 from amoc.xmppd.answers import refuse_if
 from amoc.xmppd.jids import Jid
 from amoc.xmppd.services.service import named
@@ -54,8 +55,7 @@ def block(session: Session, child: Element) -> str:
     blocked = user.keep().blocked
     refuse_if(len(blocked | set(jids)) > session.domain.limits.blocked, "resource-constraint")
     fresh = [jid for jid in jids if jid not in blocked]
-    for jid in fresh:
-        presence.hide_from(user, jid)
+    _tell(session, fresh, contacts.hide)
     blocked.update(fresh)
     _changed(session, "block", jids)
     return ""
@@ -68,10 +68,17 @@ def unblock(session: Session, child: Element) -> str:
     blocked = user.keep().blocked
     gone = [jid for jid in jids or sorted(blocked) if jid in blocked]
     blocked.difference_update(gone)
-    for jid in gone:
-        presence.show_to(user, jid)
+    _tell(session, gone, contacts.show)
     _changed(session, "unblock", jids)
     return ""
+
+
+def _tell(session: Session, jids: list[str], tell: Callable[[User, User], None]) -> None:
+    """Show or hide the user to those of `jids` that see its presence."""
+    contacts, users = session.user.contacts, session.domain.users
+    for jid in jids:
+        if jid in contacts and contacts[jid].from_ and jid in users:
+            tell(session.user, users[jid])
 
 
 def _named(child: Element) -> list[str]:
@@ -79,14 +86,10 @@ def _named(child: Element) -> list[str]:
 
 
 def _changed(session: Session, name: str, jids: list[str]) -> None:
-    user = session.user
-    user.update_special()
-    domain = session.domain
-    for other in user.sessions.values():
+    session.user.update_special()
+    for other in session.user.sessions.values():
         if other is not session:
-            head = attributes(type="set", id=f"push{domain.next_serial()}", to=other.jid)
-            push = f"<{name} xmlns='{ns.BLOCKING}'>{_items(jids)}</{name}>"
-            other.transport.write(f"<iq{head}>{push}</iq>".encode())
+            other.push(f"<{name} xmlns='{ns.BLOCKING}'>{_items(jids)}</{name}>")
 
 
 def _items(jids: object) -> str:

@@ -1,4 +1,4 @@
-"""Reading a user's or a room's archive (XEP-0313)."""
+"""Reading the archive of a user or a room (XEP-0313); what is archived for a user (XEP-0441)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms as data_forms
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure
+from amoc.xmpp.wire.xml_text import attributes, escape
+from amoc.xmppd.answers import StanzaFailure, refuse_if
+from amoc.xmppd.kept import Preferences
 from amoc.xmppd.rewrite import as_child
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.archive import Entry
@@ -18,9 +19,13 @@ from amoc.xmppd.services.service import named
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
+    from amoc.xmppd.session import Session
 
 QUERY: Final = f"{{{ns.MAM}}}query"
 METADATA: Final = f"{{{ns.MAM}}}metadata"
+_PREFERENCES: Final = f"{{{ns.MAM}}}prefs"
+_DEFAULTS: Final = ("always", "never", "roster")
+_USUAL: Final = Preferences("always")
 FEATURES: Final = (ns.MAM, f"{ns.MAM}#extended", ns.RSM)
 
 
@@ -110,3 +115,64 @@ def _matching(entries: list[Entry], wanted: dict[str, list[str]]) -> list[Entry]
         and (before is None or entry.moment < before)
         and (not ids or entry.id in ids)
     ]
+
+
+# A user's own archive
+
+
+def _on(session: Session) -> None:
+    refuse_if(not session.domain.archives.on, "service-unavailable")
+
+
+def _form(session: Session, _child: Element) -> str:
+    _on(session)
+    return query_form()
+
+
+def _query(session: Session, child: Element) -> str:
+    _on(session)
+    return query(session.domain, session.user.jid, session.jid, None, child)
+
+
+def _metadata(session: Session, _child: Element) -> str:
+    _on(session)
+    return metadata(session.domain, session.user.jid)
+
+
+def _preferences(session: Session, _child: Element) -> str:
+    _on(session)
+    kept = session.user.kept
+    return _shown((kept.preferences if kept is not None else None) or _USUAL)
+
+
+def _prefer(session: Session, child: Element) -> str:
+    _on(session)
+    default = child.get("default", "always")
+    refuse_if(default not in _DEFAULTS, "bad-request")
+    always, never = (
+        frozenset(named(jid.text).bare for jid in child.iterfind(f"{{{ns.MAM}}}{name}/*"))
+        for name in ("always", "never")
+    )
+    refuse_if(max(len(always), len(never)) > session.domain.limits.blocked, "resource-constraint")
+    preferences = Preferences(default, always, never)
+    usual = default == "always" and not never
+    session.user.keep().preferences = None if usual else preferences
+    session.user.update_special()
+    return _shown(preferences)
+
+
+def _shown(preferences: Preferences) -> str:
+    lists = "".join(
+        f"<{name}>{''.join(f'<jid>{escape(jid)}</jid>' for jid in sorted(jids))}</{name}>"
+        for name, jids in (("always", preferences.always), ("never", preferences.never))
+    )
+    return f"<prefs xmlns='{ns.MAM}' default='{preferences.default}'>{lists}</prefs>"
+
+
+HANDLERS: Final = {
+    ("get", QUERY): _form,
+    ("set", QUERY): _query,
+    ("get", METADATA): _metadata,
+    ("get", _PREFERENCES): _preferences,
+    ("set", _PREFERENCES): _prefer,
+}
