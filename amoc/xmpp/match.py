@@ -66,27 +66,29 @@ def name_of(predicate: Predicate | None) -> str:
     """Return the name of `predicate` for messages."""
     if predicate is None:
         return "stanza"
-    return (
-        predicate.name
-        if isinstance(predicate, Match)
-        else getattr(predicate, "__name__", repr(predicate))
-    )
+    if isinstance(predicate, Match):
+        return predicate.name
+    return getattr(predicate, "__name__", repr(predicate))
 
 
 def _kind(name: str, tag: str, *types: str | None) -> Match:
     return Match(lambda s: s.tag == tag and s.xml.get("type") in types, name)
 
 
+def _text(name: str, kind: str) -> Match:
+    return Match(lambda s: s.tag == MESSAGE and s.type == kind and s.body is not None, name)
+
+
+def _message_with(name: str, path: str) -> Match:
+    return Match(lambda s: s.tag == MESSAGE and s.xml.find(path) is not None, name)
+
+
 is_any: Final = Match(lambda _: True, "is_any")
 is_message: Final = Match(lambda s: s.tag == MESSAGE, "is_message")
 is_presence: Final = Match(lambda s: s.tag == PRESENCE, "is_presence")
 is_iq: Final = Match(lambda s: s.tag == IQ, "is_iq")
-is_chat: Final = Match(
-    lambda s: s.tag == MESSAGE and s.type == "chat" and s.body is not None, "is_chat"
-)
-is_groupchat: Final = Match(
-    lambda s: s.tag == MESSAGE and s.type == "groupchat" and s.body is not None, "is_groupchat"
-)
+is_chat: Final = _text("is_chat", "chat")
+is_groupchat: Final = _text("is_groupchat", "groupchat")
 is_headline: Final = _kind("is_headline", MESSAGE, "headline")
 is_error: Final = Match(lambda s: s.type == "error", "is_error")
 is_available: Final = _kind("is_available", PRESENCE, None)
@@ -153,25 +155,15 @@ _STATES: Final = f"{{{ns.CHAT_STATES}}}"
 _MARKERS: Final = f"{{{ns.MARKERS}}}"
 
 has_delay: Final = Match(lambda s: s.xml.find(f"{{{ns.DELAY}}}delay") is not None, "has_delay")
-is_delayed: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{ns.DELAY}}}delay") is not None, "is_delayed"
-)
+is_delayed: Final = _message_with("is_delayed", f"{{{ns.DELAY}}}delay")
 is_subject: Final = Match(
     lambda s: s.tag == MESSAGE and s.body is None and s.xml.find(_SUBJECT) is not None, "is_subject"
 )
-is_invitation: Final = Match(
-    lambda s: (
-        s.tag == MESSAGE and s.xml.find(f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}invite") is not None
-    ),
-    "is_invitation",
-)
+is_invitation: Final = _message_with("is_invitation", f"{{{ns.MUC_USER}}}x/{{{ns.MUC_USER}}}invite")
 is_carbon: Final = Match(
     lambda s: s.tag == MESSAGE and len(s.xml) > 0 and s.xml[0].tag.startswith(_CARBONS), "is_carbon"
 )
-asks_for_receipt: Final = Match(
-    lambda s: s.tag == MESSAGE and s.xml.find(f"{{{ns.RECEIPTS}}}request") is not None,
-    "asks_for_receipt",
-)
+asks_for_receipt: Final = _message_with("asks_for_receipt", f"{{{ns.RECEIPTS}}}request")
 
 
 def is_event(node: str | None = None) -> Match:

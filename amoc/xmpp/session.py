@@ -21,8 +21,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from gevent import get_hub, getcurrent
+from gevent.hub import Hub
 from greenlet import greenlet
 
 from amoc.base import guard, pause
@@ -43,8 +45,9 @@ from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
 Handler = Callable[[Stanza], object]
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Session(Owner):
-    """The owner of a stream after login.
+    """The owner of a logged-in stream; see `begin`.
 
     Attributes:
         alarm: Timeouts of the receivers, one after another; created on first use.
@@ -70,61 +73,31 @@ class Session(Owner):
             not.
     """
 
-    __slots__ = (
-        "_counted",
-        "_end_seen",
-        "_inbox_size",
-        "_interrupt_key",
-        "_interrupts",
-        "_woken",
-        "alarm",
-        "closed",
-        "conditions",
-        "features",
-        "hub",
-        "inbox",
-        "jid",
-        "lane",
-        "lost_ns",
-        "on_closed",
-        "on_received",
-        "owner",
-        "receivers",
-        "requests",
-        "results",
-        "resumable",
-        "spare",
-        "stream",
-        "watchers",
-    )
-
-    def __init__(self, stream: Stream, jid: str, inbox_size: int, interrupts: bool) -> None:
-        """Take over a logged-in stream; see `begin`."""
-        self.stream = stream
-        self.jid = jid
-        self.lane: Lane
-        self.owner: greenlet | None = getcurrent()
-        self.closed = False
-        self.hub = get_hub()
-        self.requests: dict[str, Request] = {}
-        self.receivers: list[Receiver] = []
-        self.spare: Receiver | None = None
-        self.conditions: tuple[ConditionWaiter, ...] = ()  # a tuple: most users never have any
-        self.on_received: tuple[tuple[Predicate, Handler], ...] = ()
-        self.inbox: deque[Stanza] | None = None  # most users never need one
-        self.on_closed: Waiter[bool] | None = None
-        self.watchers: dict[str, Watcher] | None = None
-        self.results: dict[str, Results] | None = None
-        self.features: tuple[str, ...] | None = None
-        self.resumable = False
-        self.lost_ns: int | None = None
-        self.alarm: Alarm | None = None
-        self._inbox_size = inbox_size
-        self._interrupts = interrupts
-        self._end_seen = False
-        self._interrupt_key: object = None
-        self._counted = False
-        self._woken: tuple[AnyWaiter, ...] = ()
+    stream: Stream
+    jid: str
+    _inbox_size: int
+    _interrupts: bool
+    lane: Lane = field(init=False)
+    owner: greenlet | None = field(default_factory=getcurrent)
+    closed: bool = False
+    hub: Hub = field(default_factory=get_hub)
+    requests: dict[str, Request] = field(default_factory=dict)
+    receivers: list[Receiver] = field(default_factory=list)
+    spare: Receiver | None = None
+    conditions: tuple[ConditionWaiter, ...] = ()  # a tuple: most users never have any
+    on_received: tuple[tuple[Predicate, Handler], ...] = ()
+    inbox: deque[Stanza] | None = None  # most users never need one
+    on_closed: Waiter[bool] | None = None
+    watchers: dict[str, Watcher] | None = None
+    results: dict[str, Results] | None = None
+    features: tuple[str, ...] | None = None
+    resumable: bool = False
+    lost_ns: int | None = None
+    alarm: Alarm | None = None
+    _end_seen: bool = False
+    _interrupt_key: object = None
+    _counted: bool = False
+    _woken: tuple[AnyWaiter, ...] = ()
 
     def begin(self, early: list[Stanza], resumed: bool = False) -> None:
         """Start handling the stream's events; the stanzas `early` have already arrived."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 from amoc.base.waiting import Waiter
@@ -65,6 +66,7 @@ class Watcher(Protocol):
         """The session has ended."""
 
 
+@dataclass(slots=True, eq=False)
 class Results:
     """Results of one query, which arrive as messages before its answer (XEP-0313).
 
@@ -75,13 +77,10 @@ class Results:
         tag: Tag of a result.
     """
 
-    __slots__ = ("asked", "size", "stanzas", "tag")
-
-    def __init__(self, asked: str, tag: str) -> None:
-        self.asked = asked
-        self.tag = tag
-        self.size = 0
-        self.stanzas: list[Stanza] = []
+    asked: str
+    tag: str
+    size: int = 0
+    stanzas: list[Stanza] = field(default_factory=list)
 
     def add(self, stanza: Stanza, who: str) -> None:
         """Add a result; `who` is for error messages.

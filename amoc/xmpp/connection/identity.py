@@ -46,7 +46,8 @@ def identity(
                 raise ScenarioError(
                     "xmpp.connect needs a user_id or a username when it is not called by a user"
                 ) from None
-    domain = domain_of(user_id) if domain is None else domain
+    if domain is None:
+        domain = _domain(user_id, options.xmpp_domain.get())
     if username is None:
         username = filled(options.xmpp_username.get(), user_id)
     if password is None:
@@ -59,12 +60,8 @@ def filled(pattern: str, user_id: int | None) -> str:
     return pattern.replace("{id}", "" if user_id is None else str(user_id))
 
 
-def domain_of(user_id: int | None) -> str:
-    """Return the domain of a user: users are spread over those in xmpp_domain by number."""
-    return _domain(user_id, options.xmpp_domain.get())
-
-
 def _domain(user_id: int | None, setting: str) -> str:
+    """Return the domain of a user: users are spread over those in xmpp_domain by number."""
     domains = names_in(setting)
     return filled(domains[(user_id or 0) % len(domains)], user_id)
 
@@ -83,13 +80,9 @@ def _address(number: int, username: str, domain: str) -> str:
 
 def number_of(jid: str) -> int | None:
     """Return the number of the user whose bare JID is `jid`, by the settings; None for no user."""
-    before, mark, after = address_pattern().partition("{id}")
+    pattern = options.xmpp_username.get() + "@" + options.xmpp_domain.get()
+    before, mark, after = pattern.partition("{id}")
     if not mark or not jid.startswith(before) or not jid.endswith(after):
         return None
     digits = jid[len(before) : len(jid) - len(after)]
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 16 else None
-
-
-def address_pattern() -> str:
-    """Return the pattern of users' bare JIDs, with ``{id}`` for the number."""
-    return options.xmpp_username.get() + "@" + options.xmpp_domain.get()

@@ -11,8 +11,9 @@ from amoc.base.name_lookup import Address
 from amoc.base.text import names_in
 from amoc.ipc import rpc
 from amoc.xmpp import options
-from amoc.xmpp.connection import server_url
+from amoc.xmpp.connection import causes, server_url
 from amoc.xmpp.connection.server_url import Server
+from amoc.xmpp.errors import ConnectError
 
 _certificates: dict[Server, str] = {}
 _embedded_of: WeakKeyDictionary[rpc.Handler, tuple[Server, ...]] = WeakKeyDictionary()
@@ -67,6 +68,16 @@ def source_for(user_id: int | None) -> str | None:
     return sources[(user_id or 0) % len(sources)] if sources else None
 
 
-def resolve(server: Server, timeout: float) -> tuple[Address, ...]:
-    """Return the addresses of `server`, best first; see `amoc.base.name_lookup.resolve`."""
-    return name_lookup.resolve(server.host, server.port, timeout)
+def resolve(server: Server, who: str, timeout: float) -> tuple[Address, ...]:
+    """Return the addresses of `server`, best first; see `amoc.base.name_lookup.resolve`.
+
+    Raises:
+        ConnectError: They cannot be found.
+    """
+    try:
+        return name_lookup.resolve(server.host, server.port, timeout)
+    except OSError as error:
+        raise ConnectError(
+            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
+            causes.NAME_UNKNOWN,
+        ) from None

@@ -26,13 +26,7 @@ def connected_to(server: Server, source: str | None, who: str, deadline_ns: int)
     Raises:
         ConnectError: No connection could be made.
     """
-    try:
-        found = server_addresses.resolve(server, (deadline_ns - monotonic_ns()) / S_NS)
-    except OSError as error:
-        raise errors.ConnectError(
-            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
-            causes.NAME_UNKNOWN,
-        ) from None
+    found = server_addresses.resolve(server, who, (deadline_ns - monotonic_ns()) / S_NS)
     failure: OSError = OSError(errno.EADDRNOTAVAIL, "the name has no address")
     for tried, (family, address) in enumerate(found):
         try:

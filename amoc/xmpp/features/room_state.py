@@ -6,6 +6,7 @@ costs only a few look-ups, and a worker's users share one record per member.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element
@@ -69,6 +70,7 @@ class Occupant(NamedTuple):
 _occupant = lru_cache(maxsize=16_384)(Occupant)
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class RoomState:
     """A member's view of a room; the session passes it each stanza from the room.
 
@@ -85,30 +87,16 @@ class RoomState:
         failure: Why the user is not in the room: it was refused or removed.
     """
 
-    __slots__ = (
-        "created",
-        "failure",
-        "jid",
-        "joined_ns",
-        "leaving",
-        "left",
-        "members",
-        "nick",
-        "subject",
-        "who",
-    )
-
-    def __init__(self, jid: str, nick: str, who: str) -> None:
-        self.jid = jid
-        self.nick = nick
-        self.who = f"{who}: {jid} as {nick}"
-        self.members: dict[str, Occupant] = {}
-        self.subject = ""
-        self.created = False
-        self.joined_ns = 0
-        self.leaving = False
-        self.left = False
-        self.failure: RoomError | RoomLeftError | None = None
+    jid: str
+    nick: str
+    who: str
+    members: dict[str, Occupant] = field(default_factory=dict)
+    subject: str = ""
+    created: bool = False
+    joined_ns: int = 0
+    leaving: bool = False
+    left: bool = False
+    failure: RoomError | RoomLeftError | None = None
 
     def on_stanza(self, stanza: Stanza) -> bool:
         """Process a stanza from the room; return whether the inbox can do without it."""

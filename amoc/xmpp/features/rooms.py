@@ -69,7 +69,7 @@ class Rooms(Archives):
         jid = _expanded(room, options.xmpp_muc_service.get(), self.domain)
         nick = self.bare_jid.partition("@")[0] if nick is None else nick
         session = self._session
-        state = RoomState(jid, nick, session.stream.who)
+        state = RoomState(jid, nick, f"{session.stream.who}: {jid} as {nick}")
         if session.watchers is None:
             session.watchers = {}
         before = session.watchers.get(jid)

@@ -36,19 +36,23 @@ class _LoopGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the
 
 
 class _Call(Generic[T]):
-    """A call from a greenlet into asyncio."""
+    """A call from a greenlet into asyncio.
 
-    __slots__ = ("_ended", "_task", "_waiter", "_work")
+    Attributes:
+        ended: Whether asyncio has finished it.
+    """
+
+    __slots__ = ("_task", "_waiter", "_work", "ended")
 
     def __init__(self, work: Work[T], waiter: Waiter[T]) -> None:
         self._work = work
         self._waiter = waiter
         self._task: asyncio.Future[T] | None = None
-        self._ended = False
+        self.ended = False
 
     def start(self) -> None:
         """Start the work; called in asyncio."""
-        if self._ended:
+        if self.ended:
             return
         try:
             found = self._work() if callable(self._work) else self._work
@@ -65,7 +69,7 @@ class _Call(Generic[T]):
     def cancel(self) -> None:
         """Cancel the work, since nothing waits for it any more; called in asyncio."""
         if self._task is None:
-            self._ended = True
+            self.ended = True
             close_unawaited(self._work)
         elif not self._task.done():
             self._task.cancel()
@@ -80,13 +84,8 @@ class _Call(Generic[T]):
         self._finish()
 
     def _finish(self) -> None:
-        self._ended = True
+        self.ended = True
         self._waiter.wake()
-
-    @property
-    def ended(self) -> bool:
-        """Whether asyncio has finished the call."""
-        return self._ended
 
 
 def close_unawaited(work: Work[Any]) -> None:

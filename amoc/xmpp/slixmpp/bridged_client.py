@@ -307,14 +307,7 @@ def _attempt(
     if server.transport != TCP:
         raise ScenarioError(f"slixmpp_client supports TCP only, got the server {server}")
     watcher = Watcher(plan, server)
-    who = watcher.who
-    try:
-        _, address = server_addresses.resolve(server, plan.timeout)[0]
-    except OSError as error:
-        raise errors.ConnectError(
-            f"{who}: the name {server.host} cannot be resolved: {error.strerror or error}",
-            causes.NAME_UNKNOWN,
-        ) from None
+    _, address = server_addresses.resolve(server, watcher.who, plan.timeout)[0]
     own = asyncio_greenlet.running()
     own.run(lambda: watcher.build(kind, arguments), inf, watcher.waiting)
     one = SlixmppClient(cast("C", watcher.client), watcher)
@@ -323,7 +316,8 @@ def _attempt(
         own.soon(watcher.client.connect, address[0], address[1])
         if not wait(watcher.logged_in, plan.timeout):
             raise errors.ConnectTimeout(
-                f"{who}: there was no session within {plan.timeout:g} s (xmpp_connect_timeout)",
+                f"{watcher.who}: there was no session within {plan.timeout:g} s"
+                " (xmpp_connect_timeout)",
                 causes.TIMEOUT_LOGIN,
             )
     except BaseException:

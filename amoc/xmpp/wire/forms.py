@@ -1,15 +1,46 @@
-"""Pure. Data forms (XEP-0004): reading forms, and filling them in."""
+"""Pure. Data forms (XEP-0004): reading and writing them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmpp.wire.xml_text import escape
+from amoc.xmpp.wire.xml_text import attributes, escape
 
 Value = str | int | bool | Iterable[str]
 """Value of one field; several values are texts."""
+
+
+class Field(NamedTuple):
+    """One field of a form."""
+
+    var: str
+    values: Iterable[str] = ()
+    kind: str | None = None
+    """Its type, such as ``boolean``; None in an answer."""
+    label: str | None = None
+    options: tuple[str, ...] = ()
+
+
+def form(kind: str, form_type: str, fields: Iterable[Field]) -> str:
+    """Return a form as markup; `kind` is form, submit or result.
+
+    Raises:
+        ScenarioError: A value contains a character that XML cannot carry.
+    """
+    every = (Field("FORM_TYPE", (form_type,), "hidden"), *fields)
+    return f"<x xmlns='{ns.FORMS}' type='{kind}'>{''.join(map(_field, every))}</x>"
+
+
+def _field(field: Field) -> str:
+    values = "".join(f"<value>{escape(value)}</value>" for value in field.values)
+    options = "".join(
+        f"<option><value>{escape(option)}</value></option>" for option in field.options
+    )
+    head = attributes(var=field.var, type=field.kind, label=field.label)
+    return f"<field{head}>{options}{values}</field>"
 
 
 def values(form: Element) -> dict[str, list[str]]:
@@ -32,18 +63,14 @@ def submit(form_type: str, fields: Mapping[str, Value], prefix: str = "") -> str
     Raises:
         ScenarioError: A value contains a character that XML cannot carry.
     """
-    filled = _field("FORM_TYPE", form_type, " type='hidden'")
-    for name, value in fields.items():
-        filled += _field(name if "#" in name else prefix + name, value)
-    return f"<x xmlns='{ns.FORMS}' type='submit'>{filled}</x>"
+    filled = (
+        Field(name if "#" in name else prefix + name, _texts(value))
+        for name, value in fields.items()
+    )
+    return form("submit", form_type, filled)
 
 
-def _field(name: str, value: Value, attrs: str = "") -> str:
-    if isinstance(value, bool):
-        texts: Iterable[str] = [str(int(value))]
-    elif isinstance(value, str | int):
-        texts = [str(value)]
-    else:
-        texts = value
-    inside = "".join(f"<value>{escape(text)}</value>" for text in texts)
-    return f"<field var='{escape(name)}'{attrs}>{inside}</field>"
+def _texts(value: Value) -> Iterable[str]:
+    if isinstance(value, str | int):
+        return (str(int(value) if isinstance(value, bool) else value),)
+    return value

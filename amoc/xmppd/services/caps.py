@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire import forms as data_forms
+from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.framing import tree
 from amoc.xmpp.wire.namespaces import LANG
@@ -87,8 +87,8 @@ def version(query: Element) -> str:
     )
     features = sorted({it.get("var", "") for it in query if it.tag.endswith("}feature")})
     text = "".join(f"{part}<" for part in [*identities, *features])
-    forms = [data_forms.values(x) for x in query.iterfind(FORM)]
-    for values in sorted(forms, key=lambda it: it.get("FORM_TYPE", [])):
+    extended = [forms.values(x) for x in query.iterfind(FORM)]
+    for values in sorted(extended, key=lambda it: it.get("FORM_TYPE", [])):
         text += "".join(f"{value}<" for value in values.pop("FORM_TYPE", []))
         for name in sorted(values):
             text += "".join(f"{part}<" for part in [name, *sorted(values[name])])

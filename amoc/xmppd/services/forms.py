@@ -1,4 +1,4 @@
-"""Pure. Data forms (XEP-0004) as written by a service, and the records that they configure."""
+"""Pure. Data forms (XEP-0004) of a service, and the records that they configure."""
 
 from __future__ import annotations
 
@@ -7,37 +7,11 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmpp.wire.xml_text import attributes, escape
+from amoc.xmpp.wire.forms import Field
 
 MAX_TEXT: Final = 1023
 """Maximum length of a text in a form."""
 FORM: Final = f"{{{ns.FORMS}}}x"
-
-
-class Field(NamedTuple):
-    """One field of a form."""
-
-    var: str
-    values: tuple[str, ...] = ()
-    kind: str | None = None
-    """Its type, such as ``boolean``; None in an answer."""
-    label: str | None = None
-    options: tuple[str, ...] = ()
-
-
-def form(kind: str, form_type: str, fields: list[Field]) -> str:
-    """Return a form as markup; `kind` is form, submit or result."""
-    shown = [Field("FORM_TYPE", (form_type,), "hidden"), *fields]
-    return f"<x xmlns='{ns.FORMS}' type='{kind}'>{''.join(map(_field, shown))}</x>"
-
-
-def _field(field: Field) -> str:
-    values = "".join(f"<value>{escape(value)}</value>" for value in field.values)
-    options = "".join(
-        f"<option><value>{escape(option)}</value></option>" for option in field.options
-    )
-    head = attributes(var=field.var, type=field.kind, label=field.label)
-    return f"<field{head}>{options}{values}</field>"
 
 
 def is_true(text: str) -> bool:

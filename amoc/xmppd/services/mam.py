@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire import forms as data_forms
+from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape
 from amoc.xmppd.answers import StanzaFailure, refuse_if
@@ -13,7 +13,7 @@ from amoc.xmppd.kept import Preferences
 from amoc.xmppd.rewrite import as_child
 from amoc.xmppd.services import moments
 from amoc.xmppd.services.archive import Entry
-from amoc.xmppd.services.forms import FORM, Field, form
+from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.service import named
 
@@ -32,11 +32,14 @@ FEATURES: Final = (ns.MAM, f"{ns.MAM}#extended", ns.RSM)
 def query_form() -> str:
     """Return the form of a query (section 4.1.4)."""
     fields = [
-        Field("with", kind="jid-single"),
-        *(Field(name, kind="text-single") for name in ("start", "end", "before-id", "after-id")),
-        Field("ids", kind="list-multi"),
+        forms.Field("with", kind="jid-single"),
+        *(
+            forms.Field(name, kind="text-single")
+            for name in ("start", "end", "before-id", "after-id")
+        ),
+        forms.Field("ids", kind="list-multi"),
     ]
-    return f"<query xmlns='{ns.MAM}'>{form('form', ns.MAM, fields)}</query>"
+    return f"<query xmlns='{ns.MAM}'>{forms.form('form', ns.MAM, fields)}</query>"
 
 
 def query(domain: Domain, owner: str, client: str, address: str | None, asked: Element) -> str:
@@ -53,7 +56,7 @@ def query(domain: Domain, owner: str, client: str, address: str | None, asked: E
         StanzaFailure: The query is invalid, or names an entry that does not exist.
     """
     x = asked.find(FORM)
-    wanted = data_forms.values(x) if x is not None else {}
+    wanted = forms.values(x) if x is not None else {}
     found = _matching(domain.archives.of(owner), wanted)
     page = Paging.of(asked, domain.limits.page).cut(found, lambda entry: entry.id)
     items = page.items

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Final
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire import forms as data_forms
+from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmppd.answers import StanzaFailure, refuse_if
-from amoc.xmppd.services.forms import Field, Setting, changes, form, shown
+from amoc.xmppd.services.forms import Setting, changes, shown
 
 ROOM_CONFIG: Final = f"{ns.MUC}#roomconfig"
 _MAX_HISTORY: Final = 1000
@@ -64,7 +64,7 @@ _SETTINGS: Final = tuple(
 
 def config_form(config: Config) -> str:
     """Return the form with the values of `config`."""
-    return form("form", ROOM_CONFIG, shown(config, _SETTINGS))
+    return forms.form("form", ROOM_CONFIG, shown(config, _SETTINGS))
 
 
 def configured(config: Config, x: Element, most_occupants: int) -> Config:
@@ -79,7 +79,7 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
         StanzaFailure: A value is invalid.
     """
     try:
-        changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
+        changed = replace(config, **changes(config, _SETTINGS, forms.values(x)))
     except ValueError:
         raise StanzaFailure("not-acceptable") from None
     refuse_if(changed.protected and not changed.password, "not-acceptable")
@@ -105,11 +105,11 @@ def room_features(config: Config) -> list[str]:
 
 def room_info(config: Config, occupants: int) -> str:
     """Return a room's extended information (XEP-0045 section 6.4), as markup."""
-    return form(
+    return forms.form(
         "result",
         f"{ns.MUC}#roominfo",
         [
-            Field("muc#roominfo_description", (config.description,)),
-            Field("muc#roominfo_occupants", (str(occupants),)),
+            forms.Field("muc#roominfo_description", (config.description,)),
+            forms.Field("muc#roominfo_occupants", (str(occupants),)),
         ],
     )

@@ -19,12 +19,8 @@ class Account(Host):
     """A user as a host of nodes."""
 
     def __init__(self, domain: Domain, user: User, nodes: dict[str, Node]) -> None:
-        super().__init__(domain, user.jid, nodes, PERSONAL, domain.limits.nodes, auto_create=True)
+        super().__init__(domain, user.jid, nodes, PERSONAL, domain.limits.nodes, personal=True)
         self._user = user
-
-    def may_create(self, bare: str) -> bool:
-        """Return True for the user itself only."""
-        return bare == self.jid
 
     def sees_presence(self, bare: str) -> bool:
         """Return whether a user is subscribed to this user's presence."""

@@ -84,7 +84,7 @@ def _publish(host: Host, sender: str, publish: Element, request: Element) -> str
         wanted = node_configured(node.config, x, host.domain.limits.items)
         refuse_if(wanted != node.config, "conflict")
     else:
-        refuse_if(not host.auto_create, "item-not-found")
+        refuse_if(not host.personal, "item-not-found")
         node = host.create(name, bare, x)
     items = publish.findall(_ITEM)
     refuse_if(len(items) != 1, "bad-request")

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from xml.etree.ElementTree import Element
 
-from amoc.xmpp.wire import forms as data_forms
+from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services import moments
-from amoc.xmppd.services.forms import Setting, changes, form, shown
+from amoc.xmppd.services.forms import Setting, changes, shown
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
@@ -124,7 +124,7 @@ class Node:
 
 def node_form(kind: str, config: NodeConfig) -> str:
     """Return the form with the values of `config`."""
-    return form(kind, NODE_CONFIG, shown(config, _SETTINGS))
+    return forms.form(kind, NODE_CONFIG, shown(config, _SETTINGS))
 
 
 def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> NodeConfig:
@@ -136,7 +136,7 @@ def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> N
     if x is None:
         return config
     try:
-        changed = replace(config, **changes(config, _SETTINGS, data_forms.values(x)))
+        changed = replace(config, **changes(config, _SETTINGS, forms.values(x)))
     except ValueError:
         raise StanzaFailure("not-acceptable") from None
     return replace(changed, max_items=min(changed.max_items, most_items))
@@ -156,7 +156,7 @@ class Host:
         jid: Its address.
         nodes: Its nodes by name.
         usual: Default configuration of nodes.
-        auto_create: Whether publishing to a node that does not exist creates it.
+        personal: Whether it is a user: only the user creates nodes, also by publishing to them.
         most_nodes: Maximum number of nodes.
     """
 
@@ -168,22 +168,18 @@ class Host:
         usual: NodeConfig,
         most_nodes: int,
         *,
-        auto_create: bool = False,
+        personal: bool = False,
     ) -> None:
         self.domain = domain
         self.jid = jid
         self.nodes = nodes
         self.usual = usual
         self.most_nodes = most_nodes
-        self.auto_create = auto_create
+        self.personal = personal
 
-    def may_create(self, bare: str) -> bool:
-        """Return whether a user may create nodes."""
-        return bool(bare)
-
-    def sees_presence(self, bare: str) -> bool:
+    def sees_presence(self, bare: str) -> bool:  # noqa: ARG002 - used by subclasses
         """Return whether a user sees the presence of the host's owner."""
-        return bool(bare)
+        return True
 
     def notify(self, node: Node, payload: str) -> None:
         """Send an event to all subscribers of a node."""
@@ -234,7 +230,7 @@ class Host:
         Raises:
             StanzaFailure: It cannot be created, or the form `x` is invalid.
         """
-        refuse_if(not self.may_create(owner), "forbidden")
+        refuse_if(self.personal and owner != self.jid, "forbidden")
         refuse_if(name in self.nodes, "conflict")
         refuse_if(len(name) > _MAX_NAME or not name, "not-acceptable")
         refuse_if(len(self.nodes) >= self.most_nodes, "resource-constraint")
