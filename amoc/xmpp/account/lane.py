@@ -25,8 +25,7 @@ from amoc.xmpp.stanza import Stanza, bare, parse
 from amoc.xmpp.wire import namespaces as ns
 
 if TYPE_CHECKING:
-    from amoc.xmpp.account.lanes import Account
-    from amoc.xmpp.account.ledger import Ledger
+    from amoc.xmpp.account.ledger import Account, Ledger
 
 _DELAY: Final = f"{{{ns.DELAY}}}delay"
 _IS_COPY: Final = {

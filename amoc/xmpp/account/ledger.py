@@ -30,7 +30,6 @@ from amoc.ipc.peer_link import PeerLink
 from amoc.xmpp import meters, options
 from amoc.xmpp.account import stamps
 from amoc.xmpp.account.lane import Lane
-from amoc.xmpp.account.lanes import Account
 from amoc.xmpp.account.tally import Attendance, Flow, Pair, Total, lost
 from amoc.xmpp.connection import identity
 from amoc.xmpp.stanza import bare
@@ -52,6 +51,41 @@ Record = tuple[str, str, int, int, tuple[int, ...]]
 
 # Where clocks cannot be identified, only processes forked from one another compare theirs.
 CLOCK: Final = clock() or f"{zlib.crc32(os.urandom(8)):08x}"
+
+
+class Account:
+    """Shared state of the sessions of one account on the server.
+
+    Attributes:
+        jid: Its bare JID in lower case.
+        lanes: One for each of its simultaneous sessions so far.
+    """
+
+    __slots__ = ("jid", "lanes")
+
+    def __init__(self, jid: str) -> None:
+        self.jid = jid
+        self.lanes: list[Lane] = []
+
+    def idle(self, resource: str) -> Lane | None:
+        """Return a lane without a session, preferably one of the same resource."""
+        found = [lane for lane in self.lanes if not lane.is_open]
+        same = (lane for lane in found if lane.resource == resource)
+        return next(same, found[0] if found else None)
+
+    def add(self, lane: Lane) -> None:
+        """Add a lane: the account has more simultaneous sessions than ever before."""
+        self.lanes.append(lane)
+        self._update_lanes()
+
+    def remove(self, lane: Lane) -> None:
+        """Remove a lane that is no longer needed."""
+        self.lanes.remove(lane)
+        self._update_lanes()
+
+    def _update_lanes(self) -> None:
+        for lane in self.lanes:
+            lane.is_alone = len(self.lanes) == 1
 
 
 class Ledger:

@@ -11,17 +11,15 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from amoc.base import pause
 from amoc.base.clock import S_NS
-from amoc.base.errors import ScenarioError
-from amoc.base.text import names_in
 from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
-from amoc.xmpp.connection import identity, reaching, resuming, securing, server_addresses
-from amoc.xmpp.connection.identity import Identity
-from amoc.xmpp.connection.login import Negotiation, Terms
+from amoc.xmpp.connection import reaching, resuming, securing, server_addresses
+from amoc.xmpp.connection.login import Negotiation
+from amoc.xmpp.connection.plan import Plan, plan_of
 from amoc.xmpp.connection.retrying import (
     RetryPolicy,
     can_follow,
@@ -29,53 +27,15 @@ from amoc.xmpp.connection.retrying import (
     with_retries,
     worth_retrying,
 )
-from amoc.xmpp.connection.server_url import TCP, parse_server
+from amoc.xmpp.connection.server_url import TCP
 from amoc.xmpp.managed_stream import ManagedStream
 from amoc.xmpp.options import RESUMABLE, UNMANAGED
 from amoc.xmpp.session import Session
 from amoc.xmpp.stream import Stream
-from amoc.xmpp.wire.mechanisms import MECHANISMS
 from amoc.xmpp.wire.offer import Features
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Client)
-
-
-class Plan(NamedTuple):
-    """The arguments of `connect`, completed from the settings."""
-
-    me: Identity
-    terms: Terms
-    server: str | None
-    tls: str
-    timeout: float
-    inbox_size: int
-    max_stanza_bytes: int
-    interrupts: bool
-
-    def at(self, target: str | None, attempt: int, over_tls: bool = False) -> Plan:
-        """Return the plan for another server, if one is given, and never less secure than before.
-
-        Args:
-            target: The other server, as a server named it; see `can_follow`.
-            attempt: How many attempts have failed: determines the server that was tried.
-            over_tls: Whether the server that named it was reached over TLS, requested or not.
-
-        Raises:
-            SeeOtherHost: TLS is required, and the target cannot be reached with it.
-        """
-        if target is None:
-            return self
-        asked = server_addresses.server_for(self.me.user_id, attempt, self.me.domain, self.server)
-        if asked.secure and "://" not in target:
-            return self._replace(server=f"xmpps://{target}")
-        other = parse_server(target)
-        demanded = self.tls in (options.STARTTLS, options.DIRECT)
-        if other.secure or not (asked.secure or demanded or over_tls):
-            return self._replace(server=target)
-        if other.transport != TCP:
-            raise errors.SeeOtherHost(f"{self.me.bare_jid} at {asked}", target, insecure=True)
-        return self._replace(server=target, tls=self.tls if demanded else options.STARTTLS)
 
 
 Settle = Callable[[Negotiation, Features], T]
@@ -141,13 +101,6 @@ def connect(
     return connect_by(plan, default_policy(most), Client)
 
 
-def _management(resumable: bool | None) -> str:
-    if resumable:
-        return RESUMABLE
-    set_: str = options.xmpp_stream_management.get()
-    return "acks" if resumable is False and set_ == RESUMABLE else set_
-
-
 # Any: the keyword arguments of `connect`.
 def register(user_id: int | None = None, **options_of_connect: Any) -> None:
     """Register a user's account (XEP-0077) and check that it can log in.
@@ -162,54 +115,6 @@ def register(user_id: int | None = None, **options_of_connect: Any) -> None:
     connect(user_id, **{**options_of_connect, "register": True}).close()
 
 
-def plan_of(
-    user_id: int | None = None,
-    *,
-    username: str | None = None,
-    password: str | None = None,
-    domain: str | None = None,
-    server: str | None = None,
-    via: str | None = None,
-    tls: str | None = None,
-    resource: str | None = None,
-    mechanism: str | None = None,
-    register: bool | None = None,
-    timeout: float | None = None,
-    inbox_size: int | None = None,
-    interrupts: bool = True,
-    resumable: bool | None = None,
-) -> Plan:
-    """Return the arguments of `connect`, completed from the settings.
-
-    Raises:
-        ScenarioError: No user is given and none is calling, or a value is invalid.
-    """
-    me = identity.identity(user_id, username, password, domain)
-    mechanisms = (mechanism,) if mechanism else names_in(options.xmpp_mechanisms.get())
-    if mechanism and mechanism not in MECHANISMS:
-        raise ScenarioError(f"mechanism must be one of {', '.join(MECHANISMS)}, got {mechanism!r}")
-    if server is not None and via is not None:
-        raise ScenarioError(f"connect takes server or via, not both; got {server!r} and {via!r}")
-    if tls is not None and tls not in options.TLS_MODES:
-        raise ScenarioError(f"tls must be one of {', '.join(options.TLS_MODES)}, got {tls!r}")
-    return Plan(
-        me=me._replace(username="") if mechanisms == ("ANONYMOUS",) else me,
-        terms=Terms(
-            mechanisms=mechanisms,
-            resource=options.xmpp_resource.get() if resource is None else resource,
-            max_iterations=options.xmpp_scram_max_iterations.get(),
-            register=options.xmpp_register.get() if register is None else register,
-            management=_management(resumable),
-        ),
-        server=server if via is None else via,
-        tls=options.xmpp_tls.get() if tls is None else tls,
-        timeout=options.xmpp_connect_timeout.get() if timeout is None else timeout,
-        inbox_size=options.xmpp_inbox_size.get() if inbox_size is None else inbox_size,
-        max_stanza_bytes=options.xmpp_max_stanza_bytes.get(),
-        interrupts=interrupts,
-    )
-
-
 def connect_by(plan: Plan, policy: RetryPolicy, kind: type[C]) -> C:
     """Connect a client of class `kind` as planned, with retries according to `policy`."""
     return with_retries(partial(_connect, plan, kind), policy)
@@ -221,7 +126,7 @@ def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
     )
     meters.attempt_succeeded(begin_ns)
     session = Session(talk.stream, jid, plan.inbox_size, plan.interrupts)
-    session.resumable = plan.terms.management == RESUMABLE
+    session.resumable = plan.management == RESUMABLE
     session.begin(talk.early)
     session.wait_resumed()
     return kind(session, plan.me.user_id, partial(resume, plan) if session.resumable else None)
@@ -229,9 +134,9 @@ def _connect(plan: Plan, kind: type[C], failed: int, target: str | None) -> C:
 
 def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
     """Bind a resource, and enable stream management if wanted; return the full JID."""
-    jid = talk.bind(features, plan.terms.resource)
-    if plan.terms.management != UNMANAGED:
-        resuming.begin(talk, features, plan.terms.management == RESUMABLE)
+    jid = talk.bind(features, plan.resource)
+    if plan.management != UNMANAGED:
+        resuming.begin(talk, features, plan.management == RESUMABLE)
     return jid
 
 
@@ -328,20 +233,18 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
     server = server_addresses.server_for(me.user_id, attempt, me.domain, plan.server)
     who = f"{me.bare_jid} at {server}"
     begin_ns = monotonic_ns()
-    kind = Stream if plan.terms.management == UNMANAGED else ManagedStream
+    kind = Stream if plan.management == UNMANAGED else ManagedStream
     deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
-    wanted = reaching.Terms(me.user_id, me.domain, plan.tls, plan.timeout, plan.max_stanza_bytes)
-    talk = Negotiation(
-        reaching.connection_to(server, wanted, who, deadline_ns), who, deadline_ns, kind
-    )
+    connection = reaching.connection_to(server, plan, who, deadline_ns)
+    talk = Negotiation(connection, who, deadline_ns, kind)
     try:
         features = talk.open(me.domain)
         mode = plan.tls if server.scheme == TCP and plan.tls != options.DIRECT else options.OFF
         if talk.secure(features, mode, lambda: securing.terms_for(me.user_id, me.domain, server)):
             features = talk.open(me.domain)
-        if plan.terms.register and me.username:
+        if plan.register and me.username:
             talk.register(features, me)
-        talk.authenticate(features, me, plan.terms)
+        talk.authenticate(features, plan)
         settled = settle(talk, talk.open(me.domain))
         talk.check_open()
         return talk, settled, begin_ns

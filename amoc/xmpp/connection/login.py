@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic_ns
-from typing import Final, NamedTuple
+from typing import Final
 from xml.etree.ElementTree import Element
 
 import gevent
@@ -21,6 +21,7 @@ from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import Waiter, wait_despite_pause
 from amoc.xmpp import errors, options
 from amoc.xmpp.connection.identity import Identity
+from amoc.xmpp.connection.plan import Plan
 from amoc.xmpp.connection.securing import secured
 from amoc.xmpp.stanza import Stanza, error_of
 from amoc.xmpp.stream import Owner, Stream
@@ -39,21 +40,6 @@ MAX_EARLY: Final = 1000
 """Maximum number of elements that may arrive before they are expected."""
 MAX_CHALLENGES: Final = 4
 """More than any mechanism needs; a server that sends more is in a loop."""
-
-
-class Terms(NamedTuple):
-    """Parameters of a login."""
-
-    mechanisms: tuple[str, ...]
-    """The first one that the server offers is used."""
-    resource: str
-    """Empty to let the server choose."""
-    max_iterations: int
-    """Maximum SCRAM iterations that a server may request."""
-    register: bool
-    """Whether to register the account first; it is not an error if it exists already."""
-    management: str = "off"
-    """Stream management: ``off``, ``acks`` or ``resume``."""
 
 
 def _is_unasked(stanza: Stanza) -> bool:
@@ -224,7 +210,7 @@ class Negotiation(Owner):
         self.stream.change_transport(lambda below: secured(below, terms(), who, self._deadline_ns))
         return True
 
-    def authenticate(self, features: Features, me: Identity, terms: Terms) -> None:
+    def authenticate(self, features: Features, plan: Plan) -> None:
         """Log in (RFC 6120 section 6).
 
         Raises:
@@ -232,10 +218,9 @@ class Negotiation(Owner):
             XmppError: The stream ended.
         """
         try:
-            name, binding = choose_login(terms.mechanisms, features, self.stream.channel)
-            mechanism = mechanisms.client(
-                name, me.username, me.password, terms.max_iterations, binding=binding
-            )
+            name, binding = choose_login(plan.mechanisms, features, self.stream.channel)
+            me, most = plan.me, plan.max_iterations
+            mechanism = mechanisms.client(name, me.username, me.password, most, binding=binding)
             self.stream.send(sasl.auth(name, mechanism.first()))
             self._exchange(mechanism)
         except sasl.Refused as refused:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic_ns
-from typing import Final, NamedTuple
+from typing import Final
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
 from amoc.xmpp.connection import securing, server_addresses
+from amoc.xmpp.connection.plan import Plan
 from amoc.xmpp.connection.server_url import BOSH, TCP, WEBSOCKET, Server, parse_servers
 from amoc.xmpp.connection.sockets import connected_to
 from amoc.xmpp.pattern_reader import body_reader, stanza_reader
@@ -32,24 +33,12 @@ STANZAS_IN_AN_ANSWER: Final = 4
 """Maximum number of stanzas of xmpp_max_stanza_bytes in one BOSH answer."""
 
 
-class Terms(NamedTuple):
-    """Parameters of a connection."""
-
-    user_id: int | None
-    domain: str
-    tls: str
-    """One of `options.TLS_MODES`."""
-    timeout: float
-    """Of each connection, in seconds."""
-    max_stanza_bytes: int
-
-
-def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Connection:
+def connection_to(server: Server, plan: Plan, who: str, deadline_ns: int) -> Connection:
     """Return a new connection to `server`.
 
     Args:
         server: The server's address and transport.
-        terms: Parameters of the connection.
+        plan: What the user connects with.
         who: User and server, for messages.
         deadline_ns: When to give up, on the monotonic clock.
 
@@ -57,19 +46,19 @@ def connection_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> C
         ConnectError: No connection could be made.
         ScenarioError: The transport does not support the requested kind of TLS.
     """
-    limit = terms.max_stanza_bytes
+    limit = plan.max_stanza_bytes
     if server.transport == TCP:
         return Connection(
-            _bytes_to(server, terms, who, deadline_ns), Framer(PARSERS, limit, stanza_reader.read)
+            _bytes_to(server, plan, who, deadline_ns), Framer(PARSERS, limit, stanza_reader.read)
         )
-    if not server.secure and terms.tls in (options.STARTTLS, options.DIRECT):
-        raise ScenarioError(f"tls is {terms.tls}, so {server} must begin with {server.scheme}s://")
+    if not server.secure and plan.tls in (options.STARTTLS, options.DIRECT):
+        raise ScenarioError(f"tls is {plan.tls}, so {server} must begin with {server.scheme}s://")
     if server.transport == WEBSOCKET:
-        below = _bytes_to(server, terms, who, deadline_ns)
+        below = _bytes_to(server, plan, who, deadline_ns)
         transport = open_websocket(below, server, who, limit, deadline_ns)
         return Connection(transport, MessageFramer(PARSERS, limit, stanza_reader.read))
     dialogue = Dialogue(PARSERS, _polling(), body_reader.read)
-    dial = partial(_dial, server, terms, who)
+    dial = partial(_dial, server, plan, who)
     return Connection(
         BoshTransport(dial, dialogue, server, who, STANZAS_IN_AN_ANSWER * limit), dialogue
     )
@@ -87,21 +76,21 @@ def _polling() -> Polling:
     return Polling(options.xmpp_bosh_wait.get(), hold, requests)
 
 
-def _dial(server: Server, terms: Terms, who: str) -> Transport:
+def _dial(server: Server, plan: Plan, who: str) -> Transport:
     """Open another connection for a session that needs several, at any time during the session."""
-    return _bytes_to(server, terms, who, monotonic_ns() + int(min(terms.timeout, 1e9) * S_NS))
+    return _bytes_to(server, plan, who, monotonic_ns() + int(min(plan.timeout, 1e9) * S_NS))
 
 
-def _bytes_to(server: Server, terms: Terms, who: str, deadline_ns: int) -> Transport:
+def _bytes_to(server: Server, plan: Plan, who: str, deadline_ns: int) -> Transport:
     """Open a connection that carries bytes, through TLS if TLS comes first."""
-    source = server_addresses.source_for(terms.user_id)
+    source = server_addresses.source_for(plan.me.user_id)
     below = TcpTransport(connected_to(server, source, who, deadline_ns))
     over_tcp = server.transport == TCP
-    if not server.secure and not (over_tcp and terms.tls == options.DIRECT):
+    if not server.secure and not (over_tcp and plan.tls == options.DIRECT):
         return below
     try:
-        name = terms.domain if over_tcp else server.host
-        secrets = securing.terms_for(terms.user_id, name, server)
+        name = plan.me.domain if over_tcp else server.host
+        secrets = securing.terms_for(plan.me.user_id, name, server)
     except BaseException:
         below.close()
         raise

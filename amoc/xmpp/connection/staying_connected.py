@@ -18,7 +18,8 @@ from amoc.base.waiting import Waiter, wait
 from amoc.scenario import pacing
 from amoc.xmpp import meters, options
 from amoc.xmpp.client import Client
-from amoc.xmpp.connection.connecting import Plan, connect_by, plan_of, resume_by
+from amoc.xmpp.connection.connecting import connect_by, resume_by
+from amoc.xmpp.connection.plan import Plan, plan_of
 from amoc.xmpp.connection.retrying import RetryPolicy
 from amoc.xmpp.errors import XmppError
 
@@ -101,7 +102,7 @@ def staying_connected(
         if lost_ns is None:
             return
         wait(Waiter(), _pause(1))
-        if plan.terms.management == options.RESUMABLE:
+        if plan.management == options.RESUMABLE:
             client.return_by(plan, policy)
         else:
             client = connect_by(plan, policy, ReturningClient)

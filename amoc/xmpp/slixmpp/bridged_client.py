@@ -26,7 +26,7 @@ from amoc.xmpp import errors, meters, options
 from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import ledger
 from amoc.xmpp.connection import causes, securing, server_addresses, tls_errors
-from amoc.xmpp.connection.connecting import Plan
+from amoc.xmpp.connection.plan import Plan
 from amoc.xmpp.connection.retrying import default_policy, with_retries
 from amoc.xmpp.connection.server_url import TCP, Server
 from amoc.xmpp.connection.sockets import connect_error
@@ -70,13 +70,13 @@ class Watcher:
 
     def build(self, kind: Any, arguments: dict[str, Any]) -> None:
         """Create the slixmpp client and register for its events."""
-        me, terms = self._plan.me, self._plan.terms
-        jid = f"{me.bare_jid}/{terms.resource}" if terms.resource else me.bare_jid
+        plan, me = self._plan, self._plan.me
+        jid = f"{me.bare_jid}/{plan.resource}" if plan.resource else me.bare_jid
         client = self.client = watched(kind)(jid, me.password, **arguments)
         client.on_raised = self.fail
-        tls = options.DIRECT if self._server.secure else self._plan.tls
+        tls = options.DIRECT if self._server.secure else plan.tls
         context = securing.terms_for(me.user_id, me.domain, self._server).context
-        use_settings(client, tls, context, terms.mechanisms)
+        use_settings(client, tls, context, plan.mechanisms)
         for event, handler in (
             ("session_start", self._on_session),
             ("connection_failed", self._on_no_connection),

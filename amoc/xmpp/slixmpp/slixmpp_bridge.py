@@ -54,10 +54,10 @@ def slixmpp_client(
         ScenarioError: `kind` is not a slixmpp client class, or as `connect`.
     """
     preload()
-    from amoc.xmpp.connection import connecting
+    from amoc.xmpp.connection.plan import plan_of
     from amoc.xmpp.slixmpp import bridged_client
 
-    plan = connecting.plan_of(
+    plan = plan_of(
         user_id,
         username=username,
         password=password,
