@@ -12,7 +12,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire import sasl
@@ -31,25 +31,8 @@ from amoc.xmppd.rewrite import stamp
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User
     from amoc.xmppd.stream_management import ManagedEnd
-
-    class Transport(Protocol):
-        """Carries a session's data to its client."""
-
-        def write(self, data: bytes) -> None:
-            """Queue one whole element, to be sent when this turn of the loop ends."""
-
-        def finish(self, *last_words: bytes) -> None:
-            """Send the last elements, then close when the client has read them."""
-
-        def logged_in(self) -> None:
-            """Note that the client has logged in and bound a resource."""
-
-        @property
-        def can_start_tls(self) -> bool:
-            """Whether TLS is available, and not in use yet."""
-
-        def start_tls(self) -> None:
-            """Switch to TLS after the data written so far."""
+    from amoc.xmppd.transport import Transport
+    from amoc.xmppd.websocket import WebSocketEnd
 
 
 class Phase(Enum):
@@ -92,7 +75,7 @@ class Session:
     """
 
     domain: Domain
-    transport: Transport
+    transport: Transport | WebSocketEnd | ManagedEnd
     framer: Framer[Cut] | MessageFramer[Cut]
     phase: Phase = Phase.CONNECTED
     user: User = field(init=False)

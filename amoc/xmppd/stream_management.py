@@ -13,7 +13,7 @@ any more; one without a connection ends.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire import stream_management as sm
@@ -26,13 +26,10 @@ from amoc.xmppd.transport import ENDED
 
 if TYPE_CHECKING:
     from amoc.xmppd.session import Session
-    from amoc.xmppd.session import Transport as SessionTransport
+    from amoc.xmppd.transport import Transport
+    from amoc.xmppd.websocket import WebSocketEnd
 
-    class Transport(SessionTransport):
-        """A transport with a reference to its session."""
-
-        session: Session
-
+    Below: TypeAlias = Transport | WebSocketEnd
 
 TAGS: Final = frozenset((sm.ENABLE, sm.RESUME, sm.ACK, sm.REQUEST))
 ACK_EVERY: Final = 10
@@ -52,9 +49,9 @@ class ManagedEnd:
 
     __slots__ = ("below", "management", "session")
 
-    def __init__(self, session: Session, below: Transport) -> None:
+    def __init__(self, session: Session, below: Below) -> None:
         self.session: Session | None = session
-        self.below: Transport | None = below
+        self.below: Below | None = below
         self.management = sm.Management()
 
     # Interface for the session
@@ -140,7 +137,7 @@ class ManagedEnd:
         session.domain.hibernating.discard(session)
         session.framer = newcomer.framer
         session.framer.limit(session.domain.limits.stanza_bytes)
-        self.below = cast("Transport", newcomer.transport)
+        self.below = cast("Below", newcomer.transport)
         self.below.session = session
         self.below.logged_in()
         self.below.write(_answer("resumed", h=self.management.handled, previd=self.management.id))
@@ -190,7 +187,7 @@ def handle(session: Session, tag: str, attrs: dict[str, str]) -> None:
     """
     if tag != sm.ENABLE:
         raise Violation("unsupported-stanza-type", "stream management was not enabled")
-    below = cast("Transport", session.transport)
+    below = cast("Below", session.transport)
     if session.managed is not None:
         below.write(_failed("unexpected-request"))
         return

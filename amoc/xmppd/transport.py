@@ -20,7 +20,7 @@ from _socket import socket as Socket  # noqa: N812 - the plain class, even if pa
 from contextlib import suppress
 from enum import IntEnum
 from ssl import SSLError
-from typing import TYPE_CHECKING, Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, cast
 
 from amoc.base.tls_engine import TlsEngine
 from amoc.xmppd.relay import READ, WRITE, Relayed
@@ -28,46 +28,13 @@ from amoc.xmppd.relay import READ, WRITE, Relayed
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
 
+    from amoc.xmpp.wire.parser import Cut, Parser
+    from amoc.xmpp.wire.websocket import FrameReader
     from amoc.xmppd.listener import Server
+    from amoc.xmppd.session import Session
+    from amoc.xmppd.websocket import FirstBytes, WebSocketEnd
 
-    class Watched(Protocol):
-        """Reads a stanza that may be unfinished."""
-
-        @property
-        def pending(self) -> object:
-            """Whether it is unfinished."""
-
-        @property
-        def completed(self) -> bool:
-            """Whether the last bytes completed one."""
-
-    class Framing(Protocol):
-        """Knows whether a stanza is unfinished."""
-
-        @property
-        def parser(self) -> Watched | None:
-            """The parser of an unfinished stanza; None between two stanzas."""
-
-        @property
-        def unfinished(self) -> bool:
-            """Whether a stanza is unfinished."""
-
-    class Reader(Protocol):
-        """Receives a client's data."""
-
-        @property
-        def framer(self) -> Framing:
-            """Knows whether a stanza is unfinished."""
-
-        def received(self, chunk: bytes) -> None:
-            """Process the next bytes."""
-
-        def fail(self, condition: str, text: str = "") -> None:
-            """End the stream with a stream error."""
-
-        def lost(self) -> None:
-            """Handle the loss of the connection."""
-
+    Reader: TypeAlias = FirstBytes | Session | WebSocketEnd
 
 log = logging.getLogger("amoc.xmppd")
 
@@ -333,7 +300,7 @@ class Transport:
             self._server.dirty.append(self)
         return text
 
-    def _watch(self, parser: Watched | None, *, new: bool) -> None:
+    def _watch(self, parser: Parser[Cut] | FrameReader | None, *, new: bool) -> None:
         # The time limit is for one stanza, however slowly its bytes arrive.
         if parser is None or not parser.pending or self._life is not Life.OPEN:
             self._server.mid_stanza.discard(self)
