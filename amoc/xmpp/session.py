@@ -36,8 +36,9 @@ from amoc.users.user import User
 from amoc.xmpp import meters, own_answers
 from amoc.xmpp.account.lane import Lane
 from amoc.xmpp.account.ledger import ledger
+from amoc.xmpp.features.room_state import RoomState
 from amoc.xmpp.match import Predicate
-from amoc.xmpp.session_waits import ConditionWaiter, Receiver, Request, Results, Watcher
+from amoc.xmpp.session_waits import ConditionWaiter, Receiver, Request, Results
 from amoc.xmpp.stanza import Stanza, bare
 from amoc.xmpp.stream import Owner, Stream
 from amoc.xmpp.wire.namespaces import IQ, MESSAGE, PRESENCE
@@ -65,7 +66,7 @@ class Session(Owner):
         on_received: Handlers of received stanzas, with their predicates.
         inbox: Stanzas that no receiver took.
         on_closed: The wait for the end of the stream.
-        watchers: Objects that follow one sender's stanzas, by its bare JID; created on first use.
+        rooms: The rooms that its user has joined, by their JIDs; created on first use.
         results: Queries that are waiting for results, by their ids; created on first use.
         features: Features that the client announces (XEP-0030); None for the default ones.
         resumable: Whether it can continue on another stream when this one is lost.
@@ -88,7 +89,7 @@ class Session(Owner):
     on_received: tuple[tuple[Predicate, Handler], ...] = ()
     inbox: deque[Stanza] | None = None  # most users never need one
     on_closed: Waiter[bool] | None = None
-    watchers: dict[str, Watcher] | None = None
+    rooms: dict[str, RoomState] | None = None
     results: dict[str, Results] | None = None
     features: tuple[str, ...] | None = None
     resumable: bool = False
@@ -123,7 +124,7 @@ class Session(Owner):
     def continue_on(self, stream: Stream, jid: str, early: list[Stanza], resumed: bool) -> None:
         """Continue on another stream; see `begin`. A session that was not resumed is in no room."""
         if not resumed:
-            self._end_watchers()
+            self._end_rooms()
         self.stream = stream
         self.jid = jid
         self.closed = self._end_seen = False
@@ -172,9 +173,9 @@ class Session(Owner):
         elif tag == PRESENCE:
             self.lane.received_presence(stanza.xml)
         used = False
-        if self.watchers is not None:
-            watcher = self.watchers.get(bare(stanza.sender))
-            used = watcher is not None and watcher.on_stanza(stanza)
+        if self.rooms is not None:
+            room = self.rooms.get(bare(stanza.sender))
+            used = room is not None and room.on_stanza(stanza)
         handled = False
         for match, handler in self.on_received:
             if match(stanza):
@@ -269,12 +270,12 @@ class Session(Owner):
     def end_followers(self) -> None:
         """Stop showing stanzas to handlers and rooms."""
         self.on_received = ()  # breaks a cycle: handlers may hold the client, which holds this
-        self._end_watchers()
+        self._end_rooms()
 
-    def _end_watchers(self) -> None:
-        for watcher in (self.watchers or {}).values():
-            watcher.on_end()
-        self.watchers = None
+    def _end_rooms(self) -> None:
+        for room in (self.rooms or {}).values():
+            room.on_end()
+        self.rooms = None
 
     def _release(self, error: BaseException | None) -> None:
         """End all waits, since nothing more can arrive; count the session as closed, once."""

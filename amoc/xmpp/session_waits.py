@@ -1,10 +1,10 @@
-"""Waiters and followers of a session; served by `amoc.xmpp.session`."""
+"""Waiters of a session; served by `amoc.xmpp.session`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from amoc.base.waiting import Waiter
 from amoc.xmpp.errors import BadStreamError
@@ -51,19 +51,6 @@ class Request(Waiter[Stanza]):
 
     def __init__(self, to: str) -> None:
         self.to = to
-
-
-class Watcher(Protocol):
-    """Follows all stanzas of one sender, such as a room."""
-
-    def on_stanza(self, stanza: Stanza) -> bool:
-        """Process a stanza; return whether the inbox can do without it.
-
-        It must not wait, and must not hold a client.
-        """
-
-    def on_end(self) -> None:
-        """The session has ended."""
 
 
 @dataclass(slots=True, eq=False)

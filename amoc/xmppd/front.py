@@ -18,7 +18,7 @@ from amoc.base import process
 from amoc.base.clock import now_ns
 from amoc.xmppd.deadlines import Deadlines
 from amoc.xmppd.limits import Limits
-from amoc.xmppd.relay import CONGESTED, READ, WRITE, Frame, Link
+from amoc.xmppd.relay import CONGESTED, READ, WRITE, Frame, Link, accept
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher, _Loop
@@ -175,15 +175,11 @@ class Front:
             if len(self.connections) >= self._capacity:
                 break
             try:
-                fd, _ = self._listener._accept()  # type: ignore[attr-defined]
-            except (BlockingIOError, InterruptedError):
-                return
+                sock = accept(self._listener)
             except OSError:
                 break  # out of descriptors, or the client is gone: retry at the next tick
-            sock = _socket.socket(
-                self._listener.family, _socket.SOCK_STREAM, _socket.IPPROTO_TCP, fd
-            )
-            sock.setblocking(False)
+            if sock is None:
+                return
             self._number += 1
             self.link.put(Frame.OPEN, self._number)
             self.connections[self._number] = _Connection(self, self._number, sock)

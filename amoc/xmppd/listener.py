@@ -27,7 +27,7 @@ from amoc.xmppd.deadlines import Deadlines
 from amoc.xmppd.descriptors import RESERVE, connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
 from amoc.xmppd.limits import Limits
-from amoc.xmppd.relay import READ, Fronts, Relayed
+from amoc.xmppd.relay import READ, Fronts, Relayed, accept
 from amoc.xmppd.routing import Domain
 from amoc.xmppd.statistics import Statistics
 from amoc.xmppd.transport import Transport
@@ -249,17 +249,14 @@ class Server:
 
     def _accept(self) -> None:
         assert self._socket is not None
-        family = self._socket.family
         for _ in range(_ACCEPTS_PER_TURN):
             try:
-                fd, _ = self._socket._accept()  # type: ignore[attr-defined]
-            except (BlockingIOError, InterruptedError):
-                return
+                sock = accept(self._socket)
             except OSError as error:
                 self._cannot_accept(error)
                 return
-            sock = _socket.socket(family, _socket.SOCK_STREAM, _socket.IPPROTO_TCP, fd)
-            sock.setblocking(False)
+            if sock is None:
+                return
             self._welcome(sock)
 
     def _welcome(self, sock: _socket.socket | Relayed) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import struct
+from _socket import IPPROTO_TCP, SOCK_STREAM
 from _socket import socket as Socket  # noqa: N812 - the plain class, even if patched
 from collections.abc import Callable, Iterator
 from enum import IntEnum
@@ -32,6 +33,21 @@ MAX_WAITING: Final = 268_435_456
 """Bytes that may wait for the other process; beyond that it is considered dead."""
 READ: Final = 1
 WRITE: Final = 2
+
+
+def accept(listener: Socket) -> Socket | None:
+    """Accept a connection; None if no client waits.
+
+    Raises:
+        OSError: There are no descriptors left, or the client is gone.
+    """
+    try:
+        fd, _ = listener._accept()  # type: ignore[attr-defined]
+    except (BlockingIOError, InterruptedError):
+        return None
+    sock = Socket(listener.family, SOCK_STREAM, IPPROTO_TCP, fd)
+    sock.setblocking(False)
+    return sock
 
 
 class Frame(IntEnum):

@@ -70,12 +70,12 @@ class Rooms(Archives):
         nick = self.bare_jid.partition("@")[0] if nick is None else nick
         session = self._session
         state = RoomState(jid, nick, f"{session.stream.who}: {jid} as {nick}")
-        if session.watchers is None:
-            session.watchers = {}
-        before = session.watchers.get(jid)
-        if isinstance(before, RoomState) and not before.left:
+        if session.rooms is None:
+            session.rooms = {}
+        before = session.rooms.get(jid)
+        if before is not None and not before.left:
             raise ScenarioError(f"a user can join a room only once, got {jid} again")
-        session.watchers[jid] = state
+        session.rooms[jid] = state
         seconds = options.xmpp_request_timeout.get() if timeout is None else timeout
         try:
             self._enter(state, history, password, seconds)
@@ -118,9 +118,9 @@ class Rooms(Archives):
 
     def forget_room(self, state: RoomState) -> None:
         """Drop the state of a room that the user has left; called by rooms."""
-        watchers = self._session.watchers
-        if watchers is not None and watchers.get(state.jid) is state:
-            del watchers[state.jid]
+        rooms = self._session.rooms
+        if rooms is not None and rooms.get(state.jid) is state:
+            del rooms[state.jid]
 
     def create_light_room(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
@@ -14,15 +14,7 @@ from amoc.xmpp.wire.parser import Violation
 if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
 
-
-class Owner(Protocol):
-    """Receives the events of a connection, in the hub."""
-
-    def answered(self, connection: HttpConnection, answer: Answer) -> None:
-        """The request was answered; the connection may be closed by now."""
-
-    def failed(self, connection: HttpConnection, error: Exception | None) -> None:
-        """The connection was lost, or received data that is not HTTP (a `Violation`)."""
+    from amoc.xmpp.transports.bosh import BoshTransport
 
 
 class HttpConnection:
@@ -38,7 +30,7 @@ class HttpConnection:
 
     __slots__ = ("_owner", "_reader", "_timer", "free", "polled_at", "request", "rid", "transport")
 
-    def __init__(self, owner: Owner, transport: Transport) -> None:
+    def __init__(self, owner: BoshTransport, transport: Transport) -> None:
         """Take over a connection; its events go to `owner`."""
         self._owner = owner
         self._reader: AnswerReader | None = None

@@ -9,33 +9,32 @@ from amoc.base.errors import PeerError
 UNDEFINED: Final = "undefined-condition"
 """Condition of an error that has none, or one that no RFC defines."""
 
-STANZA_CONDITIONS: Final = frozenset(
-    (
-        "bad-request",
-        "conflict",
-        "feature-not-implemented",
-        "forbidden",
-        "gone",
-        "internal-server-error",
-        "item-not-found",
-        "jid-malformed",
-        "not-acceptable",
-        "not-allowed",
-        "not-authorized",
-        "policy-violation",
-        "recipient-unavailable",
-        "redirect",
-        "registration-required",
-        "remote-server-not-found",
-        "remote-server-timeout",
-        "resource-constraint",
-        "service-unavailable",
-        "subscription-required",
-        "unexpected-request",
-        UNDEFINED,
-    )
-)
-"""Conditions of error answers (section 8.3.3)."""
+ERROR_TYPES: Final = {
+    "bad-request": "modify",
+    "conflict": "cancel",
+    "feature-not-implemented": "cancel",
+    "forbidden": "auth",
+    "gone": "cancel",
+    "internal-server-error": "cancel",
+    "item-not-found": "cancel",
+    "jid-malformed": "modify",
+    "not-acceptable": "modify",
+    "not-allowed": "cancel",
+    "not-authorized": "auth",
+    "policy-violation": "modify",
+    "recipient-unavailable": "wait",
+    "redirect": "modify",
+    "registration-required": "auth",
+    "remote-server-not-found": "cancel",
+    "remote-server-timeout": "wait",
+    "resource-constraint": "wait",
+    "service-unavailable": "cancel",
+    "subscription-required": "auth",
+    "unexpected-request": "wait",
+    UNDEFINED: "cancel",
+}
+"""Conditions of error answers, and the type of error for each (section 8.3.3)."""
+STANZA_CONDITIONS: Final = frozenset(ERROR_TYPES)
 
 STREAM_CONDITIONS: Final = frozenset(
     (

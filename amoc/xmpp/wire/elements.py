@@ -10,33 +10,13 @@ from typing import Final
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmpp.wire.condition import UNDEFINED
+from amoc.xmpp.wire.condition import ERROR_TYPES, UNDEFINED
 from amoc.xmpp.wire.xml_text import attributes, escape
 
 STREAM_LANG: Final = "en"
 """Language of every stream that amoc opens, and default language of its stanzas."""
 
 STREAM_END: Final = b"</stream:stream>"
-
-# RFC 6120 section 8.3.3: the error type for each condition used here.
-_ERROR_TYPES: Final = {
-    "bad-request": "modify",
-    "conflict": "cancel",
-    "feature-not-implemented": "cancel",
-    "forbidden": "auth",
-    "item-not-found": "cancel",
-    "jid-malformed": "modify",
-    "not-acceptable": "modify",
-    "not-allowed": "cancel",
-    "not-authorized": "auth",
-    "policy-violation": "modify",
-    "recipient-unavailable": "wait",
-    "registration-required": "auth",
-    "remote-server-not-found": "cancel",
-    "resource-constraint": "wait",
-    "service-unavailable": "cancel",
-    "unexpected-request": "wait",
-}
 
 
 def stream_header(addresses: str) -> bytes:
@@ -83,7 +63,7 @@ def stanza_error(
     """
     head = attributes(from_=from_, to=to, id=id_)
     return (
-        f"<{kind} type='error'{head}><error type='{_ERROR_TYPES[condition]}'>"
+        f"<{kind} type='error'{head}><error type='{ERROR_TYPES[condition]}'>"
         f"<{condition} xmlns='{ns.STANZA_ERRORS}'/></error></{kind}>"
     ).encode()
 

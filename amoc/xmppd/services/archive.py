@@ -6,6 +6,8 @@ from collections import deque
 from typing import Final, NamedTuple
 
 from amoc.xmpp.wire import namespaces as ns
+from amoc.xmpp.wire.xml_text import escape
+from amoc.xmppd.rewrite import Opened
 
 _HINTS: Final = ns.HINTS.encode()
 _NOT_STORED: Final = tuple(
@@ -84,6 +86,14 @@ class Archives:
         self._bytes += len(entry.stanza)
         while self._count > self._total or self._bytes > self._most_bytes:
             self._make_room(owner)
+
+    def add_said(self, room: str, sender: str, said: Opened, now_us: int) -> bytes:
+        """Archive a message in a room, if it is worth it; return its mark, else nothing."""
+        if not self.on or not worth_archiving(said.inner):
+            return b""
+        moment = self.moment(now_us)
+        self.add(room, Entry(moment, sender, "", said.head + b">" + said.inner + b"</message>"))
+        return stanza_id(moment, escape(room).encode())
 
     def _make_room(self, owner: str) -> None:
         archive = self._archives[owner]

@@ -18,7 +18,6 @@ from amoc.xmppd import delivery
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.rewrite import opened, stamp
 from amoc.xmppd.services import mam
-from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.service import Handlers, Incoming, Service, disco_info, named
 
@@ -80,14 +79,11 @@ class LightRooms(Service):
         refuse_if(stanza.type != "groupchat", "bad-request")
         room = self._room(stanza)
         sender = f"{room.jid}/{stanza.sender_bare}"
-        head, inner = opened("message", stanza.attrs, stanza.raw, from_=sender)
-        archives = self.domain.archives
-        mark = b""
-        if archives.on and worth_archiving(inner):
-            moment = archives.moment(self.domain.now_us())
-            archives.add(room.jid, Entry(moment, sender, "", head + b">" + inner + b"</message>"))
-            mark = stanza_id(moment, escape(room.jid).encode())
-        self._send_to_members(room, head, inner + mark)
+        said = opened("message", stanza.attrs, stanza.raw, from_=sender)
+        mark = self.domain.archives.add_said(room.jid, sender, said, self.domain.now_us())
+        for jid in room.members:
+            message = said.head + stamp({"to": jid}) + b">" + said.inner + mark + b"</message>"
+            delivery.to_all(self.domain, jid, message)
 
     def presence(self, stanza: Incoming) -> None:
         """Refuse presence, which light rooms do not have."""
@@ -251,11 +247,6 @@ class LightRooms(Service):
         id_ = secrets.token_hex(8)
         head = attributes(type="groupchat", from_=room.jid, to=jid, id=id_)
         delivery.to_all(self.domain, jid, f"<message{head}>{x}<body/></message>".encode())
-
-    def _send_to_members(self, room: LightRoom, head: bytes, inner: bytes) -> None:
-        for jid in room.members:
-            message = head + stamp({"to": jid}) + b">" + inner + b"</message>"
-            delivery.to_all(self.domain, jid, message)
 
 
 def _users(parent: Element | None, tag: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes, escape, serialise
 from amoc.xmppd.rewrite import Opened, stamp
 from amoc.xmppd.services import moments
-from amoc.xmppd.services.archive import Entry, stanza_id, worth_archiving
+from amoc.xmppd.services.archive import Entry
 from amoc.xmppd.services.muc_config import Config
 from amoc.xmppd.services.service import Incoming
 
@@ -75,14 +75,13 @@ class Room:
     """
 
     __slots__ = (
-        "_by", "_domain", "_subject", "affiliations", "by_jid", "config", "jid", "occupants",
+        "_domain", "_subject", "affiliations", "by_jid", "config", "jid", "occupants",
         "unconfigured",
     )  # fmt: skip
 
     def __init__(self, domain: Domain, jid: str) -> None:
         self._domain = domain
         self.jid = jid
-        self._by = escape(jid).encode()
         self.config = Config()
         self.affiliations: dict[str, str] = {}
         self.occupants: dict[str, Occupant] = {}
@@ -193,22 +192,19 @@ class Room:
     def say(self, opened: Opened, sender: Occupant) -> None:
         """Send a message to all, including its sender, and archive it if it has a body."""
         head, inner = opened
-        archives = self._domain.archives
-        end = _CLOSE
-        if archives.on and worth_archiving(inner):
-            moment = archives.moment(self._domain.now_us())
-            plain = head + b">" + inner + _CLOSE
-            archives.add(self.jid, Entry(moment, f"{self.jid}/{sender.nick}", "", plain))
-            end = stanza_id(moment, self._by) + _CLOSE
-        tail = b">" + inner + end
-        sessions = self._domain.sessions
+        domain = self._domain
+        mark = domain.archives.add_said(
+            self.jid, f"{self.jid}/{sender.nick}", opened, domain.now_us()
+        )
+        tail = b">" + inner + mark + _CLOSE
+        sessions = domain.sessions
         count = 0
         for occupant in self.occupants.values():
             session = sessions.get(occupant.jid)
             if session is not None:
                 session.transport.write(head + occupant.to + tail)
                 count += 1
-        self._domain.counts.messages_routed += count
+        domain.counts.messages_routed += count
 
     def set_subject(self, opened: Opened, sender: Occupant) -> None:
         """Change the subject, and announce it to all."""
