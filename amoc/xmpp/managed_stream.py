@@ -16,14 +16,12 @@ from xml.etree.ElementTree import Element
 from gevent import get_hub
 
 from amoc.base.timers import call_later
-from amoc.base.waiting import Waiter
 from amoc.xmpp import meters, options
 from amoc.xmpp.connection import causes
 from amoc.xmpp.errors import Disconnected
 from amoc.xmpp.stanza import Stanza
 from amoc.xmpp.stream import Owner, Stream
-from amoc.xmpp.transports.connection import Connection, Piece
-from amoc.xmpp.wire import stream_management
+from amoc.xmpp.transports.connection import Connection, Piece, Senders
 from amoc.xmpp.wire import stream_management as sm
 
 if TYPE_CHECKING:
@@ -46,8 +44,8 @@ class ManagedStream(Stream):
         "_every",
         "_given_up",
         "_most",
+        "_senders",
         "_timer",
-        "_waiting",
         "management",
     )
 
@@ -60,12 +58,12 @@ class ManagedStream(Stream):
         self._every: int = options.xmpp_ack_every.get()
         self._most: int = options.xmpp_max_unacknowledged.get()
         self._timer: _TimerWatcher | None = None
-        self._waiting: list[Waiter[bool]] = []
+        self._senders = Senders()
         super().__init__(connection, owner, who)
 
     def enable(self, resumable: bool) -> None:
         """Request stream management; stanzas sent after this count."""
-        super().send(stream_management.enable(resumable))
+        super().send(sm.enable(resumable))
         self.management = sm.Management()
 
     def resume(self, management: sm.Management) -> None:
@@ -138,14 +136,8 @@ class ManagedStream(Stream):
         if self._ack_due or self._too_many:  # perhaps because of a few large stanzas
             self._exchange_acks()
         while self._too_many and not self.ended:
-            waiter: Waiter[bool] = Waiter()
-            self._waiting.append(waiter)
-            try:
-                if not waiter.wait(until - monotonic()):
-                    return False
-            finally:
-                if waiter in self._waiting:
-                    self._waiting.remove(waiter)
+            if not self._senders.wait_woken(until - monotonic()):
+                return False
         return True
 
     def on_element(self, element: Element | Stanza) -> None:
@@ -160,7 +152,7 @@ class ManagedStream(Stream):
         elif tag == sm.ACK:
             assert isinstance(element, Element)
             management.sent.acknowledge(sm.h_of(element.get("h")))
-            self._wake()
+            self._senders.wake_senders()
         elif tag == sm.REQUEST:
             self._ack_due = True
         else:
@@ -219,13 +211,7 @@ class ManagedStream(Stream):
         if timer is not None:
             timer.close()
 
-    def _wake(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for waiter in waiting:
-            waiter.set(True)
-            get_hub().loop.run_callback(waiter.wake)
-
     def _over(self) -> None:
         super()._over()
         self._drop_timer()
-        self._wake()
+        self._senders.wake_senders()

@@ -20,10 +20,9 @@ import gevent
 from gevent import get_hub
 
 from amoc.base.timers import call_later
-from amoc.base.waiting import Waiter
 from amoc.xmpp import errors
 from amoc.xmpp.connection.server_url import Server
-from amoc.xmpp.transports.connection import OnData, OnLost, Transport
+from amoc.xmpp.transports.connection import OnData, OnLost, Senders, Transport
 from amoc.xmpp.transports.http_connection import HttpConnection
 from amoc.xmpp.transports.tcp import SOFT_LIMIT, ignore
 from amoc.xmpp.wire.bosh import Dialogue, ends_session
@@ -49,7 +48,7 @@ GATEWAY_ERRORS: Final = frozenset((502, 503, 504))
 """HTTP statuses with which a reverse proxy reports that it could not reach the server."""
 
 
-class BoshTransport:
+class BoshTransport(Senders):
     """The connections of a session.
 
     Attributes:
@@ -62,7 +61,6 @@ class BoshTransport:
         "_dial",
         "_dialling",
         "_dialogue",
-        "_drained",
         "_expected",
         "_head",
         "_max_answer_bytes",
@@ -93,6 +91,7 @@ class BoshTransport:
         Raises:
             XmppError: As `dial`.
         """
+        super().__init__()
         self._dial = dial
         self._dialling = False
         self._dialogue = dialogue
@@ -107,7 +106,6 @@ class BoshTransport:
         self._expected = 0  # the rid whose answer is delivered next; 0 for none
         self._answers: dict[int, bytes] = {}  # answers that arrived out of order
         self._unanswered: dict[int, bytes] = {}  # requests to resend: their connection was lost
-        self._drained: list[Waiter[bool]] = []
         self._pumping = False
         self._poll_at = 0.0
         self._sent_at = 0.0
@@ -139,13 +137,7 @@ class BoshTransport:
         """Wait until most data was sent; see `Transport`."""
         if self.unsent <= SOFT_LIMIT:
             return True
-        waiter: Waiter[bool] = Waiter()
-        self._drained.append(waiter)
-        try:
-            return waiter.wait(timeout)
-        finally:
-            if waiter in self._drained:
-                self._drained.remove(waiter)
+        return self.wait_woken(timeout)
 
     def close(self) -> None:
         """Send what can be sent at once, and close all connections. Harmless the second time."""
@@ -173,7 +165,7 @@ class BoshTransport:
         self._stop_timer()
         self._unanswered.clear()
         self._answers.clear()
-        self._wake_senders()
+        self.wake_senders()
         connections, self._connections = self._connections, []
         return connections
 
@@ -194,7 +186,7 @@ class BoshTransport:
         self._poll_at = connection.polled_at + self._dialogue.poll_s if self._dialogue.idle else 0.0
         self._pump()
         if self.unsent <= SOFT_LIMIT:
-            self._wake_senders()
+            self.wake_senders()
 
     def failed(self, connection: HttpConnection, error: Exception | None) -> None:
         """Handle a connection that was lost, or received data that is not HTTP."""
@@ -345,9 +337,3 @@ class BoshTransport:
     def _drop(self, connection: HttpConnection) -> None:
         if connection in self._connections:
             self._connections.remove(connection)
-
-    def _wake_senders(self) -> None:
-        waiters, self._drained = self._drained, []
-        for waiter in waiters:
-            waiter.set(True)
-            get_hub().loop.run_callback(waiter.wake)

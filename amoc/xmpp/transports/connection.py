@@ -11,6 +11,9 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 from xml.etree.ElementTree import Element
 
+from gevent import get_hub
+
+from amoc.base.waiting import Waiter
 from amoc.xmpp.wire.framing import Framing
 
 Piece = bytes | list[bytes]
@@ -63,6 +66,31 @@ class Transport(Protocol):
 
     def cut(self, reset: bool) -> None:
         """Drop the connection without closing any layer: by a reset, or silently (`silence`)."""
+
+
+class Senders:
+    """Senders that wait until most of their data was accepted; a base class, to save memory."""
+
+    __slots__ = ("_waiting",)
+
+    def __init__(self) -> None:
+        self._waiting: tuple[Waiter[bool], ...] = ()
+
+    def wait_woken(self, timeout: float) -> bool:
+        """Wait until senders are woken; return False after `timeout` seconds."""
+        waiter: Waiter[bool] = Waiter()
+        self._waiting = (*self._waiting, waiter)
+        try:
+            return waiter.wait(timeout)
+        finally:
+            self._waiting = tuple(one for one in self._waiting if one is not waiter)
+
+    def wake_senders(self) -> None:
+        """Wake all, at the loop's next turn."""
+        waiting, self._waiting = self._waiting, ()
+        for waiter in waiting:
+            waiter.set(True)
+            get_hub().loop.run_callback(waiter.wake)  # the sender must not run inside this call
 
 
 class Connection(NamedTuple):

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 from gevent import get_hub
 
 from amoc.base.tcp import FEW_BYTES, READ, READ_BYTES, WRITE, Socket
-from amoc.base.waiting import Waiter
 from amoc.xmpp.transports import silence
-from amoc.xmpp.transports.connection import OnData, OnLost
+from amoc.xmpp.transports.connection import OnData, OnLost, Senders
 
 if TYPE_CHECKING:
     from gevent._types import _IoWatcher
@@ -35,7 +34,7 @@ def ignore(_: object) -> None:
     """Ignore callbacks after the end."""
 
 
-class TcpTransport:
+class TcpTransport(Senders):
     """A connected socket.
 
     Attributes:
@@ -46,7 +45,6 @@ class TcpTransport:
     __slots__ = (
         "_broken",
         "_buffer",
-        "_drained",
         "_held_back",
         "_loop",
         "_on_data",
@@ -63,6 +61,7 @@ class TcpTransport:
 
     def __init__(self, sock: Socket) -> None:
         """Take over a connected, non-blocking socket, and later close it; see `start`."""
+        super().__init__()
         self._sock = sock
         self._send = sock.send
         self._size = FEW_BYTES
@@ -73,7 +72,6 @@ class TcpTransport:
         self.unsent = 0
         self._turn = -1  # the loop's turn in which it sent last
         self._held_back = False  # unsent data waits for the end of this turn, not for the kernel
-        self._drained: tuple[Waiter[bool], ...] = ()
         self._writer: _IoWatcher | None = None
         self._broken = False
         self.closed = False
@@ -162,12 +160,7 @@ class TcpTransport:
         """
         if self.unsent <= SOFT_LIMIT:
             return True
-        waiter: Waiter[bool] = Waiter()
-        self._drained = (*self._drained, waiter)
-        try:
-            return waiter.wait(timeout)
-        finally:
-            self._drained = tuple(one for one in self._drained if one is not waiter)
+        return self.wait_woken(timeout)
 
     def close(self) -> None:
         """Close the connection; data not accepted by the kernel is lost. Harmless if repeated."""
@@ -192,7 +185,7 @@ class TcpTransport:
         self.unsent = 0
         # Breaks reference cycles, so that the object is freed at once, without the collector.
         self._on_data = self._on_lost = ignore
-        self._wake_senders()
+        self.wake_senders()
 
     def _readable(self) -> None:
         size = self._size
@@ -240,7 +233,7 @@ class TcpTransport:
             assert self._writer is not None
             self._writer.stop()
         if self.unsent <= SOFT_LIMIT:
-            self._wake_senders()
+            self.wake_senders()
 
     def _break(self, error: OSError) -> None:
         if self.closed:
@@ -263,9 +256,3 @@ class TcpTransport:
             on_lost = self._on_lost
             self.close()
             on_lost(error)
-
-    def _wake_senders(self) -> None:
-        waiters, self._drained = self._drained, ()
-        for waiter in waiters:
-            waiter.set(True)
-            self._loop.run_callback(waiter.wake)  # the sender must not run inside this call
