@@ -48,6 +48,15 @@ class LightRoom:
     members: dict[str, str] = field(default_factory=dict)
     version: str = field(default_factory=lambda: secrets.token_hex(8))
 
+    def changed(self) -> str:
+        """Note a change; return the versions before and after it, as markup."""
+        old, self.version = self.version, secrets.token_hex(8)
+        return f"<prev-version>{old}</prev-version>{self.shown_version()}"
+
+    def shown_version(self) -> str:
+        """Return the version as markup."""
+        return f"<version>{self.version}</version>"
+
 
 class LightRooms(Service):
     """All light rooms.
@@ -58,7 +67,6 @@ class LightRooms(Service):
 
     def __init__(self, domain: Domain) -> None:
         self.rooms: dict[str, LightRoom] = {}
-        self._rooms_of: dict[str, dict[str, LightRoom]] = {}
         handlers: Handlers = {
             ("set", f"{_CREATE}query"): self._create,
             ("get", f"{_AFFILIATIONS}query"): self._members,
@@ -134,28 +142,23 @@ class LightRooms(Service):
         for jid, what in list(changes.items()):
             if what == "none":
                 room.members.pop(jid, None)
-                self._rooms_of.get(jid, {}).pop(room.jid, None)
-                if not self._rooms_of.get(jid):
-                    self._rooms_of.pop(jid, None)
                 continue
             if what == "owner":  # there is exactly one
                 for other, theirs in room.members.items():
                     if theirs == "owner" and other != jid:
                         room.members[other] = changes[other] = "member"
             room.members[jid] = what
-            self._rooms_of.setdefault(jid, {})[room.jid] = room
         if room.members and "owner" not in room.members.values():
             heir = next(iter(room.members))
             room.members[heir] = changes[heir] = "owner"
-        old, room.version = room.version, secrets.token_hex(8)
+        versions = room.changed()
         news = {jid: what for jid, what in changes.items() if what != "none" or jid in before}
-        versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
         for jid in {**before, **room.members}:
             if jid in before:
                 told = news if jid in room.members else {jid: "none"}
                 x = _markup(ns.MUC_LIGHT_AFFILIATIONS, versions + _listed(told))
             else:
-                content = f"<version>{room.version}</version>" + _listed(room.members)
+                content = room.shown_version() + _listed(room.members)
                 x = _markup(ns.MUC_LIGHT_AFFILIATIONS, content)
             self._send(room, jid, x)
         if not room.members:
@@ -163,12 +166,12 @@ class LightRooms(Service):
 
     def _members(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
-        content = f"<version>{room.version}</version>{_listed(room.members)}"
+        content = room.shown_version() + _listed(room.members)
         return f"<query xmlns='{ns.MUC_LIGHT_AFFILIATIONS}'>{content}</query>"
 
     def _settings(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
-        content = f"<version>{room.version}</version>{_shown(room.settings)}"
+        content = room.shown_version() + _shown(room.settings)
         return f"<query xmlns='{ns.MUC_LIGHT_CONFIGURATION}'>{content}</query>"
 
     def _configure(self, stanza: Incoming, query: Element) -> str:
@@ -178,9 +181,7 @@ class LightRooms(Service):
             raise StanzaFailure("not-allowed")
         refuse_if(len(room.settings.keys() | changes.keys()) > _MAX_SETTINGS, "resource-constraint")
         room.settings |= changes
-        old, room.version = room.version, secrets.token_hex(8)
-        versions = f"<prev-version>{old}</prev-version><version>{room.version}</version>"
-        x = _markup(ns.MUC_LIGHT_CONFIGURATION, versions + _shown(changes))
+        x = _markup(ns.MUC_LIGHT_CONFIGURATION, room.changed() + _shown(changes))
         for jid in room.members:
             self._send(room, jid, x)
         return ""
@@ -188,8 +189,7 @@ class LightRooms(Service):
     def _all(self, stanza: Incoming, _query: Element) -> str:
         room = self._room(stanza)
         content = (
-            f"<version>{room.version}</version>"
-            f"<configuration>{_shown(room.settings)}</configuration>"
+            f"{room.shown_version()}<configuration>{_shown(room.settings)}</configuration>"
             f"<occupants>{_listed(room.members)}</occupants>"
         )
         return f"<query xmlns='{ns.MUC_LIGHT_INFO}'>{content}</query>"
@@ -200,10 +200,6 @@ class LightRooms(Service):
         for jid in room.members:
             gone = _markup(ns.MUC_LIGHT_AFFILIATIONS, _listed({jid: "none"}))
             self._send(room, jid, gone + f"<x xmlns='{ns.MUC_LIGHT_DESTROY}'/>")
-        for jid in room.members:
-            self._rooms_of[jid].pop(room.jid)
-            if not self._rooms_of[jid]:
-                del self._rooms_of[jid]
         self._forget(room)
         return ""
 
@@ -222,7 +218,7 @@ class LightRooms(Service):
 
     def _items(self, stanza: Incoming, child: Element) -> str:
         refuse_if(stanza.to.local, "feature-not-implemented")
-        rooms = list(self._rooms_of.get(stanza.sender_bare, {}).values())
+        rooms = [room for room in self.rooms.values() if stanza.sender_bare in room.members]
         page = Paging.of(child, self.domain.limits.page).cut(rooms, lambda room: room.jid)
         items = "".join(
             f"<item{attributes(jid=it.jid, name=it.settings['roomname'], version=it.version)}/>"
