@@ -214,7 +214,6 @@ class PubSub(Service):
     """The service ``pubsub.<domain>``, where every user may create nodes."""
 
     def __init__(self, domain: Domain) -> None:
-        self.host = Host(domain, self.name, {}, NodeConfig(), domain.limits.rooms)
         handlers: Handlers = {
             ("get", REQUESTS): self._serve,
             ("set", REQUESTS): self._serve,
@@ -222,6 +221,7 @@ class PubSub(Service):
             ("set", OWNER): self._serve,
         }
         super().__init__(domain, "pubsub", handlers)
+        self.host = Host(domain, self.name, {}, NodeConfig(), domain.limits.rooms)
 
     def _serve(self, stanza: Incoming, child: Element) -> str:
         return serve(self.host, stanza.attrs["type"], stanza.sender, child)
