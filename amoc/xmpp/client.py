@@ -91,7 +91,7 @@ class Client(Contacts, Rooms, Profile, Messaging, Discovery, Uploads, Inbox):
                 acknowledgements of what it sends, and has to detect the loss itself
                 (`amoc.xmpp.transports.silence`).
         """
-        self._session.lose(lambda stream: stream.cut(reset))
+        self._session.lose(reset)
 
     def resume(self, timeout: float = 30.0) -> bool:
         """Resume a lost or cut session; for a client that was connected with ``resumable=True``.

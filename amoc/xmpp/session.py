@@ -247,19 +247,19 @@ class Session(Owner):
         if error is not None and self._interrupts and not self._end_seen:
             get_hub().loop.run_callback(self._interrupt, error)
 
-    def shut(self, drop: Callable[[Stream], object] = Stream.abort) -> None:
+    def shut(self) -> None:
         """Drop the connection at the user's request; harmless the second time."""
         self.mark_closed()
-        drop(self.stream)
+        self.stream.abort()
         self._release(None)
         self.end_for_good()
 
-    def lose(self, drop: Callable[[Stream], object]) -> None:
-        """Lose the connection at the user's request; the session can continue on another stream."""
+    def lose(self, reset: bool) -> None:
+        """Cut the connection at the user's request; the session can continue on another stream."""
         if not self.stream.ended:
             self.lost_ns = pause.clock.run_ns()
         self.mark_closed()
-        drop(self.stream)
+        self.stream.cut(reset)
         self._release(None)
 
     def end_for_good(self) -> None:

@@ -27,13 +27,11 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
     Raises:
         ScenarioError: A setting cannot be applied.
     """
-    wanted = TlsOptions(
-        verify=options.xmpp_tls_verify.get(),
-        ca=options.xmpp_tls_ca.get() or server_addresses.certificate_of(server),
+    wanted = anonymous()
+    wanted = wanted._replace(
+        ca=wanted.ca or server_addresses.certificate_of(server),
         certificate=filled(options.xmpp_tls_certificate.get(), user_id),
         key=filled(options.xmpp_tls_key.get(), user_id),
-        minimum_version=options.xmpp_tls_minimum_version.get(),
-        ciphers=options.xmpp_tls_ciphers.get(),
     )
     if wanted.key and not wanted.certificate:
         raise ScenarioError(
@@ -45,6 +43,16 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
     if not options.xmpp_tls_resumption.get():
         return TlsTerms(context, server_name)
     return TlsTerms(context, server_name, sessions, (server, server_name))
+
+
+def anonymous() -> TlsOptions:
+    """Return the TLS options of a connection without a certificate, from the settings."""
+    return TlsOptions(
+        verify=options.xmpp_tls_verify.get(),
+        ca=options.xmpp_tls_ca.get(),
+        minimum_version=options.xmpp_tls_minimum_version.get(),
+        ciphers=options.xmpp_tls_ciphers.get(),
+    )
 
 
 def secured(below: Transport, terms: TlsTerms, who: str, deadline_ns: int) -> TlsTransport:

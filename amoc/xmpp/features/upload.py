@@ -17,6 +17,7 @@ from amoc.base import tls_context
 from amoc.base.tls_context import TlsOptions
 from amoc.steps import recorder
 from amoc.xmpp import options, request_counts
+from amoc.xmpp.connection import securing
 from amoc.xmpp.errors import UploadError
 from amoc.xmpp.receiving import Listener
 from amoc.xmpp.wire import namespaces as ns
@@ -125,20 +126,9 @@ class Uploads(Listener):
         return slot.get
 
 
-def _tls() -> SSLContext:
-    """Return the shared TLS context; certificates are checked like those of XMPP servers."""
-    return _context(
-        TlsOptions(
-            verify=options.xmpp_tls_verify.get(),
-            ca=options.xmpp_tls_ca.get(),
-            minimum_version=options.xmpp_tls_minimum_version.get(),
-            ciphers=options.xmpp_tls_ciphers.get(),
-        )
-    )
-
-
 @cache
 def _context(wanted: TlsOptions) -> SSLContext:
+    """Return a shared TLS context; certificates are checked like those of XMPP servers."""
     context = SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # gevent's, even where Python is not patched
     tls_context.configure(context, wanted)
     return context
@@ -169,7 +159,9 @@ def _connection(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
     sock = socket.create_connection((url.hostname, port), timeout=seconds)
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sock = _tls().wrap_socket(sock, server_hostname=url.hostname) if secure else sock
+        if secure:
+            sock = _context(securing.anonymous()).wrap_socket(sock, server_hostname=url.hostname)
+        connection.sock = sock
     except BaseException:
         sock.close()
         raise

@@ -14,8 +14,11 @@ from xml.etree.ElementTree import Element
 from gevent import get_hub
 
 from amoc.base.waiting import Waiter
-from amoc.xmpp.wire.framing import Framing
+from amoc.xmpp.wire.bosh import Dialogue
+from amoc.xmpp.wire.framing import Framer
+from amoc.xmpp.wire.message_framing import MessageFramer
 
+Framing = Framer[Element] | MessageFramer[Element] | Dialogue
 Piece = bytes | list[bytes]
 """Data received at once: bytes, or whole messages."""
 OnData = Callable[[Any], object]
@@ -97,4 +100,4 @@ class Connection(NamedTuple):
     """A connected transport, and the framing of the stream on it."""
 
     transport: Transport
-    framing: Framing[Element]
+    framing: Framing

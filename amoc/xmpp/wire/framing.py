@@ -19,7 +19,6 @@ from amoc.xmpp.wire.parsers import Parsers, ReadWhole
 _NAME: Final = re.compile(rb"<([^\s/>]+)")
 
 
-T_co = TypeVar("T_co", covariant=True)
 T_contra = TypeVar("T_contra", contravariant=True)
 
 
@@ -37,39 +36,6 @@ class Reader(Protocol[T_contra]):
 
     def on_close(self) -> None:
         """The peer closed its stream."""
-
-
-class Framing(Protocol[T_co]):
-    """How a stream is represented in the pieces that a transport carries.
-
-    Attributes:
-        opening: Whether a stream header is expected: at the beginning and after each restart.
-    """
-
-    opening: bool
-
-    @property
-    def place(self) -> str:
-        """Position in the stream after the last piece, in words."""
-
-    def header(self, addresses: str) -> bytes:
-        """Return the start of our stream, with the attributes `addresses`: ``" to='a.b'"``."""
-
-    def ending(self) -> bytes:
-        """Return the end of our stream."""
-
-    def feed(self, data: Any, reader: Reader[T_co]) -> None:
-        """Process `data`, the transport's next piece, and pass what it completes to `reader`.
-
-        Raises:
-            Violation: The peer violated a rule, after what was passed to `reader`.
-        """
-
-    def restart(self) -> None:
-        """Expect a new stream header, after the current `Reader.on_element`."""
-
-    def close(self) -> None:
-        """Stop reading, and free the data of an unfinished stanza."""
 
 
 class Framer(Generic[T]):
