@@ -26,8 +26,8 @@ from amoc.xmppd.services.service import (
     DISCO_ITEMS,
     PING,
     disco_info,
+    handler_of,
     only_child,
-    unknown,
 )
 
 if TYPE_CHECKING:
@@ -73,12 +73,7 @@ def _answer(session: Session, to: Jid, attrs: dict[str, str], raw: bytes) -> Non
         payload = _of_another(session, to, attrs["type"], child)
     else:
         handlers = _OF_ACCOUNT if to.local else _OF_SERVER
-        handler = handlers.get((attrs["type"], child.tag)) or _OF_BOTH.get(
-            (attrs["type"], child.tag)
-        )
-        if handler is None:
-            raise StanzaFailure(unknown(child, (tag for _, tag in (*_OF_BOTH, *handlers))))
-        payload = handler(session, child)
+        payload = handler_of(handlers, attrs["type"], child)(session, child)
     session.transport.write(
         iq_result(to=session.jid, from_=attrs.get("to"), id_=attrs["id"], payload=payload)
     )
@@ -158,19 +153,6 @@ _FEATURES: Final = (
     ns.BLOCKING, ns.CARBONS, ns.CSI, ns.DISCO_INFO, ns.DISCO_ITEMS, ns.PING, ns.PRIVATE,
     ns.REGISTER, ns.ROSTER, ns.TIME, ns.VCARD, ns.VERSION, "msgoffline",
 )  # fmt: skip
-_OF_SERVER: Final[dict[tuple[str, str], Handler]] = {
-    ("get", DISCO_INFO): _server_info,
-    ("get", DISCO_ITEMS): _server_items,
-}
-_OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
-    ("get", DISCO_INFO): _own_disco,
-    ("get", DISCO_ITEMS): _own_disco,
-    ("get", pubsub.REQUESTS): _own_nodes("get"),
-    ("set", pubsub.REQUESTS): _own_nodes("set"),
-    ("get", pubsub.OWNER): _own_nodes("get"),
-    ("set", pubsub.OWNER): _own_nodes("set"),
-    **mam.HANDLERS,
-}
 # Requests that concern both the server and the account: clients send them to either.
 _OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
     ("get", PING): _nothing,
@@ -190,4 +172,19 @@ _OF_BOTH: Final[dict[tuple[str, str], Handler]] = {
     ("set", stored.VCARD): stored.set_vcard,
     ("get", stored.PRIVATE): stored.private,
     ("set", stored.PRIVATE): stored.set_private,
+}
+_OF_SERVER: Final[dict[tuple[str, str], Handler]] = {
+    **_OF_BOTH,
+    ("get", DISCO_INFO): _server_info,
+    ("get", DISCO_ITEMS): _server_items,
+}
+_OF_ACCOUNT: Final[dict[tuple[str, str], Handler]] = {
+    **_OF_BOTH,
+    ("get", DISCO_INFO): _own_disco,
+    ("get", DISCO_ITEMS): _own_disco,
+    ("get", pubsub.REQUESTS): _own_nodes("get"),
+    ("set", pubsub.REQUESTS): _own_nodes("set"),
+    ("get", pubsub.OWNER): _own_nodes("get"),
+    ("set", pubsub.OWNER): _own_nodes("set"),
+    **mam.HANDLERS,
 }

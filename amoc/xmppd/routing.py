@@ -170,7 +170,7 @@ class Domain:
 
     def offer(self, can_start_tls: bool) -> bytes:
         """Return the features before login, depending on whether the client can start TLS."""
-        if not can_start_tls or self.tls is None:
+        if not can_start_tls:
             return self.features
         return STARTTLS_ONLY if self.tls_required else features_before_login(self._mechanisms, True)
 

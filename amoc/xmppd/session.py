@@ -167,7 +167,7 @@ class Session:
         self.lang = None if lang == STREAM_LANG or not lang else lang
         before = self.phase is Phase.CONNECTED
         if before:
-            self.transport.write(self.domain.offer(self._can_start_tls))
+            self.transport.write(self.domain.offer(self.transport.can_start_tls))
         else:
             self.transport.write(FEATURES_AFTER_LOGIN)
 
@@ -218,16 +218,12 @@ class Session:
     def _greet(self) -> None:
         self.transport.write(self.framer.header(self.domain.addresses(secrets.token_hex(8))))
 
-    @property
-    def _can_start_tls(self) -> bool:
-        return self.domain.tls is not None and self.transport.can_start_tls
-
     def _before_login(self, name: str, attrs: dict[str, str], raw: bytes) -> None:
-        if name == f"{{{ns.TLS}}}starttls" and self._can_start_tls:
+        if name == f"{{{ns.TLS}}}starttls" and self.transport.can_start_tls:
             self.transport.write(PROCEED)
             self.transport.start_tls()
             self.framer.restart()
-        elif self.domain.tls_required and self._can_start_tls:
+        elif self.domain.tls_required and self.transport.can_start_tls:
             raise Violation("policy-violation", "TLS is required; use STARTTLS")
         elif name in (sasl.AUTH, sasl.RESPONSE, sasl.ABORT):
             self._log_in(name, attrs, raw)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import namespaces as ns
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DISCO_INFO = f"{{{ns.DISCO_INFO}}}query"
 DISCO_ITEMS = f"{{{ns.DISCO_ITEMS}}}query"
 PING = f"{{{ns.PING}}}ping"
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -160,10 +161,7 @@ class Service:
             StanzaFailure: There is no such request, or it cannot be fulfilled.
         """
         child = only_child(stanza.tree)
-        handler = self.handlers.get((stanza.attrs["type"], child.tag))
-        if handler is None:
-            raise StanzaFailure(unknown(child, (tag for _, tag in self.handlers)))
-        return handler(stanza, child)
+        return handler_of(self.handlers, stanza.attrs["type"], child)(stanza, child)
 
 
 def only_child(iq: Element) -> Element:
@@ -172,11 +170,18 @@ def only_child(iq: Element) -> Element:
     return iq[0]
 
 
-def unknown(child: Element, tags: object) -> str:
-    """Return the condition for a request without a handler, which depends on its namespace."""
+def handler_of(handlers: Mapping[tuple[str, str], T], kind: str, child: Element) -> T:
+    """Return the handler of a request.
+
+    Raises:
+        StanzaFailure: There is none; the condition depends on whether its namespace is known.
+    """
+    handler = handlers.get((kind, child.tag))
+    if handler is not None:
+        return handler
     namespace = child.tag.rpartition("}")[0]
-    known = {tag.rpartition("}")[0] for tag in tags}  # type: ignore[attr-defined]
-    return "feature-not-implemented" if namespace in known else "service-unavailable"
+    known = any(tag.rpartition("}")[0] == namespace for _, tag in handlers)
+    raise StanzaFailure("feature-not-implemented" if known else "service-unavailable")
 
 
 def disco_info(identities: list[tuple[str, str, str]], features: list[str], form: str = "") -> str:

@@ -61,6 +61,8 @@ class Outlet:
     def logged_in(self) -> None:
         self.in_time = True
 
+    can_start_tls = False
+
 
 class Client:
     """One client of a domain in this process."""
