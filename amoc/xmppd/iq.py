@@ -20,7 +20,7 @@ from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import contacts, registration
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services import blocking, carbons, mam, pep, pubsub, stored
-from amoc.xmppd.services.pubsub_node import Host
+from amoc.xmppd.services.pubsub_host import Host
 from amoc.xmppd.services.service import (
     DISCO_INFO,
     DISCO_ITEMS,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from amoc.xmppd.services.pubsub_node import PERSONAL, Host, Node, send_item
+from amoc.xmppd.services.pubsub_host import Host, send_item
+from amoc.xmppd.services.pubsub_node import PERSONAL, Node
 
 if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain, User

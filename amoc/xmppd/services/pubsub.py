@@ -14,17 +14,8 @@ from amoc.xmppd.answers import refuse_if, required
 from amoc.xmppd.services import pubsub_owner
 from amoc.xmppd.services.forms import FORM
 from amoc.xmppd.services.paging import Paging, rsm
-from amoc.xmppd.services.pubsub_node import (
-    Host,
-    Item,
-    NodeConfig,
-    Verb,
-    event,
-    node_configured,
-    node_form,
-    send_item,
-    verbs,
-)
+from amoc.xmppd.services.pubsub_host import Host, Verb, send_item, verbs
+from amoc.xmppd.services.pubsub_node import Item, NodeConfig, event, node_configured, node_form
 from amoc.xmppd.services.service import Handlers, Incoming, Service, disco_info, named
 
 if TYPE_CHECKING:

@@ -9,7 +9,8 @@ from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services.forms import FORM
-from amoc.xmppd.services.pubsub_node import Host, Node, Verb, node_configured, node_form, verbs
+from amoc.xmppd.services.pubsub_host import Host, Verb, verbs
+from amoc.xmppd.services.pubsub_node import Node, node_configured, node_form
 from amoc.xmppd.services.service import named
 
 _AFFILIATIONS: Final = ("owner", "publisher", "member", "outcast", "none")
