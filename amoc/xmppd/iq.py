@@ -8,7 +8,6 @@ no client learns which accounts exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
@@ -20,6 +19,7 @@ from amoc.xmpp.wire.xml_text import attributes
 from amoc.xmppd import contacts, registration
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.services import blocking, carbons, mam, pep, pubsub, stored
+from amoc.xmppd.services.mam import Handler
 from amoc.xmppd.services.pubsub_host import Host
 from amoc.xmppd.services.service import (
     DISCO_INFO,
@@ -33,8 +33,6 @@ from amoc.xmppd.services.service import (
 if TYPE_CHECKING:
     from amoc.xmppd.jids import Jid
     from amoc.xmppd.session import Session
-
-Handler = Callable[["Session", Element], str]
 
 
 def handle(session: Session, attrs: dict[str, str], raw: bytes) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 from xml.etree.ElementTree import Element
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from amoc.xmppd.routing import Domain
     from amoc.xmppd.session import Session
 
+Handler = Callable[["Session", Element], str]
 QUERY: Final = f"{{{ns.MAM}}}query"
 METADATA: Final = f"{{{ns.MAM}}}metadata"
 _PREFERENCES: Final = f"{{{ns.MAM}}}prefs"
@@ -103,19 +106,17 @@ def _matching(entries: list[Entry], wanted: dict[str, list[str]]) -> list[Entry]
         entries = [entry for entry in entries if entry.is_with(jid.full, resources)]
     try:
         first = moments.read(values["start"]) if values.get("start") else 0
-        last = moments.read(values["end"]) if values.get("end") else None
-        after = int(values["after-id"]) if values.get("after-id") else None
-        before = int(values["before-id"]) if values.get("before-id") else None
+        last = moments.read(values["end"]) if values.get("end") else sys.maxsize
+        after = int(values.get("after-id") or 0)
+        before = int(values.get("before-id") or sys.maxsize)
     except ValueError:
         raise StanzaFailure("bad-request") from None
     ids = set(wanted.get("ids", ()))
     return [
         entry
         for entry in entries
-        if entry.moment >= first
-        and (last is None or entry.moment <= last)
-        and (after is None or entry.moment > after)
-        and (before is None or entry.moment < before)
+        if first <= entry.moment <= last
+        and after < entry.moment < before
         and (not ids or entry.id in ids)
     ]
 
@@ -123,33 +124,12 @@ def _matching(entries: list[Entry], wanted: dict[str, list[str]]) -> list[Entry]
 # A user's own archive
 
 
-def _on(session: Session) -> None:
-    refuse_if(not session.domain.archives.on, "service-unavailable")
-
-
-def _form(session: Session, _child: Element) -> str:
-    _on(session)
-    return query_form()
-
-
-def _query(session: Session, child: Element) -> str:
-    _on(session)
-    return query(session.domain, session.user.jid, session.jid, None, child)
-
-
-def _metadata(session: Session, _child: Element) -> str:
-    _on(session)
-    return metadata(session.domain, session.user.jid)
-
-
 def _preferences(session: Session, _child: Element) -> str:
-    _on(session)
     kept = session.user.kept
     return _shown((kept.preferences if kept is not None else None) or _USUAL)
 
 
 def _prefer(session: Session, child: Element) -> str:
-    _on(session)
     default = child.get("default", "always")
     refuse_if(default not in _DEFAULTS, "bad-request")
     always, never = (
@@ -172,10 +152,20 @@ def _shown(preferences: Preferences) -> str:
     return f"<prefs xmlns='{ns.MAM}' default='{preferences.default}'>{lists}</prefs>"
 
 
+def _if_on(handler: Handler) -> Handler:
+    def serve(session: Session, child: Element) -> str:
+        refuse_if(not session.domain.archives.on, "service-unavailable")
+        return handler(session, child)
+
+    return serve
+
+
 HANDLERS: Final = {
-    ("get", QUERY): _form,
-    ("set", QUERY): _query,
-    ("get", METADATA): _metadata,
-    ("get", _PREFERENCES): _preferences,
-    ("set", _PREFERENCES): _prefer,
+    ("get", QUERY): _if_on(lambda _session, _child: query_form()),
+    ("set", QUERY): _if_on(
+        lambda session, child: query(session.domain, session.user.jid, session.jid, None, child)
+    ),
+    ("get", METADATA): _if_on(lambda session, _: metadata(session.domain, session.user.jid)),
+    ("get", _PREFERENCES): _if_on(_preferences),
+    ("set", _PREFERENCES): _if_on(_prefer),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 from xml.etree.ElementTree import Element
 
@@ -22,20 +23,23 @@ def subscription(node: Node, jid: str, name: str | None = None) -> str:
     return f"<subscription{attributes(node=name, jid=jid, subid=id_, subscription='subscribed')}/>"
 
 
-def _owned(host: Host, sender: str, element: Element) -> Node:
-    node = host.node(element)
-    refuse_if(node.affiliation(sender.partition("/")[0]) != "owner", "forbidden")
-    return node
+def _for_owner(serve: Callable[[Host, Node, Element], str]) -> Verb:
+    """Return a function that serves the owners of a node."""
+
+    def verb(host: Host, sender: str, asked: Element, _request: Element) -> str:
+        node = host.node(asked)
+        refuse_if(node.affiliation(sender.partition("/")[0]) != "owner", "forbidden")
+        return serve(host, node, asked)
+
+    return verb
 
 
-def _configuration(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _configuration(_host: Host, node: Node, _asked: Element) -> str:
     form = node_form("form", node.config)
     return _answer(f"<configure{attributes(node=node.name)}>{form}</configure>")
 
 
-def _configure(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _configure(host: Host, node: Node, asked: Element) -> str:
     x = required(asked.find(FORM), "bad-request")
     if x.get("type") != "cancel":
         node.config = node_configured(node.config, x, host.domain.limits.items)
@@ -47,8 +51,7 @@ def _default(host: Host, _sender: str, _asked: Element, _request: Element) -> st
     return _answer(f"<default>{node_form('form', host.usual)}</default>")
 
 
-def _delete(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _delete(host: Host, node: Node, _asked: Element) -> str:
     del host.nodes[node.name]
     host.freed(node.items.values())
     if node.config.notify_delete:
@@ -56,8 +59,7 @@ def _delete(host: Host, sender: str, asked: Element, _request: Element) -> str:
     return ""
 
 
-def _purge(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _purge(host: Host, node: Node, _asked: Element) -> str:
     host.freed(node.items.values())
     node.items.clear()
     if node.config.notify_retract:
@@ -70,8 +72,7 @@ def _notify(host: Host, node: Node, what: str) -> None:
     host.notify(node, f"<event xmlns='{ns.PUBSUB_EVENT}'><{what}{head}/></event>")
 
 
-def _affiliations(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _affiliations(_host: Host, node: Node, _asked: Element) -> str:
     found = "".join(
         f"<affiliation{attributes(jid=jid, affiliation=what)}/>"
         for jid, what in node.affiliations.items()
@@ -79,8 +80,7 @@ def _affiliations(host: Host, sender: str, asked: Element, _request: Element) ->
     return _answer(f"<affiliations{attributes(node=node.name)}>{found}</affiliations>")
 
 
-def _affiliate(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _affiliate(host: Host, node: Node, asked: Element) -> str:
     changed = dict(node.affiliations)
     for element in asked:
         what = element.get("affiliation")
@@ -97,14 +97,12 @@ def _affiliate(host: Host, sender: str, asked: Element, _request: Element) -> st
     return ""
 
 
-def _subscriptions(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _subscriptions(_host: Host, node: Node, _asked: Element) -> str:
     found = "".join(subscription(node, jid) for jid in node.subscribers)
     return _answer(f"<subscriptions{attributes(node=node.name)}>{found}</subscriptions>")
 
 
-def _subscribe_others(host: Host, sender: str, asked: Element, _request: Element) -> str:
-    node = _owned(host, sender, asked)
+def _subscribe_others(host: Host, node: Node, asked: Element) -> str:
     for element in asked:
         jid = named(element.get("jid")).full
         what = element.get("subscription")
@@ -126,14 +124,14 @@ def _answer(content: str) -> str:
 VERBS: Final[dict[tuple[str, str], Verb]] = verbs(
     ns.PUBSUB_OWNER,
     {
-        ("get", "configure"): _configuration,
-        ("set", "configure"): _configure,
+        ("get", "configure"): _for_owner(_configuration),
+        ("set", "configure"): _for_owner(_configure),
         ("get", "default"): _default,
-        ("set", "delete"): _delete,
-        ("set", "purge"): _purge,
-        ("get", "affiliations"): _affiliations,
-        ("set", "affiliations"): _affiliate,
-        ("get", "subscriptions"): _subscriptions,
-        ("set", "subscriptions"): _subscribe_others,
+        ("set", "delete"): _for_owner(_delete),
+        ("set", "purge"): _for_owner(_purge),
+        ("get", "affiliations"): _for_owner(_affiliations),
+        ("set", "affiliations"): _for_owner(_affiliate),
+        ("get", "subscriptions"): _for_owner(_subscriptions),
+        ("set", "subscriptions"): _for_owner(_subscribe_others),
     },
 )
