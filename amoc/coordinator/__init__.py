@@ -7,9 +7,14 @@
 Barriers and coordinators have one name in the whole run.
 """
 
-from amoc.coordinator.api import add, barrier, reset, start, state, stop
-from amoc.coordinator.barrier_worker import BarrierTimeout
-from amoc.coordinator.plan import Event
+from typing import TYPE_CHECKING
+
+from amoc.base import lazy_names
+
+if TYPE_CHECKING:
+    from amoc.coordinator.api import add, barrier, reset, start, state, stop
+    from amoc.coordinator.barrier_worker import BarrierTimeout
+    from amoc.coordinator.plan import Event
 
 __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     # groups
@@ -24,3 +29,13 @@ __all__ = [  # noqa: RUF022 - grouped, as a table of contents
     "Event",
     "BarrierTimeout",
 ]
+
+if not TYPE_CHECKING:  # so that a type checker notices names that do not exist
+    __getattr__ = lazy_names.loader(
+        globals(),
+        {
+            "amoc.coordinator.api": ["add", "barrier", "reset", "start", "state", "stop"],
+            "amoc.coordinator.barrier_worker": ["BarrierTimeout"],
+            "amoc.coordinator.plan": ["Event"],
+        },
+    )

@@ -1,6 +1,7 @@
 """The parts of a worker that span the whole run: throttles, coordinators, feeds, mail, calls.
 
-A worker of a run and ``amoc check --run`` create the same parts, in one context.
+A worker of a run and ``amoc check --run`` create the same parts, in one context. What scenarios
+call is loaded here, too: later there may be no descriptor left to load it with.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 from amoc.base.context import WorkerContext
 from amoc.base.open_gate import OpenGate
 from amoc.base.operator_log import OperatorLog
+from amoc.coordinator import api as _coordinator  # noqa: F401
 from amoc.coordinator.worker import Actions
 from amoc.feed import registry
 from amoc.feed.worker import WorkerFeeds
@@ -19,7 +21,10 @@ from amoc.ipc.outbox import Outbox, WorkerEnd
 from amoc.ipc.peer_link import PeerLink
 from amoc.ipc.rpc import Handler, RpcClient
 from amoc.ipc.worker_id import WorkerId
+from amoc.steps import api as _steps  # noqa: F401
+from amoc.steps import checks as _checks  # noqa: F401
 from amoc.steps.recorder import FailureSamples
+from amoc.throttle import api as _throttle  # noqa: F401
 from amoc.throttle.worker import Gate
 from amoc.users.mail import MailRouter
 from amoc.users.placement import Placement

@@ -1,7 +1,12 @@
 """Steps and checks: how many, how fast, how many failed, and why."""
 
-from amoc.steps.api import Step, step
-from amoc.steps.checks import check
+from typing import TYPE_CHECKING
+
+from amoc.base import lazy_names
+
+if TYPE_CHECKING:
+    from amoc.steps.api import Step, step
+    from amoc.steps.checks import check
 
 __all__ = [
     # what step() returns
@@ -10,3 +15,8 @@ __all__ = [
     "check",
     "step",
 ]
+
+if not TYPE_CHECKING:  # so that a type checker notices names that do not exist
+    __getattr__ = lazy_names.loader(
+        globals(), {"amoc.steps.api": ["Step", "step"], "amoc.steps.checks": ["check"]}
+    )

@@ -24,8 +24,8 @@ from math import inf
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
 from amoc.throttle import parse_profile
+from amoc.throttle.passing import learn
 from amoc.throttle.throttle import ThrottleState
-from amoc.throttle.wait import learn
 
 MINUTE_S = 60.0
 

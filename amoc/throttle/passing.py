@@ -17,6 +17,7 @@ from amoc.base.errors import AmocError, ScenarioError
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
+from amoc.scenario import pacing
 from amoc.throttle import parse_profile
 from amoc.throttle import worker as gates
 from amoc.throttle.deferred import run_when_passed
@@ -218,3 +219,6 @@ def learn(state: bytes | None) -> None:
     gate = find(gates.Gate)
     if gate is not None and state:
         gate.handle(state)
+
+
+pacing.provide(wait)
