@@ -1,8 +1,7 @@
 """Ticks shared by all periodic work of a process, so that one wake-up serves all of it.
 
 In an idle process a wake-up costs more than the work done. Processes of a host tick at different
-times; otherwise they would all compete for the cores at once. But they do so shortly after one
-another: the code that they share is then still in the caches.
+times; otherwise they would all compete for the cores at once.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from gevent import get_hub, sleep
 
 from amoc.base.clock import MS_NS, S_NS, now_ns
 
-_PHASE_NS = 2 * MS_NS
+_PHASE_NS = 50 * MS_NS
 _aligned_ns: int | None = None
 """The time of one tick, if `align` has set it."""
 
