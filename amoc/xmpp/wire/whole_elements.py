@@ -69,7 +69,7 @@ class WholeElements:
         try:
             self._parser.feed(data + _BEHIND)
             whole = not len(root[-1]) and root.text is None
-        except (ParseError, _RefusedError):
+        except (ParseError, _RefusedError, IndexError):  # no child: the stream has ended
             whole = False
         if not whole:
             self._renew()

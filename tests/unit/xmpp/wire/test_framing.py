@@ -181,6 +181,7 @@ def test_noise_is_accepted_or_refused_alike_by_all_kinds_however_split(
 @example(b"<![CDATA[>")
 @example(b"<m><![CDATA[>")
 @example(b"<a><![CDATA[>")
+@example(b"</stream:stream>'>")
 def test_whole_elements_are_accepted_only_if_a_parser_agrees(data: bytes) -> None:
     found = whole_elements.WholeElements(MAX_DEPTH).read(data, 1 << 20)
     if found is not None:
