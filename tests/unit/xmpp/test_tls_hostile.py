@@ -59,12 +59,14 @@ def test_random_bytes_in_the_handshake_are_an_xmpp_error(noise: bytes, like_tls:
 def test_random_bytes_beneath_tls_end_the_session(noise: bytes, like_tls: bool) -> None:
     def script(conn: TlsConn) -> None:
         conn.log_in()
+        conn.expect(rb"<presence")  # the client knows that it is logged in
         header = b"\x17\x03\x03" + len(noise).to_bytes(2, "big") if like_tls else b""
         send_beneath_tls(conn, header + noise)
         conn.rest()
 
     with serving(script) as server:
         client = connect(server)
+        client.send_presence()
         with pytest.raises(xmpp.Disconnected) as raised:
             client.receive(timeout=10)
         assert raised.value.cause == "tls"
