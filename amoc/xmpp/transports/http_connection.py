@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from gevent import get_hub
 
@@ -14,7 +14,15 @@ from amoc.xmpp.wire.parser import Violation
 if TYPE_CHECKING:
     from gevent._types import _TimerWatcher
 
-    from amoc.xmpp.transports.bosh import BoshTransport
+
+class Owner(Protocol):
+    """Receives the events of a connection, in the hub."""
+
+    def answered(self, connection: HttpConnection, answer: Answer) -> None:
+        """The request was answered; the connection may be closed by now."""
+
+    def failed(self, connection: HttpConnection, error: Exception | None) -> None:
+        """The connection was lost, or received data that is not HTTP (a `Violation`)."""
 
 
 class HttpConnection:
@@ -30,7 +38,7 @@ class HttpConnection:
 
     __slots__ = ("_owner", "_reader", "_timer", "free", "polled_at", "request", "rid", "transport")
 
-    def __init__(self, owner: BoshTransport, transport: Transport) -> None:
+    def __init__(self, owner: Owner, transport: Transport) -> None:
         """Take over a connection; its events go to `owner`."""
         self._owner = owner
         self._reader: AnswerReader | None = None
