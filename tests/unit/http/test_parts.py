@@ -19,6 +19,7 @@ from amoc.base.errors import ScenarioError
 from amoc.http import bodies, checks, deadlines, decoding, headers, reader, request, urls
 from amoc.http.call import Terms
 from amoc.http.known import CREDIT, MAX_KNOWN_BYTES, REST, TRIES, KnownHeads
+from amoc.http.pools import FRESH_NS, Pool
 from amoc.http.reader import Reader, Violation
 from amoc.http.urls import Address, Origin
 
@@ -311,3 +312,49 @@ def test_json_paths():
     assert checks.at(value, "") is value
     for path in ("a.2", "a.x", "b", "a.0.b.c", "a.1.0"):
         assert checks.at(value, path) is checks.MISSING
+
+
+class _Idle:
+    """A connection in a pool that was last used at `end_ns`."""
+
+    def __init__(self, pool: Pool[_Idle], end_ns: int = 0, answers: bool = True) -> None:
+        self.pool = pool
+        self.end_ns = end_ns
+        self.is_open = self.answers = answers
+
+    def is_alive(self) -> bool:
+        if not self.answers:
+            self.close()
+        return self.answers
+
+    def close(self) -> None:
+        self.is_open = False
+        self.pool.discard(self)
+
+
+def test_a_pool_hands_out_the_last_used_connection_first_and_keeps_no_more_than_its_limit() -> None:
+    pool = Pool[_Idle](3)
+    first, second, third, fourth = (_Idle(pool) for _ in range(4))
+    for one in (first, second, third, fourth):
+        pool.keep(one)
+    assert not fourth.is_open
+    assert [pool.take(0), pool.take(0)] == [third, second]
+    pool.keep(third)
+    assert [pool.take(0), pool.take(0), pool.take(0)] == [third, first, None]
+
+
+def test_a_pool_checks_connections_that_were_idle_for_long_and_forgets_closed_ones() -> None:
+    pool = Pool[_Idle](3)
+    living, fresh, dead = _Idle(pool), _Idle(pool, 2 * FRESH_NS), _Idle(pool)
+    for one in (living, fresh, dead):
+        pool.keep(one)
+    dead.answers = False
+    assert pool.take(2 * FRESH_NS) is fresh
+    assert not dead.is_open
+    assert pool.take(2 * FRESH_NS) is living
+    for one in (living, fresh):
+        pool.keep(one)
+    living.close()
+    pool.close()
+    assert not fresh.is_open
+    assert pool.take(0) is None
