@@ -76,8 +76,8 @@ def session(
         netrc: Whether to take passwords from ``.netrc``.
         dns: Overrides of name resolution: ``{"shop.example": "127.0.0.1:8080"}``, or a function of
             a name that returns addresses.
-        source: Local address to connect from, or several that users share round-robin; None for
-            http_source_addresses.
+        source: Local address to connect from, or several (also in one string, with commas) that
+            users share round-robin; None for http_source_addresses.
 
     Raises:
         ScenarioError: An argument is invalid.
@@ -89,6 +89,9 @@ def session(
     for what, seconds in given.items():
         if seconds is not None and not 0 < seconds < 1e9:
             raise ScenarioError(f"{what} must be above 0 s, got {seconds}")
+    for what, most in {"redirects": redirects, "max_body": max_body, "max_idle": max_idle}.items():
+        if most < 0:
+            raise ScenarioError(f"{what} must be at least 0, got {most}")
     if key and not certificate:
         raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
     tls = tls_options(

@@ -47,7 +47,10 @@ def use(place: Path) -> bool:
         file = path.open()
     except OSError:
         return False
-    has_lock = poll(lambda: locked(file, fcntl.LOCK_SH), REMOVAL_S, LOOK_S)
+    try:
+        has_lock = poll(lambda: locked(file, fcntl.LOCK_SH), REMOVAL_S, LOOK_S)
+    except OSError:  # a file system without locks
+        has_lock = False
     if not has_lock or not _is(path, file):  # it was removed
         file.close()
         return False
@@ -98,10 +101,14 @@ def _removed(place: Path, used_s: float) -> bool:
 
 
 def locked(file: IO[str], kind: int) -> bool:
-    """Take a lock on an open file, unless others have it; return whether it was taken."""
+    """Take a lock on an open file, unless others have it; return whether it was taken.
+
+    Raises:
+        OSError: The file system has no locks.
+    """
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         return False
     return True
 

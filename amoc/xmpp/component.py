@@ -51,6 +51,12 @@ class Component(Client):
         head = attributes(from_=message.to, to=message.sender, id=stanza_id, type=message.type)
         self._put(f"<message{head}><body>{text}</body></message>".encode(), True)
 
+    def send_chat(self, to: str | int, body: str) -> None:
+        """Send a chat message from the component's domain; see `Client.send_chat`."""
+        text = escape(body)
+        self._wait_ready()
+        self._put(self._session.lane.chat(to, text).encode(), False)
+
     def _put(self, data: bytes, is_message: bool) -> None:
         start = _START.match(data)
         if start is not None and not _FROM.match(data, start.end() - len(start[0].lstrip())):

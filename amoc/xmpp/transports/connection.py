@@ -72,7 +72,7 @@ class Transport(Protocol):
 
 
 class Senders:
-    """Senders that wait until most of their data was accepted; a base class, to save memory."""
+    """Senders that wait until most of their data was accepted."""
 
     __slots__ = ("_waiting",)
 

@@ -43,7 +43,7 @@ class Features(NamedTuple):
     def of(cls, element: Element) -> Features:
         """Return the features listed in a <stream:features/>."""
         # Not by ElementTree's paths of several steps: each costs more than all of this.
-        by_tag = {child.tag: child for child in element}
+        by_tag = {child.tag: child for child in reversed(element)}  # of several, the first
         tls, session = by_tag.get(_TLS), by_tag.get(_SESSION)
         mechanisms, bindings = by_tag.get(_MECHANISMS, ()), by_tag.get(_CHANNEL_BINDINGS, ())
         return cls(

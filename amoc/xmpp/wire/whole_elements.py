@@ -17,7 +17,8 @@ from amoc.xmpp.wire.parser import BLANKS, MAX_TAG_BYTES, MISTAKEN, STANDARD_HEAD
 
 _LEFT: Final = ord("<")
 _RIGHT: Final = ord(">")
-_BEHIND: Final = b"<a/>"
+_BEHIND: Final = b'<a b="\'?>"/>'
+"""Its attribute ends a quotation or processing instruction, which would otherwise swallow it."""
 _DECLARATION: Final = b"<!"
 """Start of forbidden markup, or of CDATA, which would swallow what follows if unfinished."""
 _LEVEL_BYTES: Final = len(b"<a></a>")
@@ -69,7 +70,7 @@ class WholeElements:
         try:
             self._parser.feed(data + _BEHIND)
             whole = not len(root[-1]) and root.text is None
-        except (ParseError, _RefusedError, IndexError):  # no child: the stream has ended
+        except (ParseError, _RefusedError):
             whole = False
         if not whole:
             self._renew()

@@ -75,9 +75,9 @@ def unblock(session: Session, child: Element) -> str:
 
 def _tell(session: Session, jids: list[str], tell: Callable[[User, User], None]) -> None:
     """Show or hide the user to those of `jids` that see its presence."""
-    contacts, users = session.user.contacts, session.domain.users
+    known, users = session.user.contacts, session.domain.users
     for jid in jids:
-        if jid in contacts and contacts[jid].from_ and jid in users:
+        if jid in known and known[jid].from_ and jid in users:
             tell(session.user, users[jid])
 
 

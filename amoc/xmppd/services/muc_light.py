@@ -218,6 +218,7 @@ class LightRooms(Service):
 
     def _items(self, stanza: Incoming, child: Element) -> str:
         refuse_if(stanza.to.local, "feature-not-implemented")
+        # No index of a member's rooms: a client asks for them once, if at all.
         rooms = [room for room in self.rooms.values() if stanza.sender_bare in room.members]
         page = Paging.of(child, self.domain.limits.page).cut(rooms, lambda room: room.jid)
         items = "".join(

@@ -121,9 +121,11 @@ class Service:
         )
 
     def _info(self, stanza: Incoming, child: Element) -> str:
+        """Return the answer to a disco#info request (XEP-0030)."""
         raise NotImplementedError
 
     def _items(self, stanza: Incoming, child: Element) -> str:
+        """Return the answer to a disco#items request."""
         raise NotImplementedError
 
     def message(self, stanza: Incoming) -> None:  # noqa: ARG002 - used by subclasses
@@ -132,14 +134,6 @@ class Service:
 
     def presence(self, stanza: Incoming) -> None:
         """Process presence; unavailable presence is also passed in for a client that is gone."""
-
-    def info(self, stanza: Incoming, query: Element) -> str:
-        """Return the answer to a disco#info request (XEP-0030)."""
-        raise NotImplementedError
-
-    def items(self, stanza: Incoming, query: Element) -> str:
-        """Return the answer to a disco#items request."""
-        raise NotImplementedError
 
     def answered(self, stanza: Incoming) -> None:
         """Process the answer to a request."""

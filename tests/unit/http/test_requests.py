@@ -113,6 +113,12 @@ def test_a_single_allowed_status_may_be_a_number(serve: Serve) -> None:
         assert session.get("/", allow=402).cause == "status 404"
 
 
+@pytest.mark.parametrize("limit", ["redirects", "max_body", "max_idle"])
+def test_a_negative_limit_is_refused(limit: str) -> None:
+    with pytest.raises(ScenarioError, match=f"{limit} must be at least 0, got -1"):
+        http.session("http://127.0.0.1", **{limit: -1})
+
+
 def test_requests_that_fail_outside_an_exchange_leave_no_connection_open(serve: Serve) -> None:
     server = serve(redirect_to("/again"))
     with http.session(server.url, redirects=1) as session:

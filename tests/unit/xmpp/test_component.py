@@ -40,6 +40,7 @@ def test_a_component_can_do_everything_a_client_can() -> None:
         conn.say(b"<message from='a@b/c' to='x@c.localhost' type='chat'><body>hi</body></message>")
         conn.expect(rb"<message from='x@c.localhost' to='a@b/c' id='[^']+' type='chat'><body>yes")
         conn.expect(rb"<presence from='c.localhost' to='a@b'/>")
+        conn.expect(rb"<message from='c.localhost' to='a@b' type='chat' id='[^']+'><body>2 &lt; 3<")
         conn.expect(rb"<message  from='y@c.localhost'>")
         conn.expect(rb"<iq from='c.localhost' type='get' to='a@b' id='([^']+)'>")
         conn.say(b"<iq from='a@b' to='c.localhost' type='result' id='q1'/>")
@@ -56,6 +57,7 @@ def test_a_component_can_do_everything_a_client_can() -> None:
         assert message["body"] == message.body == "hi"
         component.reply(message, "yes")
         component.send_presence("a@b")
+        component.send_chat("a@b", "2 < 3")
         component.send("<message  from='y@c.localhost'><body/></message>")
         assert component.request("<q xmlns='urn:q'/>", to="a@b").type == "result"
         assert component.receive(xmpp.is_chat, timeout=PATIENCE_S).body == "done"

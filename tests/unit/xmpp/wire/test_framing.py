@@ -182,6 +182,9 @@ def test_noise_is_accepted_or_refused_alike_by_all_kinds_however_split(
 @example(b"<m><![CDATA[>")
 @example(b"<a><![CDATA[>")
 @example(b"</stream:stream>'>")
+@example(b"<m/></stream:stream>'>")
+@example(b"<m/><?p >")
+@example(b"<m><?p >")
 def test_whole_elements_are_accepted_only_if_a_parser_agrees(data: bytes) -> None:
     found = whole_elements.WholeElements(MAX_DEPTH).read(data, 1 << 20)
     if found is not None:
