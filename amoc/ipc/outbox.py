@@ -28,9 +28,9 @@ M = TypeVar("M")
 
 
 WorkerEnd = Callable[[memoryview], None]
-"""A part's end in a worker, which is called with the envelopes from the other end."""
+"""A part's end in a worker, which is called with the body of each envelope for it."""
 ControllerEnd = Callable[[WorkerId, memoryview], None]
-"""A part's end in the controller, which is called with the envelopes from a worker."""
+"""A part's end in the controller, which is called with a worker and the body of its envelope."""
 
 
 class Outbox:

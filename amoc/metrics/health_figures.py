@@ -280,7 +280,7 @@ WORKER: Mapping[str, Figure] = _declared(WorkerPoint)
 NODE: Mapping[str, Figure] = _declared(NodePoint)
 """The metrics of each node's host, in order."""
 
-_WRITTEN = (name for name, one in WORKER.items() if one.source in _NOTED)
+_WRITTEN = [name for name, one in WORKER.items() if one.source in _NOTED]
 _CELLS = {name: at for at, name in enumerate(_WRITTEN, len(Cell))}
 _READ = [(name, _CELLS.get(name, 0), one.timer) for name, one in WORKER.items()]
 """The name of each metric, its cell, and its timer, if it has one."""

@@ -41,7 +41,7 @@ class RequestPlanner:
     """Plans the call that repeats a request.
 
     Attributes:
-        files: The file with its body, if it has one: content by path.
+        files: The files with its body or uploads, if it has any: content by path.
     """
 
     def __init__(self, kept: Kept, number: int, values: Values, prefix: str, files: str) -> None:
@@ -272,7 +272,8 @@ class RequestPlanner:
         return [("data", hidden)], body.type or "text/plain"
 
     def _in_file(self, content: bytes, ending: str) -> Node:
-        path = f"{self._file_name}{ending}"
+        nth = f"-{len(self.files) + 1}" if self.files else ""
+        path = f"{self._file_name}{nth}{ending}"
         self.files[path] = content
         return Code(f"HERE / {flat(path)}")
 

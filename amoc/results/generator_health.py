@@ -15,7 +15,7 @@ run is paused, starting or ending does no harm.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -181,6 +181,7 @@ class Health:
         """
         if point.active_s < _WHOLE * point.span_s:  # it was paused or ending during a part of it
             self._latest.clear()
+            self._end_rows(self.past)
             return []
         self.seconds += point.span_s
         said = []
@@ -195,9 +196,12 @@ class Health:
             if not past.reported and past.row_s >= self.limits.reported_s:
                 past.reported = True
                 said.append(f"{self._sentence(where, what, past)}; {self._advice(what, past)}")
-        for past in ended.values():
-            past.row_s = 0.0
+        self._end_rows(ended)
         return said
+
+    def _end_rows(self, of: Iterable[tuple[str, str]]) -> None:
+        for one in of:
+            self.past[one].row_s = 0.0
 
     def findings(self) -> list[Finding]:
         """Return what was past its limit for long enough, longest first."""

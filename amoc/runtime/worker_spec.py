@@ -1,4 +1,4 @@
-"""The parameters of a new worker, and the time that workers have to exit."""
+"""The parameters of a new worker, and limits on its life that node and supervisor share."""
 
 from collections.abc import Callable
 from typing import NamedTuple

@@ -343,6 +343,4 @@ class Nodes:
 
 def failed(code: ExitCode, message: str) -> AmocError:
     """Return an error with the exit code `code`."""
-    error = AmocError(message)
-    error.exit_code = code
-    return error
+    return AmocError(message).with_code(code)

@@ -23,7 +23,7 @@ OTHER = "other causes"
 
 
 class CrashCounter:
-    """Counts crashes by cause on the board, where they outlive the worker."""
+    """Counts crashes by cause on the board, where they outlive the worker; reports the first."""
 
     def __init__(
         self,

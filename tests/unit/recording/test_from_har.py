@@ -276,6 +276,17 @@ def test_long_bodies_become_files() -> None:
     assert b'data=HERE / "shop_bodies/0.txt"' in written.files["shop.py"]
 
 
+def test_each_long_upload_of_a_request_has_its_own_file() -> None:
+    part = '--x\r\nContent-Disposition: form-data; name="{0}"; filename="{0}.txt"\r\n\r\n{1}\r\n'
+    bodies = ["a" * 3000, "b" * 3000]
+    text = "".join(map(part.format, "ab", bodies)) + "--x--\r\n"
+    post = {"mimeType": "multipart/form-data; boundary=x", "text": text}
+    written = from_har.convert(archive(entry("POST", "/x", post=post)), "x.har", "shop")
+    kept = [written.files[f"shop_bodies/{name}"].decode() for name in ("0", "0-2")]
+    assert kept == bodies
+    assert b'HERE / "shop_bodies/0-2"' in written.files["shop.py"]
+
+
 def test_graphql_operations_are_part_of_the_name() -> None:
     query = {"operationName": "Items", "query": "query Items { items { id } }", "variables": {}}
     assert 'name="POST /graphql Items"' in scenario(entry("POST", "/graphql", json_body=query))

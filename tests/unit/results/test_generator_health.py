@@ -92,6 +92,15 @@ def test_missed_slots_in_seconds_far_apart_are_not_in_a_row() -> None:
     assert not health.limited
 
 
+def test_seconds_before_and_after_a_pause_are_not_in_a_row() -> None:
+    health = of_lags([0.0] * 300)
+    for number in range(301, 401):
+        is_late = number % 20 < 2
+        point = second(number, lag_p99_s=0.5 * is_late, state="running" if is_late else "paused")
+        assert not health.take(point)
+    assert not health.limited
+
+
 def test_a_finding_names_place_figure_time_and_worst_value() -> None:
     (found,) = of_lags([0.0] * 10 + [0.15] * 4 + [0.35] + [0.0] * 5).findings()
     assert (found["where"], found["what"], found["unit"]) == (WORKER, "loop lag", "s")

@@ -137,6 +137,10 @@ def test_a_killed_run_is_not_running_although_its_socket_exists():
         find(one.id)
 
 
+def test_a_run_that_cannot_be_looked_at_does_not_answer():
+    assert not RunDirectory(Path("x" * 300)).answers()
+
+
 def test_several_active_runs_are_listed():
     one, other = create("one"), create("other")
     with (
