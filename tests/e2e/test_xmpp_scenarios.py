@@ -21,7 +21,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.once]
 
 USERS = 12
 SCENARIOS: dict[str, tuple[dict[str, object], list[str]]] = {
-    "bursts": ({"together": 6, "pause": 0.2}, ["bursts", "messages_received"]),
+    # Few messages: a starved ejabberd, which archives each, would not deliver ten of each in 5 s.
+    "bursts": ({"together": 6, "messages": 3, "pause": 0.2}, ["bursts", "messages_received"]),
     "mam_lookup": ({"interval": 0.2}, ["archive_page.count", "archived_messages"]),
     "muc": ({"interval": 0.3, "room_size": 6}, ["room_join.count", "messages_received"]),
     "muc_light": ({"interval": 0.3}, ["light_room_create.count", "messages_received"]),
