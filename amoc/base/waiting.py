@@ -12,11 +12,10 @@ else the next one, and is raised once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
-from gevent import get_hub, getcurrent, sleep
+from gevent import get_hub, getcurrent
 from greenlet import GreenletExit, greenlet
 
 from amoc.base import pause
@@ -319,20 +318,6 @@ def withdraw_interrupt(whom: AnyGreenlet, key: object) -> None:
     """Withdraw the interrupt with this key if the greenlet `whom` has not raised it yet."""
     if getattr(whom, "interrupt_key", None) is key:
         whom.pending_interrupt = whom.interrupt_key = None
-
-
-def wait_until(condition: Callable[[], object], timeout: float, look_s: float) -> bool:
-    """Look each `look_s` whether `condition` holds, until it does, for at most `timeout` seconds.
-
-    Returns:
-        Whether it holds.
-    """
-    until_ns = now_ns() + int(timeout * S_NS)
-    while not condition():
-        if now_ns() >= until_ns:
-            return False
-        sleep(look_s)
-    return True
 
 
 class Notify:

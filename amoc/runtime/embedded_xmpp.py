@@ -13,7 +13,7 @@ import gevent
 
 from amoc.base import process
 from amoc.base.errors import AmocError, PeerError, ResourceError
-from amoc.base.waiting import wait_until
+from amoc.base.polling import poll
 from amoc.ipc.rpc import XMPPD_ADDRESS, XMPPD_S, Later
 from amoc.runtime.child import ChildProcess, start_module
 
@@ -116,7 +116,7 @@ class EmbeddedXmpp:
             start_module("amoc", ["xmppd", *arguments, "--lifeline"]), self._read_line
         )
         self._process = child
-        wait_until(lambda: self.address or child.exit_status() is not None, XMPPD_S, POLL_S)
+        poll(lambda: self.address or child.exit_status() is not None, XMPPD_S, POLL_S, gevent.sleep)
         if not self.address:
             child.end(0)
             printed = " / ".join(self._printed) or "nothing"

@@ -16,9 +16,9 @@ from gevent.pool import Pool
 from gevent.pywsgi import WSGIHandler, WSGIServer
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
-from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError
 from amoc.base.periodic_yield import PeriodicYield
+from amoc.base.polling import poll
 from amoc.results.exporters.base import Exporter, RunInfo, Warn, place, reason
 from amoc.results.exporters.prometheus_metrics import Families
 from amoc.results.series import Point, Tally
@@ -80,9 +80,7 @@ class Prometheus(Exporter):
     def close(self, deadline_s: float) -> None:
         """Accept no more scrapes; those in progress have `deadline_s`."""
         self._server.close()
-        give_up = now_ns() + int(deadline_s * S_NS)
-        while self._scrapes and now_ns() < give_up:
-            gevent.sleep(LOOK_S)
+        poll(lambda: not self._scrapes, deadline_s, LOOK_S, gevent.sleep)
         # Connections that are left are idle: Prometheus keeps its own between scrapes.
         self._server.stop(0)
 

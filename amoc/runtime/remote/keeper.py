@@ -27,7 +27,7 @@ from gevent.lock import BoundedSemaphore
 from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import AmocError, ExitCode, PeerError, ResourceError, UsageError, os_error_as
-from amoc.base.waiting import wait_until
+from amoc.base.polling import poll
 from amoc.install import bundle
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
@@ -309,7 +309,9 @@ class Keeper:
         if node is None:
             return
         node.close_lifeline(why)
-        wait_until(lambda: not self._runs() or self._fence.is_over(now_ns()), ALONE_S, LOOK_S)
+        poll(
+            lambda: not self._runs() or self._fence.is_over(now_ns()), ALONE_S, LOOK_S, gevent.sleep
+        )
         if self._node is node:
             self._node = None
             node.end(0.0)

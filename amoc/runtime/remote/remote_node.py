@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import gevent
+
 from amoc.base.clock import MS_NS, S_NS, format_duration, now_ns
-from amoc.base.waiting import wait_until
+from amoc.base.polling import poll
 from amoc.ipc.messages.keeper import Join, Kill, Leave, Logged
 from amoc.ipc.messages.lifecycle import Bootstrap
 from amoc.runtime.remote import fencing
@@ -137,11 +139,11 @@ class RemoteNode:
             return self.ended() is not None
 
         given_up_s = fencing.GIVEN_UP_NS / S_NS
-        wait_until(has_ended, deadline_s, LOOK_S)
+        poll(has_ended, deadline_s, LOOK_S, gevent.sleep)
         self.kill()
-        if not wait_until(has_ended, given_up_s, LOOK_S):
+        if not poll(has_ended, given_up_s, LOOK_S, gevent.sleep):
             self._keepers.forget(self)  # its keeper cannot end it, but must once it is cut off
-            wait_until(has_ended, 2 * given_up_s, LOOK_S)
+            poll(has_ended, 2 * given_up_s, LOOK_S, gevent.sleep)
         self._keepers.tell(self, Leave(why))
         if self._logs is not None:
             self._logs.close()

@@ -18,8 +18,8 @@ import gevent
 from gevent import socket as gsocket
 
 from amoc.base.errors import ResourceError, os_error_as
+from amoc.base.polling import poll
 from amoc.base.text import LineSplitter, printable
-from amoc.base.waiting import wait_until
 
 MAX_LINES = 20
 LEAVE_S = 6.0
@@ -150,7 +150,7 @@ class SshStarter:
             with suppress(BrokenPipeError):
                 line.process.stdin.close()
         processes = [line.process for line in self._lines]
-        wait_until(lambda: None not in [one.poll() for one in processes], LEAVE_S, LOOK_S)
+        poll(lambda: None not in [one.poll() for one in processes], LEAVE_S, LOOK_S, gevent.sleep)
         for line in self._lines:
             if line.process.poll() is None:
                 line.process.kill()
