@@ -39,7 +39,7 @@ from amoc.scenario.user_kinds import NamedStart
 from amoc.users.user import User as Crow
 
 MAX_CHOSEN = 50
-"""Maximum number of user classes that a load shape can select from: each is a bit of 64."""
+"""Maximum number of user classes that a load shape can select from; `Shared` has 64 bits."""
 
 
 class Locustfile:

@@ -27,8 +27,9 @@ from amoc.ipc.messages.throttle import (
     Want,
 )
 from amoc.throttle import permit_allocator, slot_allocator
-from amoc.throttle.profiles import Profile, integral
+from amoc.throttle.profiles import Profile
 from amoc.throttle.slot_schedule import Change, Mode
+from amoc.throttle.wanted import Wanted
 
 LEAD_NS = 40 * MS_NS
 """How far ahead of its time a change is announced."""
@@ -120,7 +121,7 @@ class Throttle(Generic[Asker]):
         self._known: dict[Asker, int] = {}  # the epoch in force at each worker
         self._late: dict[Asker, int] = {}  # slots that reached each worker too late
         self._missed = self._missed_here = 0  # in all, and those too late to be dealt
-        self._wanted, self._wanted_ns = 0.0, now_ns  # not taken yet, and up to when
+        self._wanted = Wanted(now_ns)
         self._slots: slot_allocator.SlotAllocator[Asker] | None = None
         self.permits: permit_allocator.Permits[Asker] | None = None
         self._allocate(change)
@@ -279,37 +280,19 @@ class Throttle(Generic[Asker]):
         return [self._message(change) for change in self._modes]
 
     def _drop_old(self, now_ns: int) -> None:
-        self._add_wanted(now_ns)
+        self._wanted.add(self._modes, now_ns)
         modes = self._modes
         while len(modes) > 1 and modes[1].from_ns <= now_ns:
             modes.popleft()
 
-    def _add_wanted(self, now_ns: int) -> None:
-        if now_ns <= self._wanted_ns:
-            return
-        until_ns = now_ns
-        for change in reversed(self._modes):
-            begin_ns, end_ns = max(change.from_ns, self._wanted_ns), until_ns
-            until_ns = min(change.from_ns, now_ns)
-            if begin_ns >= end_ns:
-                continue
-            if change.mode is Mode.OPEN or not change.interval_ns:
-                self._wanted = inf
-            elif change.mode is Mode.RUN:
-                origin_ns = change.origin_ns
-                since_ns = max(0, begin_ns - origin_ns)
-                summed = integral(change.profile, since_ns, end_ns - origin_ns)
-                self._wanted += summed / change.interval_ns
-        self._wanted_ns = now_ns
-
     def take(self, now_ns: int) -> Taken:
         """Return, and reset, the counts since the last call."""
-        self._add_wanted(now_ns)
+        self._wanted.add(self._modes, now_ns)
         if self.every and self._slots is not None:
             self._slots.skip_void(now_ns)
             self._take_void(self._slots)
-        taken = Taken(self._wanted if self._wanted < inf else None, self._missed_here)
-        self._wanted, self._missed_here = 0.0, 0
+        taken = Taken(self._wanted.take(), self._missed_here)
+        self._missed_here = 0
         return taken
 
     def _message(self, change: Change) -> ThrottleMode:
