@@ -20,6 +20,7 @@ from amoc.xmpp.connection.login import Negotiation
 from amoc.xmpp.connection.sockets import connected_to
 from amoc.xmpp.session import Session
 from amoc.xmpp.stanza import MAX_DEPTH, Stanza
+from amoc.xmpp.stream import Stream
 from amoc.xmpp.transports.connection import Connection
 from amoc.xmpp.transports.tcp import TcpTransport
 from amoc.xmpp.wire.component import HANDSHAKE, ComponentFramer, ComponentParser, handshake
@@ -29,6 +30,25 @@ from amoc.xmpp.wire.xml_text import attributes, escape
 PARSERS: Final = Parsers(ComponentParser, MAX_DEPTH)
 _START: Final = re.compile(rb"\s*<(?:message|presence|iq)(?=[\s/>])")
 _FROM: Final = re.compile(rb"<[^>]*\sfrom\s*=")
+
+
+class ComponentStream(Stream):
+    """A component's stream: stanzas without a sender are sent from its domain."""
+
+    __slots__ = ("_domain",)
+
+    def open(self, domain: str) -> None:
+        """Open the stream; see `Stream.open`."""
+        self._domain = domain
+        super().open(domain)
+
+    def send(self, data: bytes) -> bool:
+        """Send one whole element; see `Stream.send`."""
+        start = _START.match(data)
+        if start is not None and not _FROM.match(data, start.end() - len(start[0].lstrip())):
+            at = start.end()
+            data = data[:at] + f" from='{escape(self._domain)}'".encode() + data[at:]
+        return super().send(data)
 
 
 class Component(Client):
@@ -50,19 +70,6 @@ class Component(Client):
         stanza_id = self.stamp(message.sender, message.type)
         head = attributes(from_=message.to, to=message.sender, id=stanza_id, type=message.type)
         self._put(f"<message{head}><body>{text}</body></message>".encode(), True)
-
-    def send_chat(self, to: str | int, body: str) -> None:
-        """Send a chat message from the component's domain; see `Client.send_chat`."""
-        text = escape(body)
-        self._wait_ready()
-        self._put(self._session.lane.chat(to, text).encode(), False)
-
-    def _put(self, data: bytes, is_message: bool) -> None:
-        start = _START.match(data)
-        if start is not None and not _FROM.match(data, start.end() - len(start[0].lstrip())):
-            at = start.end()
-            data = data[:at] + f" from='{escape(self.jid)}'".encode() + data[at:]
-        super()._put(data, is_message)
 
 
 def component(
@@ -99,7 +106,8 @@ def component(
     try:
         sock = connected_to(where, None, who, deadline_ns)
         framing = ComponentFramer(PARSERS, options.xmpp_max_stanza_bytes.get())
-        talk = Negotiation(Connection(TcpTransport(sock), framing), who, deadline_ns)
+        connection = Connection(TcpTransport(sock), framing)
+        talk = Negotiation(connection, who, deadline_ns, ComponentStream)
         try:
             _shake_hands(talk, framing, jid, secret)
         except BaseException as error:

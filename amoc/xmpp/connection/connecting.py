@@ -94,11 +94,8 @@ def connect(
         Disconnected: The connection was lost.
         ScenarioError: No user is given and none is calling, or a value is invalid.
     """
-    given = {**locals()}
-    del given["attempts"]
-    plan = plan_of(**given)
-    most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    return connect_by(plan, default_policy(most), Client)
+    plan = plan_of(**locals())
+    return connect_by(plan, default_policy(plan.attempts), Client)
 
 
 # Any: the keyword arguments of `connect`.

@@ -33,6 +33,8 @@ class Plan(NamedTuple):
     """One of `options.TLS_MODES`."""
     timeout: float
     """Of each attempt and each connection, in seconds."""
+    attempts: int
+    """Maximum number of attempts."""
     inbox_size: int
     max_stanza_bytes: int
     interrupts: bool
@@ -75,6 +77,7 @@ def plan_of(
     mechanism: str | None = None,
     register: bool | None = None,
     timeout: float | None = None,
+    attempts: int | None = None,
     inbox_size: int | None = None,
     interrupts: bool = True,
     resumable: bool | None = None,
@@ -102,6 +105,7 @@ def plan_of(
         server=server if via is None else via,
         tls=options.xmpp_tls.get() if tls is None else tls,
         timeout=options.xmpp_connect_timeout.get() if timeout is None else timeout,
+        attempts=options.xmpp_connect_attempts.get() if attempts is None else attempts,
         inbox_size=options.xmpp_inbox_size.get() if inbox_size is None else inbox_size,
         max_stanza_bytes=options.xmpp_max_stanza_bytes.get(),
         interrupts=interrupts,

@@ -87,7 +87,6 @@ def staying_connected(
     Raises:
         SaslError, ScenarioError, XmppError: A retry would not help, as with a wrong password.
     """
-    options_of_connect.pop("attempts", None)
     plan = plan_of(user_id, **options_of_connect)
     policy = RetryPolicy(sys.maxsize, _pause, before=_pace)
     client = connect_by(plan, policy, ReturningClient)

@@ -286,17 +286,14 @@ class SlixmppClient(Generic[C]):
             self.abort()
 
 
-def connect(
-    kind: type[C], plan: Plan, attempts: int | None, arguments: dict[str, Any]
-) -> SlixmppClient[C]:
+def connect(kind: type[C], plan: Plan, arguments: dict[str, Any]) -> SlixmppClient[C]:
     """Connect; see `amoc.xmpp.slixmpp.slixmpp_bridge.slixmpp_client`."""
     if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
         raise ScenarioError(
             f"slixmpp_client needs slixmpp.ClientXMPP or a subclass of it, got {kind!r}"
         )
     use_fast_scram()
-    most = options.xmpp_connect_attempts.get() if attempts is None else attempts
-    return with_retries(partial(_attempt, kind, plan, arguments), default_policy(most))
+    return with_retries(partial(_attempt, kind, plan, arguments), default_policy(plan.attempts))
 
 
 def _attempt(

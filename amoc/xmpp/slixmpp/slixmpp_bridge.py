@@ -66,5 +66,6 @@ def slixmpp_client(
         tls=tls,
         mechanism=mechanism,
         timeout=timeout,
+        attempts=attempts,
     )
-    return bridged_client.connect(kind, plan, attempts, arguments)
+    return bridged_client.connect(kind, plan, arguments)

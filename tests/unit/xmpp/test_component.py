@@ -63,6 +63,18 @@ def test_a_component_can_do_everything_a_client_can() -> None:
         assert component.receive(xmpp.is_chat, timeout=PATIENCE_S).body == "done"
 
 
+def test_a_component_confirms_messages_from_its_domain() -> None:
+    def after(conn: Conn) -> None:
+        conn.say(b"<message from='a@b/c' to='x@c.localhost' type='chat' id='m'><body>hi</body>")
+        conn.say(b"<request xmlns='urn:xmpp:receipts'/></message>")
+        conn.expect(rb"<message from='c.localhost' to='a@b/c' type='chat'><received [^>]* id='m'/>")
+        idle(conn)
+
+    with serving(accepting(after)) as server, attach(server) as component:
+        component.send_receipts()
+        assert component.receive(xmpp.is_chat, timeout=PATIENCE_S).body == "hi"
+
+
 @pytest.mark.parametrize(
     ("says", "error", "condition"),
     [
