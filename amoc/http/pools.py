@@ -73,8 +73,9 @@ class Pool(Generic[C]):
 
     def close(self) -> None:
         """Close all connections."""
-        while (one := self.last or (self._others[-1] if self._others else None)) is not None:
-            one.close()
+        for one in (self.last, *self._others):
+            if one is not None:
+                one.close()
 
 
 class Pools(Generic[C]):
