@@ -57,7 +57,7 @@ options = together(
         show_default=True,
         help="Directory for uploaded scenarios.",
     ),
-    flag("--no-upload", help="Refuse uploads, which are code to run here."),
+    flag("--no-upload", help="Refuse uploaded scenarios, whose code would run on this host."),
     click.option(
         "--parallel",
         type=whole(1, 64),

@@ -93,7 +93,7 @@ def session(
         if most < 0:
             raise ScenarioError(f"{what} must be at least 0, got {most}")
     if key and not certificate:
-        raise ScenarioError(f"key= must go with certificate=, got {key!r} alone")
+        raise ScenarioError(f"key= requires certificate=, got only key={key!r}")
     tls = tls_options(
         verify=chosen(verify, options.http_tls_verify),
         ca=chosen(ca, options.http_tls_ca),

@@ -57,7 +57,7 @@ def answer_of(module: str, *arguments: str, given: JsonObject | None = None) -> 
     with _started(f"{__package__}.{module}", arguments, what, deadline_s, given) as child:
         data = json.loads(_read(child) or b"null")
     if not isinstance(data, dict):
-        raise PeerError(f"{what} ended its process without an answer")
+        raise PeerError(f"{what} failed: its process ended without an answer")
     if "error" in data:
         raise AmocError(str(data["error"])).with_code(data["exit_code"])
     return data

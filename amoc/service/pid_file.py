@@ -60,7 +60,7 @@ def read(runs: Path) -> Serving | None:
 def already_running(runs: Path, found: Serving | None) -> UsageError:
     """Return the error that a server for `runs` exists, which `read` has found, if it could."""
     where = f" at {found.url} (process {found.pid})" if found is not None else ""
-    return UsageError(f"a server is already running for {runs}{where}")
+    return UsageError(f"a server for {runs} is already running{where}")
 
 
 class PidFile:

@@ -56,7 +56,7 @@ def test_the_server_runs_in_the_background_until_it_is_stopped(
     finally:
         ended = amoc("stop-server", cwd=tmp_path)
     assert "has ended" in ended
-    assert "no server runs for" in amoc("stop-server", cwd=tmp_path, code=2)
+    assert "no server is running for" in amoc("stop-server", cwd=tmp_path, code=2)
     assert (tmp_path / "amoc-runs/.daemon.log").read_text().startswith("amoc serves")
     # An error at its start is shown as in the foreground.
     assert "--token-file" in amoc("start", "--listen", "0.0.0.0:0", cwd=tmp_path, code=2)

@@ -35,7 +35,7 @@ def terms_for(user_id: int | None, name: str, server: Server) -> TlsTerms:
     )
     if wanted.key and not wanted.certificate:
         raise ScenarioError(
-            f"xmpp_tls_key must go with xmpp_tls_certificate, got {wanted.key!r} alone"
+            f"xmpp_tls_key requires xmpp_tls_certificate, got only xmpp_tls_key={wanted.key!r}"
         )
     with value_error_as(ScenarioError, "xmpp_tls_certificate "):
         context, sessions = tls_context.shared(wanted)

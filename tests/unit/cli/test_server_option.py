@@ -47,7 +47,7 @@ def test_commands_for_this_host_only_ignore_the_environment_variable(
     made = CliRunner().invoke(cli, ["new", "made", "--kind", "http"])
     assert (made.exception, (tmp_path / "made.py").exists()) == (None, True)
     assert CliRunner().invoke(cli, ["completion", "bash"]).exception is None
-    assert refusal("stop-server").startswith("no server runs for amoc-runs")
+    assert refusal("stop-server").startswith("no server is running for amoc-runs")
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,6 @@ def test_a_second_daemon_does_not_start(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(pid_file, "LOCK_WAIT_S", 0.0)
     first = PidFile(tmp_path)
     first.write("http://127.0.0.1:4000")
-    with pytest.raises(UsageError, match=r"a server is already running for .* at http"):
+    with pytest.raises(UsageError, match=r"a server for .* is already running at http"):
         PidFile(tmp_path)
     first.close()

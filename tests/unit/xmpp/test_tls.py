@@ -342,7 +342,7 @@ def test_an_unusable_client_certificate_is_an_error(
     other = authority.issue("other.pem")
     with speaking(TlsConn, session(idle)) as server:
         monkeypatch.setattr(options.xmpp_tls_key, "default", other)
-        with pytest.raises(ScenarioError, match="xmpp_tls_key must go with xmpp_tls_certificate"):
+        with pytest.raises(ScenarioError, match="xmpp_tls_key requires xmpp_tls_certificate"):
             connect(server)
         monkeypatch.setattr(options.xmpp_tls_certificate, "default", authority.issue("one.pem"))
         with pytest.raises(ScenarioError, match=r"must name a PEM file .*key values mismatch"):
