@@ -8,9 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Tally
-from amoc.results.store.reader import StoredSeries
 from tests.process.support import ROOT, Run, eventually, running
 from tests.servers.web import Application
 
@@ -51,8 +49,7 @@ def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Applicatio
 
 def missing(run: Run, names: list[str]) -> set[str]:
     """Return the metrics of `names` that are not in the run's series yet, and what else is not."""
-    path = RunDirectory(run.directory).series
-    tally = Tally.of(StoredSeries(path)) if path.exists() else Tally()
+    tally = Tally.of(run.seconds())
     counters = tally.counters
     found = {one for one in names if one not in tally.timers and not counters.get(one)}
     if counters.get("http.connections_opened", 0) < USERS:

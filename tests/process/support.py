@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from typing import Any
 import pytest
 
 from amoc.control import client
+from amoc.results.run_directory import RunDirectory
+from amoc.results.series import Point
+from amoc.results.store.reader import StoredSeries
 from tests.preloaded import Command
 
 ROOT = Path(__file__).parents[2]
@@ -209,6 +212,11 @@ class Run:
     def summary(self) -> Any:
         """Return the JSON summary."""
         return json.loads(self.json.read_text())
+
+    def seconds(self) -> Sequence[Point]:
+        """Return the seconds that it has written so far."""
+        path = RunDirectory(self.directory).series
+        return list(StoredSeries(path)) if path.exists() else []
 
     def clean_up(self) -> None:
         """End whatever the test left running."""

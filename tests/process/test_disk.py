@@ -14,7 +14,6 @@ import pytest
 
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
-from amoc.results.store.reader import StoredSeries
 from tests.preloaded import amoc
 from tests.process.support import ROOT, Run, eventually, running
 
@@ -50,11 +49,6 @@ def fill(directory: Path) -> Path:
     return filler
 
 
-def seconds(run: Run) -> int:
-    series = RunDirectory(run.directory).series
-    return len(StoredSeries(series)) if series.exists() else 0
-
-
 def stop(run: Run) -> int:
     run.kill(run.pid, signal.SIGINT)
     return run.end()
@@ -66,7 +60,7 @@ def report(run: Run) -> subprocess.CompletedProcess[str]:
 
 def test_a_run_whose_directory_is_deleted_continues_and_is_incomplete(scenario, tmp_path):
     with running(scenario(COUNTING), *AT_ONCE, directory=tmp_path) as run:
-        eventually(lambda: seconds(run) >= 2, "some seconds are written")
+        eventually(lambda: len(run.seconds()) >= 2, "some seconds are written")
         shutil.rmtree(run.directory)
         run.wait_for_output("series.amoc cannot be written: it was deleted during the run")
         assert stop(run) == ExitCode.INCOMPLETE, run.output
@@ -84,7 +78,7 @@ def test_a_full_disk_does_not_end_a_run_but_makes_it_incomplete(scenario, tmp_pa
     with running(
         scenario(COUNTING), *AT_ONCE, directory=tmp_path, run_directory=tiny / "run"
     ) as run:
-        eventually(lambda: seconds(run) >= 2, "some seconds are written")
+        eventually(lambda: len(run.seconds()) >= 2, "some seconds are written")
         fill(tiny)
         run.wait_for_output("series.amoc cannot be written: ")
         assert stop(run) == ExitCode.INCOMPLETE, run.output
@@ -100,12 +94,12 @@ def test_seconds_lost_to_a_full_disk_leave_the_run_incomplete(scenario, tmp_path
     with running(
         scenario(COUNTING), *AT_ONCE, directory=tmp_path, run_directory=tiny / "run"
     ) as run:
-        eventually(lambda: seconds(run) >= 2, "some seconds are written")
+        eventually(lambda: len(run.seconds()) >= 2, "some seconds are written")
         filler = fill(tiny)
         run.wait_for_output("series.amoc cannot be written: ")
         filler.unlink()
-        there = seconds(run)
-        eventually(lambda: seconds(run) >= there + 2, "seconds are written again")
+        there = len(run.seconds())
+        eventually(lambda: len(run.seconds()) >= there + 2, "seconds are written again")
         assert stop(run) == ExitCode.INCOMPLETE, run.output
         left = json.loads(RunDirectory(run.directory).summary.read_text())
         assert left["run"] == run.summary()["run"]

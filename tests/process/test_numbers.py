@@ -13,7 +13,7 @@ import pytest
 from amoc.base.errors import ExitCode
 from amoc.results import journal, saved_run, summary_file
 from amoc.results.run_directory import RunDirectory
-from amoc.results.series import Point, Tally
+from amoc.results.series import Tally
 from amoc.results.store.reader import StoredSeries
 from amoc.results.summary import rebuild
 from tests.preloaded import amoc
@@ -38,14 +38,8 @@ COUNTING = """
 AT_ONCE = ("--set", "interarrival=0")
 
 
-def seconds(run: Run) -> list[Point]:
-    """Return the seconds that a run has written so far."""
-    path = RunDirectory(run.directory).series
-    return list(StoredSeries(path)) if path.exists() else []
-
-
 def done(run: Run) -> int:
-    return Tally.of(seconds(run)).counters.get("done", 0)
+    return Tally.of(run.seconds()).counters.get("done", 0)
 
 
 def rebuilt_summary(run: Run) -> Any:
@@ -74,7 +68,7 @@ def test_no_count_is_lost_by_a_killed_worker_and_a_stalled_controller(scenario, 
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
-    counted, whole = summary["counters"]["done"], Tally.of(seconds(run))
+    counted, whole = summary["counters"]["done"], Tally.of(run.seconds())
     # Each turn records, counts and then writes; the killed worker's users may have been half-way.
     assert 0 <= counted - len(lines(truth)) <= 10
     assert whole.counters["done"] == counted
@@ -122,14 +116,14 @@ def test_a_rebuilt_summary_is_identical_to_the_last_digit(scenario, tmp_path):
     )
     arguments = ("--users", "10", "--warmup", "1s", "--comment", "eventful", *expected, *AT_ONCE)
     with running(scenario(EVENTFUL), *arguments, directory=tmp_path) as run:
-        eventually(lambda: len(seconds(run)) >= 3, "the warm-up is over")
+        eventually(lambda: len(run.seconds()) >= 3, "the warm-up is over")
         victim = run.find("worker 0")[0]
         run.kill(victim)
         eventually(lambda: run.find("worker 0") not in ([], [victim]), "the worker is replaced")
         for command, state in (("pause", "paused"), ("resume", "running")):
             done = amoc(command, "--run", str(run.directory), cwd=ROOT)
             assert done.returncode == 0, done.stdout
-            eventually(lambda state=state: seconds(run)[-1].state == state, f"it is {state}")
+            eventually(lambda state=state: run.seconds()[-1].state == state, f"it is {state}")
         assert amoc("stop", "--run", str(run.directory), cwd=ROOT).returncode == 0
         assert run.end() == ExitCode.THRESHOLD, run.output
         summary = run.summary()
@@ -151,7 +145,7 @@ def test_an_interrupted_runs_summary_can_be_rebuilt_identically(scenario, tmp_pa
                 sleep(0.1)
     """
     with running(scenario(stubborn), "--users", "4", *AT_ONCE, directory=tmp_path) as run:
-        eventually(lambda: len(seconds(run)) >= 2, "some seconds are written")
+        eventually(lambda: len(run.seconds()) >= 2, "some seconds are written")
         run.kill(run.pid, signal.SIGINT)
         run.wait_for_output("again to stop at once")
         run.kill(run.pid, signal.SIGINT)
@@ -164,11 +158,11 @@ def test_an_interrupted_runs_summary_can_be_rebuilt_identically(scenario, tmp_pa
 def test_a_killed_controller_loses_at_most_a_second_and_leaves_a_reportable_run(scenario, tmp_path):
     arguments = ("--users", "10", *AT_ONCE)
     with running(scenario(COUNTING), *arguments, directory=tmp_path) as run:
-        eventually(lambda: len(seconds(run)) >= 3, "some seconds are written")
+        eventually(lambda: len(run.seconds()) >= 3, "some seconds are written")
         run.kill(run.pid)
         killed_at = time.time()
         assert run.end() == -signal.SIGKILL
-        assert killed_at - seconds(run)[-1].at < 1.6
+        assert killed_at - run.seconds()[-1].at < 1.6
         assert not RunDirectory(run.directory).summary.exists()
         made = amoc("report", str(run.directory), cwd=ROOT)
         assert made.returncode == 0, made.stdout
@@ -213,7 +207,7 @@ def test_a_thousand_metrics_are_all_reported(scenario, tmp_path):
     with running(scenario(THOUSAND), *arguments, directory=tmp_path) as run:
         assert run.end() == 0, run.output
         summary = run.summary()
-    whole = Tally.of(seconds(run))
+    whole = Tally.of(run.seconds())
     for number in range(500):
         assert summary["counters"][f"counter_{number}"] == 4 * number
         assert summary["timers"][f"timer_{number}"]["count"] == 4

@@ -15,9 +15,7 @@ from typing import Any
 
 import pytest
 
-from amoc.results.run_directory import RunDirectory
 from amoc.results.series import Tally
-from amoc.results.store.reader import StoredSeries
 from tests.process.support import Run, eventually, lines, running
 from tests.servers.daemon import XmppServer, dies_with_us, free_port
 from tests.servers.embedded import Embedded
@@ -285,8 +283,7 @@ def _settle(run: Run, delivered: int) -> None:
     """Wait until `delivered` messages are in the series: no more can arrive."""
 
     def there() -> bool:
-        path = RunDirectory(run.directory).series
-        counted = Tally.of(StoredSeries(path)).counters if path.exists() else {}
+        counted = Tally.of(run.seconds()).counters
         return counted.get("messages_delivered", 0) == delivered
 
     eventually(there, f"{delivered} messages are delivered", DEADLINE_S)
