@@ -69,7 +69,9 @@ def stop(runs: Path) -> int:
     """
     found = pid_file.read(runs)
     if found is None:
-        raise UsageError(f"no server is running for {runs}; choose another directory with --runs-dir")
+        raise UsageError(
+            f"no server is running for {runs}; choose another directory with --runs-dir"
+        )
     try:
         pidfd = os.pidfd_open(found.pid)
     except ProcessLookupError:
