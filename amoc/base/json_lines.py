@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from amoc.base.append_file import AppendFile
 from amoc.base.errors import ResourceError, os_error_as
+from amoc.base.json_plain import Json
 from amoc.base.line_check import CRC, LINE, LineCheck, sealed
 
 
@@ -61,7 +61,7 @@ class LineFile(AppendFile):
 
 def read(
     path: Path, what: str, key: str, check: LineCheck | None = None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, Json]]:
     """Return the intact objects in a file, reading it line by line.
 
     Args:
@@ -104,7 +104,7 @@ def lines(path: Path, what: str, size: int | None = None) -> Iterator[bytes]:
             yield line
 
 
-def parse(line: bytes) -> dict[str, Any] | None:
+def parse(line: bytes) -> dict[str, Json] | None:
     """Return the JSON object in `line`; None if it contains none."""
     try:
         entry = json.loads(line)

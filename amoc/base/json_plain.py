@@ -1,27 +1,27 @@
-"""Conversion of any value to JSON types, with secrets hidden. Pure."""
+"""JSON: conversion of any value to its types, with secrets hidden; fields of parsed JSON. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import isfinite
-from typing import Any
+from typing import Any, TypeAlias
 
 from amoc.base.redaction import hide
 
-JsonObject = Mapping[str, Any]
-"""A JSON object, such as a summary or a line of a journal; its fields depend on the file."""
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | None"
+"""Parsed JSON of unknown shape; check a value's type before using it."""
+
+JsonObject: TypeAlias = Mapping[str, Any]  # Any: the fields depend on the file
+"""A JSON object that amoc wrote, such as a summary or a line of a journal."""
 
 _OF_SETTINGS = ("values", "settings", "sources")
 """Fields whose keys are names of settings."""
 
 
-def plain(value: object) -> Any:  # JSON of the same shape as `value`
+def plain(value: object) -> Json:
     """Return `value` as JSON types with secrets hidden; other types become text."""
     if isinstance(value, Mapping):
-        return {
-            str(name): plain(hide(one) if name in _OF_SETTINGS else one)
-            for name, one in value.items()
-        }
+        return plain_object(value)
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(one) for one in value]
     if isinstance(value, float) and not isfinite(value):
@@ -29,3 +29,16 @@ def plain(value: object) -> Any:  # JSON of the same shape as `value`
     if value is None or isinstance(value, str | int | float):
         return value
     return str(value)
+
+
+def plain_object(fields: Mapping[str, object]) -> dict[str, Json]:
+    """Return `fields` as a JSON object, with secrets hidden as by `plain`."""
+    return {
+        str(name): plain(hide(one) if name in _OF_SETTINGS else one) for name, one in fields.items()
+    }
+
+
+def object_in(found: Mapping[str, Json], name: str) -> dict[str, Json]:
+    """Return the object in field `name` of parsed JSON; empty if it is missing or no object."""
+    value = found.get(name)
+    return value if isinstance(value, dict) else {}

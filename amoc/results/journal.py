@@ -23,11 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from amoc.base import json_lines
 from amoc.base.clock import S_NS, US_NS, now_ns
-from amoc.base.json_plain import plain
+from amoc.base.json_plain import Json, plain_object
 from amoc.base.line_check import CRC, LINE, LineCheck
 from amoc.base.text import counted
 from amoc.results import old_names
@@ -68,7 +67,7 @@ class Journal:
         """Count `t_s` from `begun_ns` on the monotonic clock: the first user may start."""
         self._begun_ns = begun_ns
 
-    def write(self, kind: str, *, when_ns: int | None = None, **fields: Any) -> dict[str, Any]:
+    def write(self, kind: str, *, when_ns: int | None = None, **fields: object) -> dict[str, Json]:
         """Append a line.
 
         Args:
@@ -83,11 +82,11 @@ class Journal:
         when_ns = now if when_ns is None else when_ns
         at = datetime.now(UTC) - timedelta(microseconds=(now - when_ns) / US_NS)
         begun_ns = self._begun_ns
-        entry: dict[str, Any] = {
+        entry: dict[str, Json] = {
             "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "t_s": None if begun_ns is None else round((when_ns - begun_ns) / S_NS, 6),
             "kind": kind,
-            **plain(fields),
+            **plain_object(fields),
         }
         if lost := self._file.lost:
             text = f"{counted(lost, 'line')} could not be written here"
@@ -110,7 +109,7 @@ class JournalTail:
         self._path = path
         self._at = 0
 
-    def new(self) -> list[dict[str, Any]]:
+    def new(self) -> list[dict[str, Json]]:
         """Return the entries not read before; damaged lines are left out."""
         try:
             with self._path.open("rb") as file:
@@ -129,7 +128,7 @@ class JournalTail:
         return found
 
 
-def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:
+def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Json]]:
     """Read the entries of a journal, as far as they were written.
 
     Args:
@@ -142,7 +141,7 @@ def read(path: Path, check: LineCheck | None = None) -> list[dict[str, Any]]:
     return [old_names.journal_entry(one) for one in json_lines.read(path, _WHAT, "kind", check)]
 
 
-def run_entry(path: Path) -> dict[str, Any] | None:
+def run_entry(path: Path) -> dict[str, Json] | None:
     """Return the ``run`` entry from the first lines of a journal; None if there is none."""
     try:
         with path.open("rb") as file:

@@ -7,10 +7,12 @@ knows the old names: everything read back from a run directory passes through he
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import TypeVar, cast
 
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, JsonObject
 from amoc.results.summary_types import Summary
+
+T = TypeVar("T")
 
 _TODAY = {
     "slot": "worker",
@@ -21,7 +23,7 @@ _TODAY = {
 _VERDICTS = {"failed expectations": "failed thresholds"}
 
 
-def renamed(record: JsonObject) -> dict[str, Any]:
+def renamed(record: Mapping[str, T]) -> dict[str, T]:
     """Return a record with current field names."""
     return {_TODAY.get(name, name): value for name, value in record.items()}
 
@@ -36,7 +38,7 @@ def summary(found: JsonObject) -> Summary:
     return cast("Summary", named)  # its contents depend on the file
 
 
-def journal_entry(found: JsonObject) -> dict[str, Any]:
+def journal_entry(found: Mapping[str, Json]) -> dict[str, Json]:
     """Return a journal entry with current names."""
     entry = renamed(found)
     if isinstance(plan := entry.get("plan"), Mapping):
@@ -48,7 +50,7 @@ def journal_entry(found: JsonObject) -> dict[str, Any]:
     return entry
 
 
-def _setting(name: str, found: object) -> JsonObject:
+def _setting(name: str, found: Json) -> Json:
     """Return a setting. Earlier versions wrote a secret one as a bare ``(hidden)``."""
     known = found if isinstance(found, Mapping) else {"value": found}
     rest = {field: known.get(field, "") for field in ("description", "module")}

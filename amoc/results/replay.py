@@ -20,7 +20,7 @@ from pathlib import Path
 
 from amoc._version import VERSION
 from amoc.base.errors import UsageError
-from amoc.base.json_plain import JsonObject, plain
+from amoc.base.json_plain import JsonObject, plain_object
 from amoc.base.line_check import LineCheck
 from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
@@ -74,8 +74,7 @@ def record_of(plan: RunPlan, loaded: Loaded | None, run_id: str) -> JsonObject:
         "versions": versions(),
         "plan": {name: value for name, value in plan.to_json().items() if name not in _NOT_IN_PLAN},
     }
-    found: JsonObject = plain(record)
-    return found
+    return plain_object(record)
 
 
 def _setting(name: str, value: str, *more: str) -> dict[str, str]:

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from amoc.base.clock import format_duration, time_of_day
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import JsonObject, object_in
 from amoc.metrics.step_names import AGGREGATED
 from amoc.results import journal, summary_file
 from amoc.results.run_directory import BASE, RunDirectory, runs
@@ -87,7 +87,7 @@ def listed(directory: RunDirectory) -> ListedRun:
             str(scenario.get("source", "") if isinstance(scenario, dict) else scenario),
             str(begun.get("started_at", "")),
             "running" if directory.answers() else "killed",
-            str((begun.get("plan") or {}).get("comment", "")),
+            str(object_in(begun, "plan").get("comment", "")),
         )
     return over
 

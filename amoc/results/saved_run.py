@@ -14,10 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from amoc.base.errors import ResourceError, UsageError
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, JsonObject
 from amoc.base.line_check import LineCheck
 from amoc.metrics import numpy_loading
 from amoc.results import journal, summary_file
@@ -109,7 +108,7 @@ def _summary(path: Path, end: JsonObject | None, missing: list[str]) -> Summary 
     return found
 
 
-def _journal(path: Path, missing: list[str]) -> list[dict[str, Any]]:
+def _journal(path: Path, missing: list[str]) -> list[dict[str, Json]]:
     check = LineCheck()
     try:
         entries = journal.read(path, check)

@@ -12,7 +12,7 @@ from pathlib import Path
 import gevent
 
 from amoc.base.errors import AmocError, ExitCode
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import JsonObject, object_in
 from amoc.control import client
 from amoc.control.commands import Command, checked
 from amoc.results import journal, run_list
@@ -140,7 +140,7 @@ class Runs:
             Problem: The run was on hosts that the server may not use.
         """
         begun = journal.run_entry(again.journal) or {}
-        theirs = str((begun.get("plan") or {}).get("cluster", ONE_NODE))
+        theirs = str(object_in(begun, "plan").get("cluster", ONE_NODE))
         options = self._config.cluster.replay_options(theirs)
         if options is None:
             why = f"had nodes on other hosts ({theirs}); repeat it there with amoc replay"
@@ -252,8 +252,8 @@ class Runs:
         known: dict[str, str] = {}
         for one in runs(str(self.base)):
             begun = {} if one.id in self._known else journal.run_entry(one.journal) or {}
-            path = begun.get("scenario", {}).get("path")
-            known[one.id] = self._known.get(one.id) or path or ""
+            path = object_in(begun, "scenario").get("path") or ""
+            known[one.id] = self._known.get(one.id) or str(path)
         self._known = {run: source for run, source in known.items() if source}
         return [*known.values(), *(one.scenario for one in self.queue)]
 

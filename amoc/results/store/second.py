@@ -71,5 +71,8 @@ def read_point(record: bytes, facts: bytes, kind: type[P]) -> P:
     found = json_lines.parse(facts)
     if found is None:
         raise ValueError("not the facts of a point")
+    timers = found.pop("timers", [])
+    if not isinstance(timers, list):
+        raise ValueError("timers are not a list")
     begin = _SIZES.size + _SIZES.unpack_from(record)[1]
-    return kind.from_json(found, PackedTimers(found.pop("timers", ()), record[begin:]))
+    return kind.from_json(found, PackedTimers([*map(str, timers)], record[begin:]))
