@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from math import isnan
 from time import monotonic_ns as now_ns
+
+from amoc.base.errors import ScenarioError
 
 __all__ = [
     "MS_NS",
     "S_NS",
     "US_NS",
+    "check_time",
     "format_duration",
+    "limit_ns",
     "now_ns",
     "parse_duration",
     "parse_rate",
@@ -30,6 +35,26 @@ S_NS = 1_000_000_000
 _UNIT_S = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
 _PART = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min|m|h|d)")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
+
+
+def check_time(seconds: float) -> None:
+    """Check a time limit given by a scenario, when it is about to be used.
+
+    Raises:
+        ScenarioError: It is not a number: the wait would never end.
+    """
+    if isnan(seconds):
+        raise ScenarioError(f"a time must be a number of seconds, got {seconds}")
+
+
+def limit_ns(seconds: float) -> int:
+    """Return a time limit given by a scenario in nanoseconds; ``inf`` is 30 years.
+
+    Raises:
+        ScenarioError: As `check_time`.
+    """
+    check_time(seconds)
+    return int(min(seconds, 1e9) * S_NS)
 
 
 def parse_duration(text: str, bare_unit: str = "s") -> float:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from amoc.base.clock import check_time
+
 if TYPE_CHECKING:
     from gevent._types import _Loop, _TimerWatcher
 
@@ -22,7 +24,11 @@ def call_later(
 
     Returns:
         The timer, for the caller to close.
+
+    Raises:
+        ScenarioError: `seconds` is not a number. All time limits of waits come through here.
     """
+    check_time(seconds)
     timer = loop.timer(max(seconds, 0.0), ref=ref)
     # Update the loop's time: by default gevent counts from the start of the loop's turn, so after
     # long work in that turn the timer would fire early, or at once.

@@ -86,7 +86,7 @@ class Waiter(Generic[T]):
                 "a handler runs inside the event loop and must not wait for anything"
             )
         timer = None
-        if timeout < inf:
+        if timeout != inf:
             timer = call_later(hub.loop, timeout, self.resume)
         self.greenlet = current
         try:
@@ -233,7 +233,7 @@ def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -
                     alarm.waiter = waiter
                     alarm.due_ns = due_ns = begun_ns + timeout * S_NS
                     try:
-                        if alarm.rings_ns > due_ns:
+                        if not alarm.rings_ns <= due_ns:  # so that `set` refuses what is no number
                             alarm.set(timeout)
                         _switch(hub)
                     finally:

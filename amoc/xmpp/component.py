@@ -11,7 +11,7 @@ import re
 from time import monotonic_ns
 from typing import Final
 
-from amoc.base.clock import S_NS
+from amoc.base.clock import limit_ns
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
@@ -102,7 +102,7 @@ def component(
     who = f"component {jid} at {where}"
     seconds = options.xmpp_connect_timeout.get() if timeout is None else timeout
     begin_ns = monotonic_ns()
-    deadline_ns = begin_ns + int(min(seconds, 1e9) * S_NS)
+    deadline_ns = begin_ns + limit_ns(seconds)
     try:
         sock = connected_to(where, None, who, deadline_ns)
         framing = ComponentFramer(PARSERS, options.xmpp_max_stanza_bytes.get())

@@ -14,7 +14,7 @@ from time import monotonic_ns
 from typing import Any, TypeVar, cast
 
 from amoc.base import pause
-from amoc.base.clock import S_NS
+from amoc.base.clock import S_NS, limit_ns
 from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection import reaching, resuming, securing, server_addresses
@@ -139,7 +139,7 @@ def _bind(plan: Plan, talk: Negotiation, features: Features) -> str:
 
 def resume(plan: Plan, session: Session, timeout: float) -> bool:
     """Do `resume_by` for `timeout` seconds with the default policy."""
-    until_ns = monotonic_ns() + int(min(timeout, 1e9) * S_NS)
+    until_ns = monotonic_ns() + limit_ns(timeout)
     return resume_by(plan, session, default_policy(sys.maxsize, until_ns))
 
 
@@ -231,7 +231,7 @@ def _log_in(plan: Plan, attempt: int, settle: Settle[T]) -> tuple[Negotiation, T
     who = f"{me.bare_jid} at {server}"
     begin_ns = monotonic_ns()
     kind = Stream if plan.management == UNMANAGED else ManagedStream
-    deadline_ns = begin_ns + int(min(plan.timeout, 1e9) * S_NS)
+    deadline_ns = begin_ns + limit_ns(plan.timeout)
     connection = reaching.connection_to(server, plan, who, deadline_ns)
     talk = Negotiation(connection, who, deadline_ns, kind)
     try:

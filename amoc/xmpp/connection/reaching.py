@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic_ns
 from typing import Final
 
-from amoc.base.clock import S_NS
+from amoc.base.clock import limit_ns
 from amoc.base.errors import ScenarioError
 from amoc.xmpp import options
 from amoc.xmpp.connection import securing, server_addresses
@@ -78,7 +78,7 @@ def _polling() -> Polling:
 
 def _dial(server: Server, plan: Plan, who: str) -> Transport:
     """Open another connection for a session that needs several, at any time during the session."""
-    return _bytes_to(server, plan, who, monotonic_ns() + int(min(plan.timeout, 1e9) * S_NS))
+    return _bytes_to(server, plan, who, monotonic_ns() + limit_ns(plan.timeout))
 
 
 def _bytes_to(server: Server, plan: Plan, who: str, deadline_ns: int) -> Transport:

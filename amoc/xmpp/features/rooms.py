@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from time import monotonic_ns
 from typing import Final
 
-from amoc.base.clock import S_NS
+from amoc.base.clock import S_NS, limit_ns
 from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import copy_of
 from amoc.xmpp import options, request_counts
@@ -97,7 +97,7 @@ class Rooms(Archives):
             f"<presence to='{escape(state.jid)}/{escape(state.nick)}'>"
             f"<x xmlns='{ns.MUC}'>{asked}{secret}</x></presence>"
         )
-        give_up_ns = monotonic_ns() + int(min(seconds, 1e9) * S_NS)
+        give_up_ns = monotonic_ns() + limit_ns(seconds)
         pause_s = LOCKED_PAUSE_S
         while True:
             begin_ns = monotonic_ns()

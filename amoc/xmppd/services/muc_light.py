@@ -63,10 +63,12 @@ class LightRooms(Service):
 
     Attributes:
         rooms: Rooms by address.
+        rooms_of: Each member's rooms, in the order of joining, by the member's bare address.
     """
 
     def __init__(self, domain: Domain) -> None:
         self.rooms: dict[str, LightRoom] = {}
+        self.rooms_of: dict[str, dict[LightRoom, None]] = {}
         handlers: Handlers = {
             ("set", f"{_CREATE}query"): self._create,
             ("get", f"{_AFFILIATIONS}query"): self._members,
@@ -151,6 +153,10 @@ class LightRooms(Service):
         if room.members and "owner" not in room.members.values():
             heir = next(iter(room.members))
             room.members[heir] = changes[heir] = "owner"
+        for jid in room.members.keys() - before.keys():
+            self.rooms_of.setdefault(jid, {})[room] = None
+        for jid in before.keys() - room.members.keys():
+            self._left(room, jid)
         versions = room.changed()
         news = {jid: what for jid, what in changes.items() if what != "none" or jid in before}
         for jid in {**before, **room.members}:
@@ -218,8 +224,7 @@ class LightRooms(Service):
 
     def _items(self, stanza: Incoming, child: Element) -> str:
         refuse_if(stanza.to.local, "feature-not-implemented")
-        # No index of a member's rooms: a client asks for them once, if at all.
-        rooms = [room for room in self.rooms.values() if stanza.sender_bare in room.members]
+        rooms = list(self.rooms_of.get(stanza.sender_bare, ()))
         page = Paging.of(child, self.domain.limits.page).cut(rooms, lambda room: room.jid)
         items = "".join(
             f"<item{attributes(jid=it.jid, name=it.settings['roomname'], version=it.version)}/>"
@@ -236,7 +241,15 @@ class LightRooms(Service):
     def _check_size(self, count: int) -> None:
         refuse_if(count > self.domain.limits.occupants, "resource-constraint")
 
+    def _left(self, room: LightRoom, jid: str) -> None:
+        rooms = self.rooms_of[jid]
+        del rooms[room]
+        if not rooms:
+            del self.rooms_of[jid]
+
     def _forget(self, room: LightRoom) -> None:
+        for jid in room.members:
+            self._left(room, jid)
         del self.rooms[room.jid]
         self.domain.archives.drop(room.jid)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from math import nan
 
+import pytest
 from gevent import get_hub
 
+from amoc.base.errors import ScenarioError
 from amoc.base.timers import call_later
-from amoc.base.waiting import Waiter
+from amoc.base.waiting import Alarm, Waiter, wait
 
 
 def rings(seconds: float) -> float:
@@ -36,3 +39,14 @@ def test_a_timer_is_not_early_after_long_work_in_a_loop_turn() -> None:
 
 def test_an_overdue_timer_fires_at_the_next_turn() -> None:
     assert rings(-1) < 1
+
+
+def test_a_time_that_is_no_number_is_refused_and_the_next_wait_is_not_affected() -> None:
+    alarm = Alarm()
+    for waits in (lambda waiter, seconds: waiter.wait(seconds), wait):
+        for alarm_of in (None, alarm):
+            waiter: Waiter[None] = Waiter()
+            waiter.alarm = alarm_of
+            with pytest.raises(ScenarioError, match="a time must be a number of seconds, got nan"):
+                waits(waiter, nan)
+            assert not waits(waiter, 0.001)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import nan
+
 import gevent
 import pytest
 
@@ -40,6 +43,34 @@ def test_receive_times_out_and_says_what_did_not_arrive() -> None:
             client.receive(xmpp.is_chat & xmpp.has_body("x"), timeout=0.01)
         with pytest.raises(TimeoutError, match="no stanza arrived within 0 s"):
             client.receive(timeout=0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda client: client.receive(timeout=nan),
+        lambda client: client.send_and_receive("<presence to='x'/>", timeout=nan),
+        lambda client: client.wait(nan),
+        lambda client: client.wait_until(lambda: False, nan),
+        lambda client: client.request("<query xmlns='x'/>", timeout=nan),
+        lambda client: client.join("room@conference.localhost", "nick", timeout=nan),
+    ],
+)
+def test_a_time_limit_that_is_no_number_is_refused(call: Callable[[xmpp.Client], object]) -> None:
+    with serving(session(idle)) as server, connect(server) as client:
+        for _ in range(2):  # the second time, what the first one made is used again
+            with pytest.raises(ScenarioError, match="a time must be a number of seconds, got nan"):
+                call(client)
+        with pytest.raises(xmpp.ReceiveTimeout):
+            client.receive(timeout=0.001)
+
+
+def test_a_time_limit_of_connecting_that_is_no_number_is_refused() -> None:
+    with (
+        serving(session(idle)) as server,
+        pytest.raises(ScenarioError, match="a time must be a number of seconds, got nan"),
+    ):
+        connect(server, timeout=nan)
 
 
 def test_successive_waits_each_match_their_own_stanza() -> None:

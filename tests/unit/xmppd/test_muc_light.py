@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from amoc.xmppd.routing import Domain
+from amoc.xmppd.services.muc_light import LightRooms
 from tests.unit.xmppd.lab import Client, logged_in, new_domain, stanza_error
 from tests.unit.xmppd.test_account_services import answer
 
@@ -163,6 +164,29 @@ def test_disco_lists_only_ones_own_rooms(domain: Domain, members: list[Client]) 
     (item,) = answer(members[1], "get", items, SERVICE)[0]
     assert (item.get("jid"), item.get("name")) == (ROOM, "Plans")
     assert not list(answer(logged_in(domain, 4), "get", items, SERVICE)[0])
+
+
+def test_a_room_that_was_left_or_destroyed_is_no_longer_listed(
+    domain: Domain, members: list[Client]
+) -> None:
+    other = f"other@{SERVICE}"
+    create(members[0], 2, to=other)
+
+    def listed(client: Client) -> list[str]:
+        items = "<query xmlns='http://jabber.org/protocol/disco#items'/>"
+        return [it.get("jid", "") for it in answer(client, "get", items, SERVICE)[0]]
+
+    assert listed(members[1]) == [ROOM, other]
+    affiliate(members[0], user_2="none")
+    assert listed(members[1]) == [other]
+    affiliate(members[0], user_2="member")
+    assert listed(members[1]) == [other, ROOM]
+    answer(members[0], "set", f"<query xmlns='{NS}#destroy'/>", other)
+    assert [listed(one) for one in members] == [[ROOM]] * 3
+    answer(members[0], "set", f"<query xmlns='{NS}#destroy'/>", ROOM)
+    service = domain.services[SERVICE]
+    assert isinstance(service, LightRooms)
+    assert not service.rooms_of
 
 
 def test_members_can_read_the_archive(domain: Domain, members: list[Client]) -> None:
