@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 from urllib.parse import quote
 
 from amoc.base.errors import UsageError
 from amoc.base.text import counted
 from amoc.recording import openapi, parts, secret_values
 from amoc.recording.files import Written
-from amoc.recording.openapi import MAX_BYTES, Document, Json, Operation
+from amoc.recording.openapi import MAX_BYTES, Document, Object, Operation
 from amoc.recording.openapi_auth import Credentials
 from amoc.recording.openapi_examples import Examples
 from amoc.recording.python_text import Call, Code, Node, identifier, one_line, rendered
@@ -127,7 +126,7 @@ class _Writer:
         text = value if isinstance(value, str) else ""
         return [("data", text), ("headers", {"Content-Type": str(key)})]
 
-    def _form(self, media: Json, where: str, is_multipart: bool) -> list[tuple[str, Node]]:
+    def _form(self, media: Object, where: str, is_multipart: bool) -> list[tuple[str, Node]]:
         example = self._examples.of_holder(media, where)
         fields = example if isinstance(example, Mapping) else {}
         schema = self._document.resolve(media.get("schema") or {}, where)
@@ -149,7 +148,7 @@ class _Writer:
         }
         return [("files", files), *((("form", form),) if form else ())]
 
-    def _node(self, name: str, value: Any, depth: int = 0) -> Node:
+    def _node(self, name: str, value: object, depth: int = 0) -> Node:
         """Return a value as an expression, with settings for credentials."""
         if isinstance(value, Mapping):
             if depth > MAX_DEPTH:
@@ -168,7 +167,7 @@ class _Writer:
         return value if value is None or isinstance(value, str | bool) else str(value)
 
 
-def _with_schema(parameter: Json) -> Json:
+def _with_schema(parameter: Object) -> Object:
     """Return a parameter with a schema, which may be that of its media type."""
     content = parameter.get("content")
     if "schema" not in parameter and isinstance(content, Mapping) and content:
@@ -177,7 +176,7 @@ def _with_schema(parameter: Json) -> Json:
     return parameter
 
 
-def _plain(value: Any) -> str:
+def _plain(value: object) -> str:
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or value is None or isinstance(value, list | dict):

@@ -12,7 +12,8 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from math import inf
+from typing import TypeVar
 
 from amoc.base.errors import UsageError
 from amoc.base.text import cut
@@ -58,7 +59,7 @@ def parse(content: bytes, name: str) -> Recording:
     return Recording(exchanges, _titles(log, name))
 
 
-def _titles(log: Mapping[str, Any], name: str) -> dict[str, str]:
+def _titles(log: Mapping[str, object], name: str) -> dict[str, str]:
     titles = {}
     for number, page in enumerate(_optional(log, "pages", list, f"{name}: log") or [], 1):
         where = f"{name}: page {number}"
@@ -67,7 +68,7 @@ def _titles(log: Mapping[str, Any], name: str) -> dict[str, str]:
     return titles
 
 
-def _exchange(entry: Any, number: int, where: str) -> Exchange:
+def _exchange(entry: object, number: int, where: str) -> Exchange:
     request = _field(entry, "request", dict, where)
     method = _field(request, "method", str, f"{where}: request")
     if not _METHOD.fullmatch(method):
@@ -75,9 +76,9 @@ def _exchange(entry: Any, number: int, where: str) -> Exchange:
     url = _field(request, "url", str, f"{where}: request")
     headers = _headers(request, f"{where}: request")
     began = _moment(_optional(entry, "startedDateTime", str, where), where)
-    took = _optional(entry, "time", (int, float), where) or 0
+    took = _number(entry, "time", where)
     answer = _answer(_optional(entry, "response", dict, where) or {}, f"{where}: response")
-    resource = entry.get("_resourceType")
+    resource = _any(entry, "_resourceType", where)
     return Exchange(
         number,
         _optional(entry, "pageref", str, where) or "",
@@ -101,14 +102,14 @@ def _navigates(headers: list[tuple[str, str]], answer: Answer) -> bool:
     return "text/html" in said.get("accept", "") and answer.type in ("text/html", "")
 
 
-def _answer(response: Mapping[str, Any], where: str) -> Answer:
-    status = _optional(response, "status", (int, float), where) or 0
+def _answer(response: Mapping[str, object], where: str) -> Answer:
+    status = _number(response, "status", where)
     headers = _headers(response, where)
     content = _optional(response, "content", dict, where) or {}
     kind = (_optional(content, "mimeType", str, f"{where}.content") or "").partition(";")[0]
     kind = kind.strip().lower()
     text = ""
-    size = _optional(content, "size", (int, float), f"{where}.content") or 0
+    size = _number(content, "size", f"{where}.content")
     is_cut = size > 0 and content.get("text") is None
     if not kind or _TEXTUAL.match(kind):
         found = _optional(content, "text", str, f"{where}.content") or ""
@@ -120,7 +121,7 @@ def _answer(response: Mapping[str, Any], where: str) -> Answer:
     return Answer(int(status), headers, kind, text, location, is_cut)
 
 
-def _body(request: Mapping[str, Any], where: str) -> Body | None:
+def _body(request: Mapping[str, object], where: str) -> Body | None:
     post = _optional(request, "postData", dict, where)
     if post is None:
         return None
@@ -143,7 +144,7 @@ def _body(request: Mapping[str, Any], where: str) -> Body | None:
     return request_bodies.parse(kind, content, params)
 
 
-def _headers(message: Mapping[str, Any], where: str) -> list[tuple[str, str]]:
+def _headers(message: Mapping[str, object], where: str) -> list[tuple[str, str]]:
     """Return headers with names in lower case, without invalid ones such as ``:authority``."""
     found = []
     for one in _optional(message, "headers", list, where) or []:
@@ -178,22 +179,35 @@ def _decoded(text: str, where: str) -> bytes:
         raise UsageError(f"{where} must be base64, as its encoding says") from None
 
 
-def _field(holder: Any, name: str, kind: type[T], where: str) -> T:
+def _field(holder: object, name: str, kind: type[T], where: str) -> T:
     found = _optional(holder, name, kind, where)
     if found is None:
         raise UsageError(f"{where} has no {name}")
-    return found  # type: ignore[no-any-return]
+    return found
 
 
-def _optional(holder: Any, name: str, kind: type | tuple[type, ...], where: str) -> Any:
+def _optional(holder: object, name: str, kind: type[T], where: str) -> T | None:
     """Return a field of the right type; None if it is missing or null."""
+    found = _any(holder, name, where)
+    if found is None or isinstance(found, kind):
+        return found
+    raise UsageError(f"{where}: {name} must be {_CALLED[kind]}, got {cut(found)}")
+
+
+def _number(holder: object, name: str, where: str) -> float:
+    """Return a field that is a number, not infinite; 0 if it is missing or null."""
+    found = _any(holder, name, where)
+    if found is None:
+        return 0
+    if isinstance(found, int | float) and not isinstance(found, bool) and abs(found) < inf:
+        return found
+    raise UsageError(f"{where}: {name} must be a number, got {cut(found)}")
+
+
+def _any(holder: object, name: str, where: str) -> object:
     if not isinstance(holder, dict):
         raise UsageError(f"{where} must be an object, got {cut(holder)}")
-    found = holder.get(name)
-    if found is None or (isinstance(found, kind) and not isinstance(found, bool)):
-        return found
-    expected = _CALLED[kind[0] if isinstance(kind, tuple) else kind]
-    raise UsageError(f"{where}: {name} must be {expected}, got {cut(found)}")
+    return holder.get(name)
 
 
-_CALLED = {dict: "an object", list: "a list", str: "text", int: "a number"}
+_CALLED: Mapping[type, str] = {dict: "an object", list: "a list", str: "text"}

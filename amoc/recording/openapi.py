@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from amoc.base.errors import UsageError
@@ -21,7 +21,8 @@ MAX_REFERENCES = 32
 METHODS = ("get", "head", "post", "put", "patch", "delete", "options")
 NO_SERVER = "http://127.0.0.1:8080"
 
-Json = Mapping[str, Any]
+Object = Mapping[object, object]
+"""An object in the document; in YAML its keys may be of any type."""
 
 
 class Operation(NamedTuple):
@@ -37,8 +38,8 @@ class Operation(NamedTuple):
     path: str
     id: str
     summary: str
-    parameters: list[Json]
-    body: Json
+    parameters: list[Object]
+    body: Object
     statuses: list[int]
     security: list[list[str]]
 
@@ -52,7 +53,7 @@ class Document:
         server: The base URL.
     """
 
-    def __init__(self, content: Any, name: str) -> None:
+    def __init__(self, content: object, name: str) -> None:
         """Check the parsed contents of the file `name`.
 
         Raises:
@@ -71,7 +72,7 @@ class Document:
         self.server = self._server()
         self._paths = self._object(self._root.get("paths") or {}, "paths")
 
-    def resolve(self, value: Any, where: str) -> Json:
+    def resolve(self, value: object, where: str) -> Object:
         """Return `value`, an object, or the object that it refers to.
 
         Raises:
@@ -85,7 +86,7 @@ class Document:
             value = self._at(reference, where)
         raise UsageError(f"{self.name}: {where} refers to itself")
 
-    def scheme(self, name: str) -> Json:
+    def scheme(self, name: str) -> Object:
         """Return a security scheme; empty if there is none of that name."""
         components = self.resolve(self._root.get("components") or {}, "components")
         schemes = self.resolve(components.get("securitySchemes") or {}, "securitySchemes")
@@ -112,9 +113,15 @@ class Document:
                     yield self._operation(method, path, here, of_path, one, common)
 
     def _operation(
-        self, method: str, path: str, where: str, of_path: Json, one: Json, common: list[list[str]]
+        self,
+        method: str,
+        path: str,
+        where: str,
+        of_path: Object,
+        one: Object,
+        common: list[list[str]],
     ) -> Operation:
-        parameters: dict[tuple[str, str], Json] = {}
+        parameters: dict[tuple[str, str], Object] = {}
         for holder in (of_path, one):
             for parameter in self._list(holder.get("parameters"), f"{where}: parameters"):
                 found = self.resolve(parameter, f"{where}: a parameter")
@@ -133,7 +140,7 @@ class Document:
             common if one.get("security") is None else own,
         )
 
-    def _security(self, value: Any, where: str) -> list[list[str]]:
+    def _security(self, value: object, where: str) -> list[list[str]]:
         found = self._list(value, f"{where}: security")
         return [list(map(str, self._object(one, f"{where}: security"))) for one in found]
 
@@ -150,13 +157,13 @@ class Document:
         url = url.rstrip("/")
         return url if url.startswith(("http://", "https://")) else f"{NO_SERVER}{url}"
 
-    def _at(self, reference: Any, where: str) -> Any:
+    def _at(self, reference: object, where: str) -> object:
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise UsageError(
                 f"{self.name}: {where} refers to {cut(reference)}; amoc reads only one file:"
                 " bundle them"
             )
-        found: Any = self._root
+        found: object = self._root
         for part in filter(None, reference[1:].split("/")):
             key = unquote(part).replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and key.isdecimal() and int(key) < len(found):
@@ -169,12 +176,12 @@ class Document:
                 )
         return found
 
-    def _object(self, value: Any, where: str) -> Json:
+    def _object(self, value: object, where: str) -> Object:
         if not isinstance(value, Mapping):
             raise UsageError(f"{self.name}: {where} must be an object, got {cut(value)}")
         return value
 
-    def _list(self, value: Any, where: str) -> list[Any]:
+    def _list(self, value: object, where: str) -> list[object]:
         if value is None:
             return []
         if not isinstance(value, list):
@@ -199,7 +206,7 @@ def parse(content: bytes, name: str) -> Document:
     return Document(found, name)
 
 
-def _yaml(content: bytes, name: str) -> Any:
+def _yaml(content: bytes, name: str) -> object:
     try:
         import yaml
     except ModuleNotFoundError:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
-from amoc.recording.openapi import Document, Json
+from amoc.recording.openapi import Document, Object
 
 MAX_DEPTH = 8
 """Of nested objects; deeper ones are left empty."""
@@ -40,7 +40,7 @@ class Examples:
         self._left = 0
         self.guessed = False
 
-    def of_holder(self, holder: Json, where: str) -> Any:
+    def of_holder(self, holder: Object, where: str) -> object:
         """Return an example for a parameter or a media type: its own, or one for its schema."""
         self._left, self.guessed = MAX_VALUES, False
         if "example" in holder:
@@ -52,7 +52,7 @@ class Examples:
                 return first["value"]
         return self._of(holder.get("schema") or {}, where, 0)
 
-    def _of(self, schema: Any, where: str, depth: int) -> Any:
+    def _of(self, schema: object, where: str, depth: int) -> object:
         if isinstance(schema, bool):
             return {}
         schema = self._document.resolve(schema, f"{where}: schema")
@@ -61,8 +61,8 @@ class Examples:
             if name in schema:
                 return schema[name]
         for name in ("examples", "enum"):
-            if isinstance(schema.get(name), list) and schema[name]:
-                return schema[name][0]
+            if isinstance(given := schema.get(name), list) and given:
+                return given[0]
         if depth > MAX_DEPTH or self._left <= 0:
             return None
         if isinstance(parts := schema.get("allOf"), list):
@@ -73,9 +73,9 @@ class Examples:
                 return self._of((real or choices)[0], where, depth + 1)
         return self._of_type(schema, where, depth)
 
-    def _all_of(self, schema: Json, parts: list[Any], where: str, depth: int) -> Any:
+    def _all_of(self, schema: Object, parts: list[object], where: str, depth: int) -> object:
         rest = {name: value for name, value in schema.items() if name != "allOf"}
-        found: dict[str, Any] = {}
+        found: dict[str, object] = {}
         for part in [*parts, rest]:
             one = self._of(part, where, depth + 1)
             if not isinstance(one, Mapping):
@@ -83,7 +83,7 @@ class Examples:
             found.update(one)
         return found
 
-    def _of_type(self, schema: Json, where: str, depth: int) -> Any:
+    def _of_type(self, schema: Object, where: str, depth: int) -> object:
         kind = schema.get("type")
         if isinstance(kind, list):
             kind = next((one for one in kind if one != "null"), "null")
@@ -102,7 +102,7 @@ class Examples:
             return self._text(schema)
         return {}
 
-    def _of_object(self, schema: Json, where: str, depth: int) -> dict[str, Any]:
+    def _of_object(self, schema: Object, where: str, depth: int) -> dict[str, object]:
         properties = schema.get("properties")
         if not isinstance(properties, Mapping):
             return {}
@@ -119,7 +119,7 @@ class Examples:
             found[str(name)] = self._of(part, where, depth + 1)
         return found
 
-    def _text(self, schema: Json) -> str:
+    def _text(self, schema: Object) -> str:
         kind = schema.get("format")
         if isinstance(kind, str) and kind in _FORMATS:
             return _FORMATS[kind]
@@ -131,16 +131,15 @@ class Examples:
         return text[: max(0, most)]
 
 
-def _is_null(schema: Any) -> bool:
+def _is_null(schema: object) -> bool:
     return isinstance(schema, Mapping) and schema.get("type") == "null"
 
 
-def _whole(value: Any, otherwise: int) -> int:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return int(value) if is_number and math.isfinite(value) else otherwise
+def _whole(value: object, otherwise: int) -> int:
+    return int(value) if _is_number(value) else otherwise
 
 
-def _number(schema: Json, is_whole: bool) -> int | float:
+def _number(schema: Object, is_whole: bool) -> int | float:
     least: float = 1
     for name, above in (("minimum", 0), ("exclusiveMinimum", 1)):
         bound = schema.get(name)
@@ -151,11 +150,10 @@ def _number(schema: Json, is_whole: bool) -> int | float:
     if _is_number(most := schema.get("maximum")) and most < least:
         least = most
     step = schema.get("multipleOf")
-    if _is_number(step) and step > 0:
+    if _is_number(step) and step > 1e-9:
         least = math.ceil(least / step) * step
     return math.ceil(least) if is_whole else least
 
 
-def _is_number(value: Any) -> TypeGuard[int | float]:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and abs(value) < 1e15
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15

@@ -65,7 +65,9 @@ ENTRY_FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"request__headers": [{"name": 1}]}, "request.headers: name must be text, got 1"),
     ({"startedDateTime": "yesterday"}, "startedDateTime must be an ISO 8601 time"),
     ({"time": "long"}, "entry 1: time must be a number, got 'long'"),
+    ({"time": float("nan")}, "entry 1: time must be a number, got nan"),
     ({"response__status": True}, "response: status must be a number, got True"),
+    ({"response__status": float("inf")}, "response: status must be a number, got inf"),
     ({"response__content__encoding": "base64", "response__content__text": "?"}, "must be base64"),
     ({"request__postData__encoding": "base64", "request__postData__text": "?"}, "must be base64"),
 ]
