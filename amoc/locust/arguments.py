@@ -3,22 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final, TypedDict
 
+from amoc.base.errors import ScenarioError
+from amoc.http.bodies import Data, File, Form
 from amoc.locust.exceptions import NotCarried
 
-_IGNORED: Final = frozenset({"context", "catch_response", "name", "stream", "verify", "cert"})
-"""Arguments that the client handles itself."""
-_CARRIED: Final = _IGNORED | {
-    *("allow_redirects", "auth", "cookies", "data", "files", "headers", "json", "params"),
-    "timeout",
-}
 TOKEN_PARTS: Final = 2
+Cert = str | tuple[str, str] | None
+"""Client certificate: a file, or the files of certificate and key."""
+
+
+class CommonOptions(TypedDict, total=False):
+    """Arguments of all requests, besides those that some methods name themselves."""
+
+    params: Form | str | bytes | None
+    files: Mapping[str, File] | Iterable[tuple[str, File]] | None
+    headers: Mapping[str, object] | None
+    cookies: Mapping[str, str] | None
+    auth: object
+    timeout: float | tuple[float | None, float | None] | None
+    allow_redirects: bool
+    # The others are left to the client.
+    stream: bool
+    verify: bool | str | None
+    cert: Cert | list[str]
+    context: Mapping[str, object] | None
+
+
+class RequestOptions(CommonOptions, total=False):
+    """Arguments of `HttpSession.request`, in addition."""
+
+    data: Data | Form | None
+    json: object
+
+
+class PostOptions(CommonOptions, total=False):
+    """Arguments of `HttpSession.post`, in addition."""
+
+    name: str | None
+    catch_response: bool
+
+
+class PutOptions(PostOptions, total=False):
+    """Arguments of `HttpSession.put`, in addition."""
+
+    json: object
+
+
+class CallOptions(PutOptions, total=False):
+    """Arguments of `HttpSession.get`, in addition."""
+
+    data: Data | Form | None
 
 
 def options_of(
-    given: Mapping[str, Any], cookies: Mapping[str, str], json_accept: bool
-) -> dict[str, Any]:
+    given: RequestOptions, cookies: Mapping[str, str], json_accept: bool
+) -> dict[str, object]:
     """Return the options of amoc's request. `params` are left to the caller, which makes the URL.
 
     Args:
@@ -28,10 +69,11 @@ def options_of(
 
     Raises:
         NotCarried: An argument is not supported.
+        ScenarioError: The data for `files` is not a form.
     """
-    if unknown := given.keys() - _CARRIED:
+    if unknown := given.keys() - RequestOptions.__optional_keys__:
         raise NotCarried(f"{min(unknown)}= of a request")
-    options: dict[str, Any] = {}
+    options: dict[str, object] = {}
     headers = dict(given.get("headers") or {})
     _put_body(options, headers, given, json_accept)
     if own := given.get("cookies"):
@@ -49,7 +91,7 @@ def options_of(
 
 
 def _put_body(
-    options: dict[str, Any], headers: dict[str, Any], given: Mapping[str, Any], json_accept: bool
+    options: dict[str, object], headers: dict[str, object], given: RequestOptions, json_accept: bool
 ) -> None:
     data, json, files = given.get("data"), given.get("json"), given.get("files")
     is_form = isinstance(data, Mapping) or (
@@ -70,14 +112,16 @@ def _put_body(
             headers["Accept"] = "application/json"
 
 
-def _fields(data: Any) -> list[tuple[str, object]]:
+def _fields(data: object) -> list[tuple[str, object]]:
     pairs = data.items() if isinstance(data, Mapping) else data
+    if isinstance(pairs, str | bytes) or not isinstance(pairs, Iterable):
+        raise ScenarioError(f"data with files must be a form, got {type(data).__name__}")
     return [(name, value) for name, value in pairs if value is not None]
 
 
-def _files(files: Any) -> list[tuple[str, Any]]:
-    pairs: Iterable[tuple[str, Any]] = files.items() if isinstance(files, Mapping) else files
-    found = []
+def _files(files: Mapping[str, File] | Iterable[tuple[str, File]]) -> list[tuple[str, object]]:
+    pairs: Iterable[tuple[str, object]] = files.items() if isinstance(files, Mapping) else files
+    found: list[tuple[str, object]] = []
     for field, file in pairs:
         if isinstance(file, tuple | list) and len(file) > 3:
             raise NotCarried("headers of a file in files=")
@@ -85,7 +129,7 @@ def _files(files: Any) -> list[tuple[str, Any]]:
     return found
 
 
-def login(auth: Any) -> tuple[str, str]:
+def login(auth: object) -> tuple[str, str]:
     """Return user and password, which may be attributes of an object.
 
     Raises:
@@ -98,18 +142,23 @@ def login(auth: Any) -> tuple[str, str]:
     raise NotCarried(f"auth={type(auth).__name__}(…)")
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else str(value)
 
 
-def seconds(timeout: Any) -> float:
+def seconds(timeout: float | tuple[float | None, float | None]) -> float:
     """Return the timeout of a whole request; of a (connect, read) pair the sum."""
     if isinstance(timeout, tuple | list):
         return float(sum(one for one in timeout if one is not None)) or 1e8
     return float(timeout)
 
 
-def query(params: Any) -> list[tuple[str, object]]:
+def certificate(cert: Cert | list[str]) -> Cert:
+    """Return a client certificate, of which the two files may be in a list."""
+    return (cert[0], cert[1]) if isinstance(cert, list) else cert
+
+
+def query(params: Form | None) -> list[tuple[str, object]]:
     """Return query parameters as pairs, without those that are None."""
     pairs: Iterable[tuple[str, object]] = (
         params.items() if isinstance(params, Mapping) else params or ()

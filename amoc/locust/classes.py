@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
-from amoc.locust.environment import LocalRunner, MasterRunner, WorkerRunner
+from amoc.locust.environment import Environment, LocalRunner, MasterRunner, WorkerRunner
+from amoc.locust.hooks import Events
+
+if TYPE_CHECKING:
+    from amoc.locust.shape import LoadTestShape
+    from amoc.locust.users import User
+
+_C = TypeVar("_C", bound="User | LoadTestShape")
 
 
 @dataclass(frozen=True)
@@ -24,29 +31,27 @@ class Classes:
         close: Releases the resources of a user.
     """
 
-    user: type
-    shape: type
-    events: Any
-    environment: Any
-    pause: Callable[[Any], object]
-    close: Callable[[Any], object]
+    user: type[User]
+    shape: type[LoadTestShape]
+    events: Events
+    environment: Environment
+    pause: Callable[[User], object]
+    close: Callable[[User], object]
     local: type[LocalRunner] = LocalRunner
     worker: type[WorkerRunner] = WorkerRunner
     master: type[MasterRunner] = MasterRunner
 
-    def users_in(self, names: Any) -> list[Any]:
+    def users_in(self, names: Mapping[str, object]) -> list[type[User]]:
         """Return the user classes among the values of a module."""
         return [
             one for one in self._concrete(self.user, names) if one.weight > 0 or one.fixed_count > 0
         ]
 
-    def shapes_in(self, names: Any) -> list[Any]:
+    def shapes_in(self, names: Mapping[str, object]) -> list[type[LoadTestShape]]:
         """Return the load shapes among the values of a module."""
         return self._concrete(self.shape, names)
 
     @staticmethod
-    def _concrete(base: type, names: Any) -> list[Any]:
-        found: list[Any] = [
-            one for one in names.values() if isinstance(one, type) and issubclass(one, base)
-        ]
+    def _concrete(base: type[_C], names: Mapping[str, object]) -> list[type[_C]]:
+        found = [one for one in names.values() if isinstance(one, type) and issubclass(one, base)]
         return [one for one in dict.fromkeys(found) if not one.abstract]

@@ -6,18 +6,34 @@ import re
 import time
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from amoc import http
 from amoc.http.answer import Answer
+from amoc.http.bodies import Data, Form
+from amoc.http.cookies import Cookies
 from amoc.http.urls import PLAIN, Address, join, parse, with_query
 from amoc.locust import arguments
+from amoc.locust.arguments import CallOptions, Cert, PostOptions, PutOptions, RequestOptions
 from amoc.locust.exceptions import Carried
 from amoc.locust.hooks import EventHook
 from amoc.locust.response import Response
 
+if TYPE_CHECKING:
+    from amoc.locust.users import User
+
 _ABSOLUTE: Final = re.compile(r"https?://", re.IGNORECASE)
 REDIRECTS: Final = 30
+
+
+class SessionOptions(TypedDict, total=False):
+    """Arguments of `amoc.http.session`."""
+
+    timeout: float
+    connect_timeout: float
+    redirects: int
+    proxy: str
+    max_idle: int
 
 
 class CookieJar(MutableMapping[str, str]):
@@ -27,12 +43,11 @@ class CookieJar(MutableMapping[str, str]):
         self._client = client
 
     @property
-    def _kept(self) -> Any:
+    def _kept(self) -> Cookies:
         return self._client.session().cookies
 
     def __getitem__(self, name: str) -> str:
-        value: str = self._kept[name]
-        return value
+        return self._kept[name]
 
     def __setitem__(self, name: str, value: str) -> None:
         self._kept.set(name, str(value), self._client.base.origin)
@@ -48,14 +63,14 @@ class CookieJar(MutableMapping[str, str]):
     def __len__(self) -> int:
         return len(self._kept)
 
-    def set(self, name: str, value: str | None, **_: Any) -> None:
+    def set(self, name: str, value: str | None, **_: object) -> None:
         """Set a cookie for all paths of the host; None removes it."""
         if value is None:
             self.pop(name, None)
         else:
             self[name] = value
 
-    def get_dict(self, **_: Any) -> dict[str, str]:
+    def get_dict(self, **_: object) -> dict[str, str]:
         """Return all cookies."""
         return dict(self)
 
@@ -104,7 +119,13 @@ class HttpSession(Carried):
     _ASKS_FOR_JSON = False
 
     def __init__(
-        self, base_url: str, request_event: EventHook, user: Any = None, **config: Any
+        self,
+        base_url: str,
+        request_event: EventHook,
+        user: User | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **config: Unpack[SessionOptions],
     ) -> None:
         """Create a client.
 
@@ -112,6 +133,7 @@ class HttpSession(Carried):
             base_url: URL that paths are appended to.
             request_event: Fired for each request.
             user: Its user.
+            headers: Headers of all requests.
             config: Arguments of `amoc.http.session`.
         """
         self.base_url = base_url
@@ -120,12 +142,12 @@ class HttpSession(Carried):
         self.user = user
         self.request_name: str | None = None
         self._verify: bool | str = True
-        self._cert: Any = None
+        self._cert: Cert = None
         self.trust_env = False
-        self._headers = SentHeaders(self, {**self._SENT, **(config.pop("headers", None) or {})})
-        self._config = {"redirects": REDIRECTS, **config}
+        self._headers = SentHeaders(self, {**self._SENT, **(headers or {})})
+        self._config: SessionOptions = {"redirects": REDIRECTS, **config}
         self._auth: tuple[str, str] | None = None
-        self._sessions: dict[tuple[Any, Any], http.Session] = {}
+        self._sessions: dict[tuple[bool | str, Cert], http.Session] = {}
         self._usual: http.Session | None = None
 
     @property
@@ -138,22 +160,22 @@ class HttpSession(Carried):
         self._verify, self._usual = verify, None
 
     @property
-    def cert(self) -> Any:
+    def cert(self) -> Cert:
         """Client certificate: a file, or a pair of the files of certificate and key."""
         return self._cert
 
     @cert.setter
-    def cert(self, cert: Any) -> None:
-        self._cert = tuple(cert) if isinstance(cert, list) else cert
+    def cert(self, cert: Cert | list[str]) -> None:
+        self._cert = arguments.certificate(cert)
         self._usual = None
 
     @property
-    def auth(self) -> Any:
+    def auth(self) -> tuple[str, str] | None:
         """User and password for all requests."""
         return self._auth
 
     @auth.setter
-    def auth(self, auth: Any) -> None:
+    def auth(self, auth: object) -> None:
         self._auth = None if auth is None else arguments.login(auth)
 
     @property
@@ -187,32 +209,42 @@ class HttpSession(Carried):
         finally:
             self.request_name = None
 
-    def get(self, url: str, **options: Any) -> Response:
+    def get(self, url: str, **options: Unpack[CallOptions]) -> Response:
         """``GET``; see `request`."""
         return self.request("GET", url, **options)
 
-    def head(self, url: str, **options: Any) -> Response:
+    def head(self, url: str, **options: Unpack[CallOptions]) -> Response:
         """``HEAD``; see `request`."""
         options.setdefault("allow_redirects", False)
         return self.request("HEAD", url, **options)
 
-    def options(self, url: str, **options: Any) -> Response:
+    def options(self, url: str, **options: Unpack[CallOptions]) -> Response:
         """``OPTIONS``; see `request`."""
         return self.request("OPTIONS", url, **options)
 
-    def delete(self, url: str, **options: Any) -> Response:
+    def delete(self, url: str, **options: Unpack[CallOptions]) -> Response:
         """``DELETE``; see `request`."""
         return self.request("DELETE", url, **options)
 
-    def post(self, url: str, data: Any = None, json: Any = None, **options: Any) -> Response:
+    def post(
+        self,
+        url: str,
+        data: Data | Form | None = None,
+        json: object = None,
+        **options: Unpack[PostOptions],
+    ) -> Response:
         """``POST``; see `request`."""
         return self.request("POST", url, data=data, json=json, **options)
 
-    def put(self, url: str, data: Any = None, **options: Any) -> Response:
+    def put(
+        self, url: str, data: Data | Form | None = None, **options: Unpack[PutOptions]
+    ) -> Response:
         """``PUT``; see `request`."""
         return self.request("PUT", url, data=data, **options)
 
-    def patch(self, url: str, data: Any = None, **options: Any) -> Response:
+    def patch(
+        self, url: str, data: Data | Form | None = None, **options: Unpack[PutOptions]
+    ) -> Response:
         """``PATCH``; see `request`."""
         return self.request("PATCH", url, data=data, **options)
 
@@ -222,7 +254,7 @@ class HttpSession(Carried):
         url: str,
         name: str | None = None,
         catch_response: bool = False,
-        **given: Any,
+        **given: Unpack[RequestOptions],
     ) -> Response:
         """Make a request. Does not raise if there is no response.
 
@@ -262,7 +294,7 @@ class HttpSession(Carried):
         asked = method, shown, whole, given.get("context"), begun
         return Response(self, answer, broken, asked, catch_response)
 
-    def _where(self, url: str, params: Any) -> tuple[str, str]:
+    def _where(self, url: str, params: Form | str | bytes | None) -> tuple[str, str]:
         """Return the path with the query, and the whole URL."""
         there = parse(url) if _ABSOLUTE.match(url) else join(self.base, url)
         target = there.target
@@ -278,10 +310,12 @@ class HttpSession(Carried):
             origin = origin.replace("://", f"://{login}", 1)
         return target, f"{origin}{target}"
 
-    def session(self, verify: Any = None, cert: Any = None) -> http.Session:
+    def session(
+        self, verify: bool | str | None = None, cert: Cert | list[str] = None
+    ) -> http.Session:
         """Return the session for these certificates. All sessions share their cookies."""
         verify = self._verify if verify is None else verify
-        cert = self._cert if cert is None else tuple(cert) if isinstance(cert, list) else cert
+        cert = self._cert if cert is None else arguments.certificate(cert)
         known = self._sessions.get((verify, cert))
         if known is None:
             known = self._sessions[verify, cert] = self._opened(verify, cert)
@@ -289,17 +323,16 @@ class HttpSession(Carried):
             self._usual = known
         return known
 
-    def _opened(self, verify: Any, cert: Any) -> http.Session:
-        given: dict[str, Any] = {"verify": bool(verify)}
-        if isinstance(verify, str):
-            given["ca"] = verify
-        if cert:
-            given["certificate"], given["key"] = (cert, "") if isinstance(cert, str) else cert
+    def _opened(self, verify: bool | str, cert: Cert) -> http.Session:
+        certificate, key = (cert, "") if isinstance(cert, str) else cert or ("", "")
         made = http.session(
             self.base_url.rstrip("/"),
             headers=dict(self.headers),
             raises=False,
-            **given,
+            verify=bool(verify),
+            ca=verify if isinstance(verify, str) else None,
+            certificate=certificate,
+            key=key,
             **self._config,
         )
         for other in self._sessions.values():
@@ -339,11 +372,13 @@ class FastHttpSession(HttpSession):
         self,
         base_url: str,
         request_event: EventHook,
-        user: Any = None,
+        user: User | None = None,
         insecure: bool = True,
-        **config: Any,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **config: Unpack[SessionOptions],
     ) -> None:
-        super().__init__(base_url, request_event, user, **config)
+        super().__init__(base_url, request_event, user, headers=headers, **config)
         self._verify = not insecure
 
     @property
@@ -351,13 +386,15 @@ class FastHttpSession(HttpSession):
         """The client's cookies."""
         return self.cookies
 
-    def head(self, url: str, **options: Any) -> Response:
+    def head(self, url: str, **options: Unpack[CallOptions]) -> Response:
         """``HEAD``; see `request`."""
         return self.request("HEAD", url, **options)
 
-    def iter_lines(self, url: str, method: str = "GET", **options: Any) -> Iterable[str]:
+    def iter_lines(
+        self, url: str, method: str = "GET", **options: Unpack[CallOptions]
+    ) -> Iterable[str | bytes]:
         """Yield the lines of a response as they arrive."""
-        response = self.request(method, url, stream=True, **options)
+        options["stream"] = True
+        response = self.request(method, url, **options)
         response.raise_for_status()
-        lines: Iterable[str] = response.iter_lines(decode_unicode=True)
-        return lines
+        return response.iter_lines(decode_unicode=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from amoc.locust import recording
 from amoc.locust.exceptions import Carried
@@ -10,6 +10,10 @@ from amoc.locust.hooks import Events
 from amoc.locust.stats import RequestStats
 from amoc.metrics import read
 from amoc.users.run import stop_run
+
+if TYPE_CHECKING:
+    from amoc.locust.shape import LoadTestShape
+    from amoc.locust.users import User
 
 STATE_INIT, STATE_SPAWNING, STATE_RUNNING = "ready", "spawning", "running"
 STATE_CLEANUP, STATE_STOPPING, STATE_STOPPED = "cleanup", "stopping", "stopped"
@@ -21,7 +25,11 @@ class ParsedOptions(Carried):
 
     _called = "parsed_options"
 
-    def __init__(self, **values: Any) -> None:
+    host: str | None
+    tags: list[str] | None
+    exclude_tags: list[str] | None
+
+    def __init__(self, **values: object) -> None:
         self.__dict__.update(values)
 
 
@@ -54,8 +62,8 @@ class Environment(Carried):
         self.parsed_options = ParsedOptions()
         self.tags: list[str] | None = None
         self.exclude_tags: list[str] | None = None
-        self.user_classes: list[Any] = []
-        self.shape_class: Any = None
+        self.user_classes: list[type[User]] = []
+        self.shape_class: LoadTestShape | None = None
         self.locustfile = ""
         self.process_exit_code: int | None = None
 
@@ -84,7 +92,7 @@ class Runner(Carried):
         return self.environment.stats
 
     @property
-    def user_classes(self) -> list[Any]:
+    def user_classes(self) -> list[type[User]]:
         """The classes of users."""
         return self.environment.user_classes
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 from amoc.base.errors import ScenarioError
 
@@ -70,10 +70,12 @@ class Carried:
     _called: ClassVar[str]
     """How a locustfile refers to an object of the class."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        raise NotCarried(f"{self._called}.{name}")
+    if not TYPE_CHECKING:  # type checkers are to find names that amoc lacks, too
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            raise NotCarried(f"{self._called}.{name}")
 
 
 PASSED_ON = (StopUser, StopTest, RescheduleTask, RescheduleTaskImmediately, InterruptTaskSet)

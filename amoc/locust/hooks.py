@@ -4,30 +4,52 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, NotRequired, Protocol, TypedDict, TypeVar
 
 from amoc.locust.exceptions import PASSED_ON, Carried
+
+if TYPE_CHECKING:
+    from amoc.locust.response import Response
 
 _F = TypeVar("_F", bound=Callable[..., object])
 _log = logging.getLogger(__name__)
 
 
-def listeners_of(hook: Any) -> list[Callable[..., object]]:
+class _Theirs(Protocol):
+    """An event of Locust itself."""
+
+    _handlers: list[Callable[..., object]]
+
+
+class RequestDetails(TypedDict):
+    """Details of the event `request`: its listeners are called with these by name."""
+
+    request_type: str
+    name: str
+    response_length: int
+    context: Mapping[str, object]
+    exception: Exception | None
+    start_time: float
+    """In seconds since 1970."""
+    response_time: NotRequired[float]
+    """In milliseconds."""
+    response: NotRequired[Response]
+    url: NotRequired[str]
+
+
+def listeners_of(hook: EventHook | _Theirs) -> list[Callable[..., object]]:
     """Return the mutable list of an event's listeners, for amoc's and for Locust's events."""
-    found: list[Callable[..., object]] = (
-        hook.listeners if isinstance(hook, EventHook) else hook._handlers
-    )
-    return found
+    return hook.listeners if isinstance(hook, EventHook) else hook._handlers
 
 
-def all_listeners(events: Any) -> dict[str, list[Callable[..., object]]]:
+def all_listeners(events: object) -> dict[str, list[Callable[..., object]]]:
     """Return the current listeners of all events."""
     return {name: [*listeners_of(hook)] for name, hook in vars(events).items()}
 
 
-def only(events: Any, listeners: dict[str, list[Callable[..., object]]]) -> None:
+def only(events: object, listeners: dict[str, list[Callable[..., object]]]) -> None:
     """Restore the listeners of all events to a result of `all_listeners`."""
     for name, hook in vars(events).items():
         listeners_of(hook)[:] = listeners.get(name, [])
@@ -56,7 +78,7 @@ class EventHook:
         """
         self.listeners.remove(listener)
 
-    def fire(self, *, reverse: bool = False, **details: Any) -> None:
+    def fire(self, *, reverse: bool = False, **details: object) -> None:
         """Call all listeners. Exceptions are logged, and do not prevent calls of the others."""
         listeners = tuple(self.listeners)
         for listener in reversed(listeners) if reverse else listeners:
@@ -74,13 +96,17 @@ class EventHook:
 
     @contextmanager
     def measure(
-        self, request_type: str, name: str, response_length: int = 0, context: Any = None
-    ) -> Iterator[dict[str, Any]]:
+        self,
+        request_type: str,
+        name: str,
+        response_length: int = 0,
+        context: Mapping[str, object] | None = None,
+    ) -> Iterator[RequestDetails]:
         """Fire the event `request` for the block, with its duration and its exception.
 
         Yields the details of the event, which the block may change.
         """
-        details: dict[str, Any] = {
+        details: RequestDetails = {
             "request_type": request_type,
             "name": name,
             "response_length": response_length,

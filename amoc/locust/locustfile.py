@@ -9,10 +9,10 @@ they are called only there (with a `LocalRunner`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import getcurrent
@@ -38,6 +38,9 @@ from amoc.scenario.facts import RunFacts
 from amoc.scenario.user_kinds import NamedStart
 from amoc.users.user import User as Crow
 
+if TYPE_CHECKING:
+    from amoc.locust.users import User
+
 MAX_CHOSEN = 50
 """Maximum number of user classes that a load shape can select from; `Shared` has 64 bits."""
 
@@ -50,7 +53,9 @@ class Locustfile:
         known: The base classes.
     """
 
-    def __init__(self, known: Classes, user_classes: list[Any], shape: Any) -> None:
+    def __init__(
+        self, known: Classes, user_classes: list[type[User]], shape: type[LoadTestShape] | None
+    ) -> None:
         """Run users of these classes.
 
         Args:
@@ -58,14 +63,14 @@ class Locustfile:
             user_classes: Classes of users.
             shape: The class of its load shape, if it has one.
         """
-        self.environment: run.Environment = known.environment
+        self.environment = known.environment
         self.known = known
         self._events = known.events
-        self._classes = sorted(user_classes, key=lambda one: str(one.__name__))
+        self._classes = sorted(user_classes, key=lambda one: one.__name__)
         self._distribution = Distribution(
             [one.weight for one in self._classes], [one.fixed_count for one in self._classes]
         )
-        self._shape: LoadTestShape | None = shape() if shape is not None else None
+        self._shape = shape() if shape is not None else None
         self._facts = context.find(RunFacts) or RunFacts()
         self._is_alone = context.find(RunFacts) is None  # amoc check: everything in one process
         if (board := context.find(Board)) is not None:
@@ -73,9 +78,9 @@ class Locustfile:
         self._shared = Shared.mapped()
         self._parser = options.parse(known.events)
         self._here: Here | None = None
-        self._own_listeners: dict[str, Any] = {}
-        self._greenlets: Sequence[Any] = ()
-        self._chosen: dict[int, tuple[list[Any], Distribution]] = {}
+        self._own_listeners: dict[str, list[Callable[..., object]]] = {}
+        self._greenlets: Sequence[gevent.Greenlet[..., object]] = ()
+        self._chosen: dict[int, tuple[list[type[User]], Distribution]] = {}
 
     def init(self) -> None:
         """Prepare the run. With several workers, this process acts as Locust's master."""
@@ -102,7 +107,7 @@ class Locustfile:
             # There is no event loop here, before the fork, so a worker runs them.
             self._greenlets = [one for one in found if not one.ready()]
 
-    def _check_host(self, kind: Any) -> None:
+    def _check_host(self, kind: type[User]) -> None:
         """Refuse HTTP users without a host, unless a listener may still set it."""
         asks = {one.__name__ for one in kind.__mro__} & {"HttpUser", "FastHttpUser"}
         events = self._events
@@ -154,7 +159,7 @@ class Locustfile:
         if code := self._shared.exit_code:
             raise Error(f"a listener of events.quitting has set process_exit_code to {code}")
 
-    def class_of(self, number: int) -> Any:
+    def class_of(self, number: int) -> type[User]:
         """Return the class of a user that starts now, by its number in the locustfile."""
         chosen = self._shared.classes
         if not chosen:
@@ -166,14 +171,14 @@ class Locustfile:
         among, distribution = self._chosen[chosen]
         return among[distribution.class_of(number)]
 
-    def _count(self, kind: Any) -> None:
+    def _count(self, kind: type[User]) -> None:
         """Count a user by class, if there are several classes."""
         if len(self._classes) > 1:
             for what in ("users", "iterations"):
                 name = f"{reserved.KIND}{kind.__name__}.{what}"
                 metrics.built_in(metrics.Counter, name).inc()
 
-    def choose(self, classes: Sequence[Any]) -> None:
+    def choose(self, classes: Sequence[type[User]]) -> None:
         """Start users of these classes from now on; of all classes if there are none.
 
         Raises:
@@ -190,7 +195,8 @@ class Locustfile:
     def begin_greenlets(self) -> None:
         """Start the greenlets that listeners have spawned for the whole run before the fork."""
         for one in self._greenlets:
-            gevent.spawn(one._run, *one.args, **one.kwargs)
+            function = one._run  # type: ignore[attr-defined] # not in gevent's types
+            gevent.spawn(function, *one.args, **one.kwargs)
 
     def _process(self) -> Here:
         """Return the state of this process, which its first user creates."""
@@ -211,8 +217,11 @@ class Locustfile:
             in_no_user(here.begin)
         return here
 
-    def begin(self, users: int) -> None:
-        """Call the listeners of the run's start in a process that expects `users` users."""
+    def begin(self, users: int) -> run.Runner:
+        """Call the listeners of the run's start in a process that expects `users` users.
+
+        Returns the runner.
+        """
         environment, runner = self.environment, self.environment.runner
         assert runner is not None
         runner.target_user_count = users
@@ -221,6 +230,7 @@ class Locustfile:
         self._events.init.fire(environment=environment, runner=runner, web_ui=None)
         runner.state = run.STATE_SPAWNING
         self._events.test_start.fire(environment=environment)
+        return runner
 
     def all_here(self, users: int) -> None:
         """Call the listeners for the event that all of a worker's users have started."""
@@ -263,13 +273,13 @@ class Start(NamedStart):
 
     def name_of(self, user_id: int, rank: int = 0) -> str:
         """Return the name of a user's class."""
-        return str(self._file.class_of(rank or user_id).__name__)
+        return self._file.class_of(rank or user_id).__name__
 
 
 @contextmanager
-def spawned() -> Iterator[list[Any]]:
+def spawned() -> Iterator[list[gevent.Greenlet[..., object]]]:
     """Collect the greenlets that are spawned within the block."""
-    found: list[Any] = []
+    found: list[gevent.Greenlet[..., object]] = []
     note = found.append
     gevent.Greenlet.add_spawn_callback(note)
     try:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterable
 from itertools import count
 from types import ModuleType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from amoc.locust.environment import ParsedOptions
 from amoc.locust.exceptions import Carried, NotCarried
@@ -22,7 +22,7 @@ real_locust = setting(False, "Use Locust's own classes, which must be installed 
 
 _numbers = count(1)
 _IGNORED = {"env_var", "include_in_web_ui", "is_required", "is_secret", "metavar", "required"}
-_UNUSED: dict[str, Any] = {
+_UNUSED: dict[str, object] = {
     **dict.fromkeys(("master", "worker", "autostart", "only_summary", "csv_full_history")),
     "csv_prefix": None,
     "expect_workers": 1,
@@ -36,6 +36,17 @@ _UNUSED: dict[str, Any] = {
 """Options of Locust that have no effect here, with their defaults."""
 
 
+class ArgumentOptions(TypedDict, total=False):
+    """Those of `argparse`, as far as settings have them."""
+
+    dest: str | None
+    type: Callable[[str], object]
+    choices: Iterable[object] | None
+    default: object
+    help: str | None
+    action: str | None
+
+
 class Parser(Carried):
     """The parser that a locustfile adds arguments to. Each becomes a setting of the same name."""
 
@@ -46,7 +57,7 @@ class Parser(Carried):
         self._module = ModuleType(f"{__name__}.of_locustfile_{next(_numbers)}")
         sys.modules[self._module.__name__] = self._module
 
-    def add_argument(self, *flags: str, **how: Any) -> None:
+    def add_argument(self, *flags: str, **how: Unpack[ArgumentOptions]) -> None:
         """Add an argument: ``parser.add_argument("--depth", type=int, default=3, help="…")``.
 
         Raises:
@@ -67,7 +78,12 @@ class Parser(Carried):
         self._declare(name, kind, default, choices, about or f"Argument of the locustfile: {name}")
 
     def _declare(
-        self, name: str, kind: Any, default: Any, choices: Iterable[Any] | None, about: str
+        self,
+        name: str,
+        kind: Callable[[str], object],
+        default: object,
+        choices: Iterable[object] | None,
+        about: str,
     ) -> None:
         if isinstance(kind, type) and kind in (bool, int, float, str):
             declared = setting(
@@ -75,13 +91,13 @@ class Parser(Carried):
                 verify=tuple(choices) if choices is not None else None,
             )  # fmt: skip
         else:  # a function that converts text
-            declared = setting(default, about, type=Any, parse=kind)
+            declared = setting(default, about, type=Any, parse=kind)  # the setting has any type
         # Settings are named after their variable in a module; this module has only these.
         declared.module = self._module.__name__
         setattr(self._module, name, declared)
         self.names[name] = declared.get
 
-    def add_argument_group(self, *_: Any, **__: Any) -> Parser:
+    def add_argument_group(self, *_: object, **__: object) -> Parser:
         """Return the parser itself, as groups are only headings."""
         return self
 

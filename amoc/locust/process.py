@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -22,6 +22,7 @@ from amoc.users.user import User as Crow
 
 if TYPE_CHECKING:
     from amoc.locust.locustfile import Locustfile
+    from amoc.locust.users import User
 
 POLL_S = 0.1
 """How often users that wait for listeners check whether they were asked to stop."""
@@ -88,7 +89,7 @@ class Here:
             mine = []
         self._expected = set(chain.from_iterable(mine))
         self._users = len(self._expected)
-        self._alive: dict[int, Any] = {}
+        self._alive: dict[int, User] = {}
         self._begun, self._changed = Event(), Event()
         self._first = first
         self._driver: ShapeDriver | None = None
@@ -97,11 +98,10 @@ class Here:
     def begin(self) -> None:
         """Call the listeners of the start. Then users may start."""
         try:
-            self._of.begin(self._users)
+            runner = self._of.begin(self._users)
             if not self._hosts_first:
                 return
             self._of.begin_greenlets()
-            runner = self._of.environment.runner
             if self._shape is not None:
                 self._shared.shape_began = self._shared.shape_began or time.perf_counter()
                 self._shape.reset_time()
@@ -145,7 +145,7 @@ class Here:
             event.wait(POLL_S)
         return True
 
-    def begins(self, user_id: int, user: Any) -> None:
+    def begins(self, user_id: int, user: User) -> None:
         """Note the start of a user. Call the listeners for it when it is the last expected one."""
         self._alive[user_id] = user
         self._count()

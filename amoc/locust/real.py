@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from gevent import getcurrent, queue
 
@@ -24,6 +24,8 @@ from amoc.locust.stats import RequestStats
 from amoc.metrics import read
 from amoc.users import api
 from amoc.users.user import User as Crow
+
+_R = TypeVar("_R", bound=environment.Runner)
 
 
 class StandIn:
@@ -61,7 +63,7 @@ class StandIn:
         locust.events.request.add_listener(_record)
         locust.events.user_error.add_listener(_count)
 
-        def pause(user: Any) -> None:
+        def pause(user: Any) -> None:  # a user of Locust's
             user._state = task_sets.LOCUST_STATE_STOPPING
 
         return scenario_of(
@@ -80,13 +82,15 @@ class StandIn:
         )
 
 
-def _both(ours: type, theirs: type) -> Any:
+def _both(ours: type[_R], theirs: type) -> type[_R]:
     """Return a class of runners that is amoc's, and for isinstance() also Locust's."""
-    return type(ours.__name__, (ours, theirs), {"greenlet": None})  # which Locust reads at the end
+    both: type[_R] = type(ours.__name__, (ours, theirs), {"greenlet": None})  # read by Locust
+    return both
 
 
-def _record(*, exception: Any = None, response: Any = None, **told: Any) -> None:
+def _record(*, exception: Any = None, response: object = None, **told: Any) -> None:
     """Record a request. Bad statuses are counted by number, as with amoc's own client."""
+    # The exceptions are those of Locust and of its clients; locustfiles give the details.
     if type(exception).__name__ in ("HTTPError", "LocustBadStatusCode"):
         exception.failed_status = getattr(response, "status_code", None)
     elif type(exception).__name__ == "CatchResponseError":
@@ -99,14 +103,14 @@ def _sleep(_: object, seconds: float) -> None:
     api.sleep(max(0.0, seconds))
 
 
-def _count(exception: BaseException, **_: Any) -> None:
+def _count(exception: BaseException, **_: object) -> None:
     """Count the exception of a task as a crash. The user continues with its next task."""
     crow = getcurrent()
     if isinstance(crow, Crow):
         crow.pool.crashed(crow, exception)
 
 
-def _close(user: Any) -> None:
+def _close(user: object) -> None:
     close = getattr(getattr(user, "client", None), "close", None)
     if callable(close):
         close()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gevent import getcurrent
 
 from amoc.base.clock import MS_NS
@@ -18,7 +16,7 @@ def record(
     response_time: float | None = None,
     response_length: int | None = None,
     exception: object = None,
-    **_: Any,
+    **_: object,
 ) -> None:
     """Record a request that a locustfile has measured. This is the first listener of the event.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amoc.http import RedirectError, RequestError, RequestTimeout
 from amoc.http import errors as http_errors
@@ -22,7 +22,7 @@ class RequestException(OSError):
         request: The request.
     """
 
-    def __init__(self, *what: Any, request: Any = None, response: Any = None) -> None:
+    def __init__(self, *what: object, request: object = None, response: object = None) -> None:
         super().__init__(*what)
         self.response = response
         self.request = request if request is not None else getattr(response, "request", None)
@@ -83,8 +83,8 @@ class InvalidSchema(RequestException, ValueError):
 class JSONDecodeError(RequestException, json.JSONDecodeError):
     """The response is not JSON."""
 
-    def __init__(self, *what: Any, **more: Any) -> None:
-        json.JSONDecodeError.__init__(self, *what)
+    def __init__(self, msg: str, doc: str, pos: int, **more: object) -> None:
+        json.JSONDecodeError.__init__(self, msg, doc, pos)
         RequestException.__init__(self, *self.args, **more)
 
     __reduce__ = json.JSONDecodeError.__reduce__

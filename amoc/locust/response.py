@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from http.cookies import SimpleCookie
@@ -12,6 +12,7 @@ from amoc.base.clock import MS_NS, S_NS
 from amoc.http import Answer, Headers, RequestError
 from amoc.locust import recording, request_errors
 from amoc.locust.exceptions import Carried, CatchResponseError, LocustError, ResponseError
+from amoc.locust.hooks import RequestDetails
 
 if TYPE_CHECKING:
     from amoc.locust.client import HttpSession
@@ -55,21 +56,21 @@ class Response(Carried):
 
     _called = "response"
     # Defaults on the class: there is one object per request, and most of these never change.
-    js: Any = None
+    js: Any = None  # any JSON, which locustfiles take apart
     encoding: str | None = None
     _is_over = False
     _is_entered = False
     _verdict: Exception | bool | None = None
     _content: bytes | None = None
     _error: Exception | None = None
-    _meta: dict[str, Any] | None = None
+    _meta: RequestDetails | None = None
 
     def __init__(
         self,
         session: HttpSession,
         answer: Answer,
         broken: RequestError | None,
-        asked: tuple[str, str, str, Any, float],
+        asked: tuple[str, str, str, Mapping[str, object] | None, float],
         catches: bool,
     ) -> None:
         """Represent `answer`, or the failure `broken`.
@@ -198,7 +199,7 @@ class Response(Carried):
             self.close()
 
     @property
-    def request_meta(self) -> dict[str, Any]:
+    def request_meta(self) -> RequestDetails:
         """Details of the event `request`, which a ``with`` block may change."""
         if self._meta is None:
             method, name, url, context, begun = self._asked
@@ -226,7 +227,7 @@ class Response(Carried):
     # Content
 
     @property
-    def content(self) -> Any:
+    def content(self) -> bytes | None:
         """The body as bytes; None without a response."""
         if self._broken is not None:
             return None
@@ -236,16 +237,17 @@ class Response(Carried):
         return self._content
 
     @property
-    def text(self) -> Any:
+    def text(self) -> str | None:
         """The body as text; without a response empty, or None with `FastHttpUser`."""
         if self._broken is not None:
             return self._session.NO_TEXT
+        content = self.content or b""
         if self.encoding is not None:
-            return str(self.content, self.encoding, "replace")
-        self._answer.bytes = self.content
+            return content.decode(self.encoding, "replace")
+        self._answer.bytes = content
         return self._answer.text
 
-    def json(self, **options: Any) -> Any:
+    def json(self, **options: Any) -> Any:  # options of `json.loads`, and any JSON
         """Return the body parsed as JSON.
 
         Raises:
@@ -259,8 +261,8 @@ class Response(Carried):
             raise request_errors.JSONDecodeError(error.msg, error.doc, error.pos) from None
 
     def iter_content(
-        self, chunk_size: int | None = 1024, decode_unicode: bool = False, **_: Any
-    ) -> Iterator[Any]:
+        self, chunk_size: int | None = 1024, decode_unicode: bool = False, **_: object
+    ) -> Iterator[str | bytes]:
         """Yield the body in pieces, as they arrive with ``stream=True``; ignores `chunk_size`."""
         del chunk_size
         pieces = iter((self._content,)) if self._content is not None else self._answer.chunks()
@@ -268,7 +270,7 @@ class Response(Carried):
             yield piece.decode(self.encoding or "utf-8", "replace") if decode_unicode else piece
         self.close()
 
-    def iter_lines(self, decode_unicode: bool = False, **_: Any) -> Iterator[Any]:
+    def iter_lines(self, decode_unicode: bool = False, **_: object) -> Iterator[str | bytes]:
         """Yield the body line by line, without line ends."""
         for line in self._answer.lines() if self._content is None else self._content.splitlines():
             yield line.decode(self.encoding or "utf-8", "replace") if decode_unicode else line

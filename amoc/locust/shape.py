@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from math import inf
+from numbers import Real
+from typing import TYPE_CHECKING
 
 from amoc.base.errors import ScenarioError
 from amoc.ipc import rpc
 from amoc.locust.steps_of_shape import Steps
 
 if TYPE_CHECKING:
+    from amoc.locust.environment import Runner
     from amoc.locust.locustfile import Locustfile
+    from amoc.locust.users import User
 
 TICK_S = 1.0
 """How often a shape's tick() is called."""
 COMMAND_S = 30.0
 """Time limit for the controller to add or remove users."""
+Wanted = tuple[float, float] | tuple[float, float, "Sequence[type[User]] | None"]
+"""A number of users, users to start per second, and perhaps classes to start users of."""
 
 
 class LoadTestShape:
@@ -29,9 +35,9 @@ class LoadTestShape:
 
     abstract = True
     use_common_options = False
-    runner: Any = None
+    runner: Runner | None = None
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
         if "abstract" not in cls.__dict__:
             cls.abstract = False
@@ -49,10 +55,9 @@ class LoadTestShape:
 
     def get_current_user_count(self) -> int:
         """Return the number of users."""
-        count: int = self.runner.user_count
-        return count
+        return self.runner.user_count if self.runner is not None else 0
 
-    def tick(self) -> Any:
+    def tick(self) -> Wanted | None:
         """Return the wanted number of users and the spawn rate per second; None to end the run."""
         raise NotImplementedError(f"{type(self).__name__} must have a method tick()")
 
@@ -71,7 +76,7 @@ class ShapeDriver:
     def __init__(
         self,
         shape: LoadTestShape,
-        runner: Any,
+        runner: Runner,
         idle: Callable[[], object],
         file: Locustfile,
         users: int = 0,
@@ -100,13 +105,13 @@ class ShapeDriver:
             self.is_over = True
             self._runner.end("the load shape has ended")
             return
-        target, rate, *classes = wants
-        self._file.choose((classes and classes[0]) or ())
-        if target < 0 or rate <= 0:
+        if not _is_valid(wants):
             raise ScenarioError(
                 f"tick() of {type(self._shape).__name__} must return a number of users from 0 and a"
                 f" rate above 0, got {wants!r}"
             )
+        target, rate = wants[:2]
+        self._file.choose((wants[2] if len(wants) > 2 else None) or ())
         steps, users = self._steps, round(target)
         before = steps.count
         change = steps.towards(users, rate, TICK_S)
@@ -129,3 +134,13 @@ class ShapeDriver:
                 rpc.ask(rpc.REMOVE_USERS, gone, timeout_s=COMMAND_S)
             if after == 0:
                 self._idle()
+
+
+def _is_valid(wants: object) -> bool:
+    return (
+        isinstance(wants, tuple | list)
+        and len(wants) in (2, 3)
+        and all(isinstance(one, Real) for one in wants[:2])
+        and 0 <= wants[0] < inf
+        and wants[1] > 0
+    )

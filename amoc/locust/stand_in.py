@@ -11,9 +11,10 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import NoReturn
 
 from amoc.locust import (
     client,
@@ -67,7 +68,7 @@ _RUNNERS = {
 }
 
 
-def _modules(events: hooks.Events) -> dict[str, dict[str, Any]]:
+def _modules(events: hooks.Events) -> dict[str, dict[str, object]]:
     """Return the names in each module that replaces one of Locust's."""
     raised = {
         name: one
@@ -113,13 +114,13 @@ class Placeholder:
     def __init__(self, what: str) -> None:
         self.__dict__["what"] = what
 
-    def _refuse(self, *_: object, **__: object) -> Any:
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise NotCarried(self.__dict__["what"])
 
     __call__ = __getitem__ = __mro_entries__ = _refuse
     __setattr__ = _refuse
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> NoReturn:
         if name.startswith("__"):
             raise AttributeError(name)
         raise NotCarried(f"{self.__dict__['what']}.{name}")
@@ -128,13 +129,13 @@ class Placeholder:
 class _Module(ModuleType):
     """A module that replaces one of Locust's."""
 
-    def __init__(self, name: str, values: Mapping[str, Any], missing: list[str]) -> None:
+    def __init__(self, name: str, values: Mapping[str, object], missing: list[str]) -> None:
         super().__init__(name, f"amoc's stand-in for {name}.")
         self.__dict__.update(values)
         self.__path__: list[str] = []  # it may have submodules
         self.__missing = missing
 
-    def __getattr__(self, name: str) -> Any:
+    def __getattr__(self, name: str) -> Placeholder:
         if name.startswith("__"):
             raise AttributeError(name)
         what = f"{self.__name__}.{name}"
@@ -177,13 +178,13 @@ class StandIn:
         finally:
             sys.meta_path.remove(self)
 
-    def find_spec(self, name: str, *_: object) -> Any:
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
         """Find modules of Locust that have no replacement."""
         if name.partition(".")[0] not in ("locust", "locust_plugins", "locust_cloud"):
             return None
         return importlib.util.spec_from_loader(name, self)  # type: ignore[arg-type]
 
-    def create_module(self, spec: Any) -> ModuleType:
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Create a module whose names are all missing."""
         return _Module(spec.name, {}, self.missing)
 

@@ -5,14 +5,22 @@ They cover the whole run, in every worker. In Locust workers only have their own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 from amoc.base.clock import now_ns
 from amoc.locust.exceptions import Carried
 from amoc.metrics.area import Metric
 from amoc.metrics.histogram import Histogram
 from amoc.metrics.step_names import AGGREGATED, BYTES, COUNT, FAILURES, steps_in
+
+
+class _Values(NamedTuple):
+    """Metrics by name, each the sum over all areas."""
+
+    counts: Counter[str]
+    times: defaultdict[str, Histogram]
 
 
 class StatsEntry(Carried):
@@ -26,15 +34,15 @@ class StatsEntry(Carried):
 
     _called = "stats"
 
-    def __init__(self, method: str, name: str, values: Mapping[str, Any], seconds: float) -> None:
+    def __init__(self, method: str, name: str, values: _Values, seconds: float) -> None:
         """Take the figures of a step from metric values by name."""
         step = f"{method} {name}".strip()
         self.method = method
         self.name = name
-        self.num_requests: int = values.get(step + COUNT, 0)
-        self.num_failures: int = values.get(step + FAILURES, 0)
-        self.total_content_length: int = values.get(step + BYTES, 0)
-        self._times: Histogram = values.get(step) or Histogram()
+        self.num_requests = values.counts[step + COUNT]
+        self.num_failures = values.counts[step + FAILURES]
+        self.total_content_length = values.counts[step + BYTES]
+        self._times = values.times[step]
         self._seconds = seconds
 
     @property
@@ -100,7 +108,7 @@ class RequestStats(Carried):
         """Statistics by name and method."""
         values = self._values()
         found = {}
-        for step in steps_in(values):
+        for step in steps_in({*values.counts, *values.times}):
             method, _, name = step.partition(" ")
             if step != AGGREGATED:
                 found[name, method] = self._entry(method, name, values)
@@ -120,16 +128,15 @@ class RequestStats(Carried):
         """Return the statistics of one request."""
         return self._entry(method, name, self._values())
 
-    def _entry(self, method: str, name: str, values: Mapping[str, Any]) -> StatsEntry:
+    def _entry(self, method: str, name: str, values: _Values) -> StatsEntry:
         return StatsEntry(method, name, values, (now_ns() - self._begun_ns) / 1e9)
 
-    def _values(self) -> dict[str, Any]:
-        """Return the sums of counters and timers over all areas."""
-        found: dict[str, Any] = {}
+    def _values(self) -> _Values:
+        found = _Values(Counter(), defaultdict(Histogram))
         for metric in self._read():
             value = metric.value
             if isinstance(value, Histogram):
-                found.setdefault(metric.name, Histogram()).add(value.cells, value.max_ns)
+                found.times[metric.name].add(value.cells, value.max_ns)
             elif isinstance(value, int):
-                found[metric.name] = found.get(metric.name, 0) + value
+                found.counts[metric.name] += value
         return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import cycle
 from time import perf_counter
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, ClassVar, Protocol, TypeVar, overload, runtime_checkable
 
 from greenlet import GreenletExit
 
@@ -20,6 +20,10 @@ from amoc.locust.exceptions import (
     StopTest,
     StopUser,
 )
+from amoc.locust.wait_time import WaitTime
+
+if TYPE_CHECKING:
+    from amoc.locust.users import User
 
 Task = Callable[..., object]
 """A function of the user or of the task set, or a task set class."""
@@ -29,11 +33,18 @@ _WEIGHT, _TAGS = "locust_task_weight", "locust_tag_set"
 _log = logging.getLogger(__name__)
 
 
+@runtime_checkable
+class Holder(Protocol):
+    """A class with tasks: of users or a task set, amoc's or Locust's."""
+
+    tasks: Sequence[Task]
+
+
 @overload
 def task(weight: _T) -> _T: ...
 @overload
 def task(weight: int = 1) -> Callable[[_T], _T]: ...
-def task(weight: Any = 1) -> Any:
+def task(weight: Task | int = 1) -> object:
     """Mark a method or a nested class as a task. Weight 2 makes it twice as likely."""
 
     def mark(function: _T, count: int = 1) -> _T:
@@ -55,10 +66,9 @@ def tag(*tags: str) -> Callable[[_T], _T]:
         raise ValueError('tag must be given names, as in @tag("slow")')
 
     def mark(tagged: _T) -> _T:
-        inner: Iterable[Task] | None = getattr(tagged, "tasks", None)
-        if inner is not None:
-            for one in inner:
-                mark(cast("_T", one))
+        if isinstance(tagged, Holder):
+            for one in tagged.tasks:
+                mark(one)
         else:
             setattr(tagged, _TAGS, {*getattr(tagged, _TAGS, ()), *tags})
         return tagged
@@ -66,22 +76,22 @@ def tag(*tags: str) -> Callable[[_T], _T]:
     return mark
 
 
-def tasks_of(bases: Iterable[type], namespace: Mapping[str, Any]) -> list[Task]:
+def tasks_of(bases: Iterable[type], namespace: Mapping[str, object]) -> list[Task]:
     """Return a class's tasks, repeated by weight: inherited, listed, and marked ones.
 
     Raises:
         LocustError: The attribute `tasks` is invalid.
     """
-    found = [one for base in bases for one in getattr(base, "tasks", ())]
+    found: list[Task] = [one for base in bases for one in getattr(base, "tasks", ())]
     for name, value in namespace.items():
         if name == "tasks":
             found += _listed(value or ())
-        else:
+        elif callable(value):
             found += [value] * getattr(value, _WEIGHT, 0)
     return found
 
 
-def _listed(tasks: Any) -> list[Task]:
+def _listed(tasks: object) -> list[Task]:
     if isinstance(tasks, Mapping):
         tasks = list(tasks.items())
     if not isinstance(tasks, Iterable):
@@ -90,7 +100,7 @@ def _listed(tasks: Any) -> list[Task]:
     return [one for one, weight in pairs for _ in range(weight)]
 
 
-def keep_tagged(holder: Any, wanted: set[str], unwanted: set[str]) -> None:
+def keep_tagged(holder: Holder, wanted: set[str], unwanted: set[str]) -> None:
     """Remove the tasks that tags exclude, also from nested task sets.
 
     Args:
@@ -99,8 +109,8 @@ def keep_tagged(holder: Any, wanted: set[str], unwanted: set[str]) -> None:
         unwanted: A task must have none of these tags.
     """
 
-    def stays(one: Any) -> bool:
-        if hasattr(one, "tasks"):
+    def stays(one: Task) -> bool:
+        if isinstance(one, Holder):
             keep_tagged(one, wanted, unwanted)
             return bool(one.tasks)
         tags: set[str] = getattr(one, _TAGS, set())
@@ -114,7 +124,7 @@ class TaskSetMeta(type):
     """Collects the tasks of a task set when its class is created."""
 
     def __new__(  # noqa: D102 - documented by the class
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, object]
     ) -> TaskSetMeta:
         return super().__new__(mcs, name, bases, {**namespace, "tasks": tasks_of(bases, namespace)})
 
@@ -126,27 +136,27 @@ class TaskSet(metaclass=TaskSetMeta):
         tasks: Selected at random; tasks with a weight are repeated.
     """
 
-    tasks: Any = ()
-    wait_time: Any = None
+    tasks: ClassVar[Sequence[Task]] = ()
+    wait_time: ClassVar[WaitTime | None] = None
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: TaskSet | User) -> None:
         self._parent = parent
         self._user = parent.user if isinstance(parent, TaskSet) else parent
         self._queue: deque[Task] = deque()
         self._born = perf_counter()
 
     @property
-    def user(self) -> Any:
+    def user(self) -> User:
         """The user in this task set."""
         return self._user
 
     @property
-    def parent(self) -> Any:
+    def parent(self) -> TaskSet | User:
         """The task set, or the user, from which this one was entered."""
         return self._parent
 
     @property
-    def client(self) -> Any:
+    def client(self) -> object:
         """The user's client."""
         return self._user.client
 
@@ -176,9 +186,9 @@ class TaskSet(metaclass=TaskSetMeta):
         """
         return _picked(self)
 
-    def execute_task(self, task_callable: Any) -> None:
+    def execute_task(self, task_callable: Task) -> None:
         """Run a task."""
-        if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
+        if isinstance(task_callable, TaskSetMeta):
             task_callable(self).run()
         elif getattr(task_callable, "__self__", None) is self:
             task_callable()
@@ -252,9 +262,9 @@ class OfUser(TaskSet):
         """
         return _picked(self._user)
 
-    def execute_task(self, task_callable: Any) -> None:
+    def execute_task(self, task_callable: Task) -> None:
         """Run a task."""
-        if isinstance(task_callable, type) and issubclass(task_callable, TaskSet):
+        if isinstance(task_callable, TaskSetMeta):
             task_callable(self._user).run()
         else:
             task_callable(self._user)
@@ -263,7 +273,7 @@ class OfUser(TaskSet):
 class SequentialTaskSet(TaskSet):
     """Tasks that are run in their order in the source, again and again."""
 
-    def __init__(self, parent: Any) -> None:
+    def __init__(self, parent: TaskSet | User) -> None:
         super().__init__(parent)
         self._in_order = cycle(self.tasks)
 
@@ -275,17 +285,15 @@ class SequentialTaskSet(TaskSet):
         """
         if not self.tasks:
             raise LocustError(f"{type(self).__name__} has no tasks: mark methods with @task")
-        following: Task = next(self._in_order)
-        return following
+        return next(self._in_order)
 
 
-def _picked(holder: Any) -> Task:
+def _picked(holder: TaskSet | User) -> Task:
     """Return a random task of a user or of a task set."""
-    tasks: list[Task] = holder.tasks
-    if not tasks:
+    if not holder.tasks:
         name = type(holder).__name__
         raise LocustError(f"{name} has no tasks: mark methods with @task, or set tasks")
-    return random.choice(tasks)
+    return random.choice(holder.tasks)
 
 
 def _handed_back(interrupt: InterruptTaskSet) -> Exception:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from json import JSONDecodeError
 from time import perf_counter, time
-from typing import Any
+from typing import Any, ClassVar
 
 import gevent
 from gevent import getcurrent
@@ -14,10 +14,11 @@ from greenlet import GreenletExit
 
 from amoc.base.errors import ScenarioError
 from amoc.locust.client import FastHttpSession, HttpSession
+from amoc.locust.environment import Environment
 from amoc.locust.exceptions import StopTest, StopUser
 from amoc.locust.response import Response
-from amoc.locust.tasks import OfUser, TaskSet, tasks_of
-from amoc.locust.wait_time import constant
+from amoc.locust.tasks import OfUser, Task, TaskSet, tasks_of
+from amoc.locust.wait_time import WaitTime, constant
 from amoc.users import api
 from amoc.users.user import User as Crow
 from amoc.users.user import UserStopped
@@ -27,7 +28,7 @@ class UserMeta(type):
     """Collects the tasks of a user when its class is created."""
 
     def __new__(  # noqa: D102 - documented by the class
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any]
+        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, object]
     ) -> UserMeta:
         own = {"tasks": tasks_of(bases, namespace), "abstract": namespace.get("abstract", False)}
         return super().__new__(mcs, name, bases, {**namespace, **own})
@@ -49,10 +50,11 @@ class User(metaclass=UserMeta):
     weight: float = 1
     fixed_count = 0
     host: str | None = None
-    wait_time: Any = constant(0)
-    tasks: Any = ()
+    wait_time: ClassVar[WaitTime] = constant(0)
+    tasks: ClassVar[Sequence[Task]] = ()
+    client: object
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         self.environment = environment
         self._born = perf_counter()
         self._leaves = False
@@ -64,7 +66,7 @@ class User(metaclass=UserMeta):
     def on_stop(self) -> None:
         """Called when the user is stopped, or has stopped itself."""
 
-    def context(self) -> dict[str, Any]:
+    def context(self) -> Mapping[str, object]:
         """Return the `context` of this user's `request` events."""
         return {}
 
@@ -97,7 +99,8 @@ class User(metaclass=UserMeta):
             self.on_stop()
         except StopTest:
             self.on_stop()
-            self.environment.runner.quit()
+            if self.environment.runner is not None:
+                self.environment.runner.end("the locustfile has raised StopTest")
 
     def wait_for(self, seconds: float) -> None:
         """Wait.
@@ -125,7 +128,7 @@ class User(metaclass=UserMeta):
         if isinstance(crow, Crow) and crow.stopping:
             raise UserStopped
 
-    def task_failed(self, where: Any, error: Exception) -> None:
+    def task_failed(self, where: TaskSet, error: Exception) -> None:
         """Count the exception of a task as a crash. The user continues with its next task."""
         if isinstance(error, ScenarioError):
             raise error
@@ -163,7 +166,8 @@ class _OverHttp(User):
     ) -> Iterator[Response]:
         """Make a request to a JSON API. The parsed response is in `response.js`.
 
-        The request fails if the response is not JSON, or if the block raises.
+        `options` are those of `HttpSession.request`. The request fails if the response is not JSON,
+        or if the block raises.
         """
         own = {"Content-Type": "application/json", "Accept": "application/json"}
         given = headers or {}
@@ -206,9 +210,9 @@ class HttpUser(_OverHttp):
     """A user with a client that behaves like `requests`."""
 
     abstract = True
-    pool_manager: Any = None
+    pool_manager: object = None
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         self.client = HttpSession(self._host(), environment.events.request, self)
 
@@ -226,10 +230,10 @@ class FastHttpUser(_OverHttp):
     concurrency = 10
     proxy_host: str | None = None
     proxy_port: int | None = None
-    client_pool: Any = None
-    ssl_context_factory: Any = None
+    client_pool: object = None
+    ssl_context_factory: object = None
 
-    def __init__(self, environment: Any) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
         proxy = f"http://{self.proxy_host}:{self.proxy_port}" if self.proxy_host else ""
         self.client = FastHttpSession(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
 
-WaitTime = Callable[[Any], float]
+WaitTime = Callable[[object], float]
 """Called with the user or the task set. Returns the seconds to wait."""
 
 
@@ -24,7 +23,7 @@ def constant(wait_time: float) -> WaitTime:
 def constant_pacing(wait_time: float) -> WaitTime:
     """Wait until `wait_time` seconds have passed since the previous task started."""
 
-    def left(whose: Any) -> float:
+    def left(whose: object) -> float:
         now = perf_counter()
         begun = whose.__dict__.get("_pace_begun", whose.__dict__.get("_born", now))
         seconds: float = max(0.0, wait_time - (now - begun))

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from amoc.base.errors import ScenarioError
 from amoc.locust import request_errors
 from amoc.locust.client import FastHttpSession, HttpSession
 from amoc.locust.environment import Environment
@@ -379,6 +380,12 @@ def test_unsupported_features_are_named(
     with pytest.raises(NotCarried) as caught:
         call(made)
     assert str(caught.value).startswith(named)
+
+
+def test_text_beside_files_is_an_error(serve: Serve, environment: Environment) -> None:
+    made = client(serve(answers(OK)), environment)
+    with pytest.raises(ScenarioError, match="data with files must be a form, got str"):
+        made.post("/", data="text", files={"a": b""})
 
 
 def test_a_user_without_a_host_is_an_error(environment: Environment) -> None:

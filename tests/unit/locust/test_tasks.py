@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -238,10 +238,10 @@ def test_a_user_that_stops_itself_finishes_its_task(environment: Environment) ->
 
 def test_stop_test_ends_the_run(environment: Environment) -> None:
     class Runner:
-        ended = 0
+        reasons: ClassVar[list[str]] = []
 
-        def quit(self) -> None:
-            self.ended += 1
+        def end(self, reason: str) -> None:
+            self.reasons.append(reason)
 
     class Visitor(Recording):
         @task
@@ -252,7 +252,8 @@ def test_stop_test_ends_the_run(environment: Environment) -> None:
     environment.runner = runner
     user = Visitor(environment)
     user.run()
-    assert (user.done, runner.ended) == (["stopped"], 1)
+    assert user.done == ["stopped"]
+    assert runner.reasons == ["the locustfile has raised StopTest"]
 
 
 def test_the_wait_time_of_a_set_overrides_its_users(environment: Environment) -> None:
