@@ -30,7 +30,7 @@ class WorkerContext:
     is_scenario = False
 
     def __init__(self) -> None:
-        self.parts: dict[type, Any] = {}  # each is an instance of its key
+        self.parts: dict[type, Any] = {}  # Any: each is an instance of its key
         self.warned: set[str] = set()
 
     def set(self, kind: type[T], part: T | None) -> None:
@@ -73,7 +73,7 @@ class _Gone:
     __getattr__ = __getitem__ = __setitem__ = _refuse
 
 
-GONE: Any = _Gone()
+GONE: Any = _Gone()  # Any: takes the place of objects of all types
 
 
 def disable() -> None:

@@ -11,9 +11,10 @@ guarded by `amoc.base.loop_guard`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn, TypeVar, TypeVarTuple
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 leave: Callable[[BaseException | None], NoReturn] | None = None
 """In a process forked by scenario code: ends the process once that code returns or raises."""
@@ -28,7 +29,7 @@ class Ended(BaseException):
 
 
 def call(
-    on_failure: Callable[[BaseException], object], code: Callable[..., T], *arguments: Any
+    on_failure: Callable[[BaseException], object], code: Callable[[*Ts], T], *arguments: *Ts
 ) -> T | None:
     """Call code of a scenario.
 

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 
 def loader(
-    package: dict[str, Any],
+    package: dict[str, object],
     places: Mapping[str, Collection[str]],
     modules: Mapping[str, str] | None = None,
 ) -> Callable[[str], object]:

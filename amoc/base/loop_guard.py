@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
 
 from gevent import get_hub
 from gevent.exceptions import HubDestroyed
@@ -32,7 +31,7 @@ def guard_loop(on_failure: Callable[[object, BaseException], object]) -> Callabl
     Returns:
         A function that undoes this.
     """
-    hub: Any = get_hub()
+    hub = get_hub()
     handle_by_default = type(hub).handle_error
 
     def handle_error(
@@ -50,5 +49,5 @@ def guard_loop(on_failure: Callable[[object, BaseException], object]) -> Callabl
     def unguard() -> None:
         hub.__dict__.pop("handle_error", None)
 
-    hub.handle_error = handle_error
+    hub.__dict__["handle_error"] = handle_error
     return unguard

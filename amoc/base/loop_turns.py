@@ -17,7 +17,7 @@ class LoopTurns:
 
     def __init__(self, begins: Callable[[], None], ends: Callable[[], None]) -> None:
         """Call `begins` before everything else in a turn, and `ends` after it, in the hub."""
-        loop: Any = get_hub().loop
+        loop: Any = get_hub().loop  # Any: the stubs lack its priorities
         # libev calls watchers of high priority first; gevent's own are in between.
         self._begin = loop.check(ref=False, priority=loop.MAXPRI)
         self._end = loop.prepare(ref=False, priority=loop.MINPRI)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gevent import get_hub
 
 from amoc.base.clock import MS_NS, now_ns
 from amoc.base.waiting import Waiter
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
 
 HOLD_NS = MS_NS
 """How long a batch of calls may block the loop."""
@@ -31,7 +34,7 @@ def call_in_batches(calls: Iterable[Callable[[], object]]) -> None:
     get_hub().loop.run_callback(_run_batch, iter(calls))
 
 
-def _run_batch(calls: Iterator[Callable[[], object]], timer: Any = None) -> None:
+def _run_batch(calls: Iterator[Callable[[], object]], timer: _TimerWatcher | None = None) -> None:
     if timer is not None:
         timer.close()
     until_ns = now_ns() + HOLD_NS

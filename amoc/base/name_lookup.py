@@ -11,7 +11,7 @@ import socket as constants
 from _socket import getaddrinfo  # the plain one, whether patched or not
 from functools import lru_cache
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import gevent
 from gevent import get_hub
@@ -24,6 +24,9 @@ Server = tuple[str, int]
 """Host name or IP address, and port."""
 Address = tuple[int, SocketAddress]
 """Address family, and address for `socket.connect`."""
+
+_Found = tuple[int, int, int, str, SocketAddress]
+"""As `getaddrinfo` returns it."""
 
 REMEMBER_S: Final = 60.0
 MAX_NAMES: Final = 256
@@ -84,7 +87,7 @@ def _wait_for(lookup: _LookUp, timeout: float) -> bool:
         lookup.unlink(waiter.give)
 
 
-def _ask(server: Server) -> list[Any] | OSError:
+def _ask(server: Server) -> list[_Found] | OSError:
     """Call the resolver, in a thread. Errors are returned: raising them there leaves cycles."""
     try:
         return getaddrinfo(*server, 0, constants.SOCK_STREAM)

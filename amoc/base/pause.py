@@ -52,6 +52,8 @@ class PauseClock:
         return (self.since_ns or self._now()) - self.earlier_ns
 
 
+AnyGreenlet = Any  # Any: a greenlet takes attributes of all names, here those of amoc
+"""A greenlet with amoc's own attributes, each declared where it is set: ``waiting_for``…"""
 clock = PauseClock()
 """The clock of this process."""
 paused_greenlets: dict[greenlet, None] = {}
@@ -111,7 +113,7 @@ def wait_resumed(paused_before_ns: int | None = None) -> None:
         paused_before_ns = clock.paused_ns()
     _wait_resumed()
     delay_ns = clock.paused_ns() - paused_before_ns
-    me: Any = getcurrent()  # greenlets allow any attribute
+    me: AnyGreenlet = getcurrent()
     if delay_ns and me is not get_hub():
         me.paused_ns = getattr(me, "paused_ns", 0) + delay_ns
 

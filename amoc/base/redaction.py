@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeGuard, overload
+from typing import TYPE_CHECKING, TypeGuard, overload
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -108,7 +108,7 @@ def fields_of(value: object) -> Mapping[object, object] | None:
     return None
 
 
-def _is_model(value: Any) -> TypeGuard[BaseModel]:
+def _is_model(value: object) -> TypeGuard[BaseModel]:
     """Return whether `value` is a pydantic model, without loading pydantic."""
     loaded = sys.modules.get("pydantic.main")
     return loaded is not None and isinstance(value, loaded.BaseModel)

@@ -21,6 +21,7 @@ from greenlet import GreenletExit, greenlet
 from amoc.base import pause
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ScenarioError
+from amoc.base.pause import AnyGreenlet
 from amoc.base.timers import call_later
 from amoc.base.tracebacks import raise_without_cycle
 
@@ -182,10 +183,8 @@ class Alarm:
             self.waiter.resume()
 
 
-AnyWaiter = Waiter[Any]
+AnyWaiter = Waiter[Any]  # Any: neither `object` nor a type variable includes all of them
 """A waiter for a value of any type."""
-AnyGreenlet = Any
-"""A greenlet with the attributes `waiting_for` and `pending_interrupt`; any has room for them."""
 
 
 def wait(waiter: AnyWaiter, timeout: float = inf, hub: greenlet | None = None) -> bool:

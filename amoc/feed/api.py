@@ -12,14 +12,13 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from amoc.base.errors import ScenarioError
 from amoc.base.names import check_name
 from amoc.base.text import cut
 from amoc.feed import registry
 from amoc.feed.feed import DealtFeed, Feed, RandomFeed, UserFeed, check_time
-from amoc.feed.sources import CsvRows, GivenRows, JsonRows, Rows
+from amoc.feed.sources import CsvRows, GivenRows, JsonRow, JsonRows, Row_co, Rows
 
 _ALLOWED = {
     "order": ("unique", "circular", "random"),
@@ -37,7 +36,7 @@ def csv(
     name: str | None = None,
     encoding: str = "utf-8",
     delimiter: str = ",",
-) -> Feed:
+) -> Feed[dict[str, str]]:
     """Declare a feed of the rows of a CSV file, as dictionaries keyed by its header line.
 
     Args:
@@ -77,7 +76,7 @@ def jsonl(
     *,
     at_end: str | None = None,
     name: str | None = None,
-) -> Feed:
+) -> Feed[JsonRow]:
     """Declare a feed of the rows of a JSON Lines file, an object on each line; see `csv`."""
     return _of_file(
         "jsonl",
@@ -89,13 +88,13 @@ def jsonl(
 
 
 def rows(
-    iterable: Iterable[Any],
+    iterable: Iterable[Row_co],
     order: str = "unique",
     share: str = "run",
     *,
     at_end: str | None = None,
     name: str = "rows",
-) -> Feed:
+) -> Feed[Row_co]:
     """Declare a feed of the elements of a sequence or other iterable, typically dictionaries.
 
     Args:
@@ -118,10 +117,10 @@ def rows(
 def _of_file(
     what: str,
     path: str | os.PathLike[str],
-    read: Callable[[Path, str], Rows],
+    read: Callable[[Path, str], Rows[Row_co]],
     how: tuple[object, object, object, str | None],
     caller: FrameType,
-) -> Feed:
+) -> Feed[Row_co]:
     try:
         given = Path(path)
     except TypeError:
@@ -134,8 +133,12 @@ def _of_file(
 
 
 def _declared(
-    what: str, read: Callable[[str], Rows], name: object, how: tuple[object, ...], caller: FrameType
-) -> Feed:
+    what: str,
+    read: Callable[[str], Rows[Row_co]],
+    name: object,
+    how: tuple[object, ...],
+    caller: FrameType,
+) -> Feed[Row_co]:
     check_time(f"feed.{what}()")
     named = check_name("feed", name)
     order, share, at_end = how
@@ -155,7 +158,7 @@ def _declared(
     return feed
 
 
-def _make(name: str, rows: Rows, order: str, share: str, at_end: str) -> Feed:
+def _make(name: str, rows: Rows[Row_co], order: str, share: str, at_end: str) -> Feed[Row_co]:
     if at_end == "wrap":
         order = "circular"
     if order == "random":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from typing import Any, NoReturn, Protocol
+from typing import Generic, NoReturn, Protocol
 
 from gevent import getcurrent
 
@@ -17,7 +17,7 @@ from amoc.base import context, pause
 from amoc.base.errors import ScenarioError
 from amoc.base.text import counted
 from amoc.feed.reserve import CHUNK
-from amoc.feed.sources import Rows
+from amoc.feed.sources import Row_co, Rows
 from amoc.ipc import rpc
 from amoc.metrics import optional, reserved
 from amoc.scenario import settings
@@ -76,14 +76,14 @@ class Exhausted(UserStopped):
         optional.counter(metric_name(self.feed, STOPPED)).inc()
 
 
-class Feed:
+class Feed(Generic[Row_co]):
     """A source of rows for users.
 
     Attributes:
         name: Its name, unique in the run.
     """
 
-    def __init__(self, name: str, rows: Rows, at_end: str, order: str, share: str) -> None:
+    def __init__(self, name: str, rows: Rows[Row_co], at_end: str, order: str, share: str) -> None:
         self.name = name
         self._source = rows
         self._at_end = at_end
@@ -111,7 +111,7 @@ class Feed:
         return self.name, self._order, self._share, len(self), not self.is_dealt_once
 
     @abstractmethod
-    def next(self) -> Any:
+    def next(self) -> Row_co:
         """Return a row for the calling user; rows of files are dictionaries keyed by field name.
 
         Waits while the run is paused, and for a few milliseconds if the worker has no row in
@@ -126,7 +126,7 @@ class Feed:
             PeerError: The controller has not dealt any row in time.
         """
 
-    def _row(self, number: int) -> Any:
+    def _row(self, number: int) -> Row_co:
         self._used.inc()
         return self._source.row(number)
 
@@ -146,17 +146,17 @@ class Supply(Protocol):
         """Return a range of numbers as its first and its length; length 0 at the end."""
 
 
-class DealtFeed(Feed):
+class DealtFeed(Feed[Row_co]):
     """A feed whose rows are handed out in order, across the whole run.
 
     Attributes:
         supply: The source of row numbers; created on first use outside a run.
     """
 
-    def __init__(self, name: str, rows: Rows, at_end: str, order: str) -> None:
+    def __init__(self, name: str, rows: Rows[Row_co], at_end: str, order: str) -> None:
         super().__init__(name, rows, at_end, order, "run")
         self.supply: Supply | None = None
-        self._ready: list[Any] = []  # in reverse: the next row is last
+        self._ready: list[Row_co] = []  # in reverse: the next row is last
         self._ready_end = 0
 
     @property
@@ -164,7 +164,7 @@ class DealtFeed(Feed):
         """Whether each row is handed out only once in the whole run."""
         return self._order == "unique"
 
-    def next(self) -> Any:
+    def next(self) -> Row_co:
         """See `Feed`."""
         if pause.clock.since_ns:
             pause.wait_resumed()
@@ -174,14 +174,14 @@ class DealtFeed(Feed):
             return ready.pop()
         return self._next_block()
 
-    def _next_block(self) -> Any:
+    def _next_block(self) -> Row_co:
         context.find(DealtFeed)  # raises in a process forked by a user
         supply = self.supply or self._local()
         first, count = supply.take()
         if not count:
             self._end()
         # No greenlet switch from here on, so `_ready` cannot change meanwhile.
-        rows: list[Any] = []
+        rows: list[Row_co] = []
         total, end = len(self._source), first + count
         while first < end:
             at = first % total
@@ -228,10 +228,10 @@ class LocalSupply:
         return first, count
 
 
-class UserFeed(Feed):
+class UserFeed(Feed[Row_co]):
     """A feed of which each user reads all rows in order."""
 
-    def next(self) -> Any:
+    def next(self) -> Row_co:
         """See `Feed`."""
         if pause.clock.since_ns:
             pause.wait_resumed()
@@ -248,10 +248,10 @@ class UserFeed(Feed):
         return self._row(number)
 
 
-class RandomFeed(Feed):
+class RandomFeed(Feed[Row_co]):
     """A feed whose rows are drawn with replacement by the calling user's random generator."""
 
-    def next(self) -> Any:
+    def next(self) -> Row_co:
         """See `Feed`."""
         if pause.clock.since_ns:
             pause.wait_resumed()

@@ -26,7 +26,7 @@ DECLARE = "feed.declare"
 
 
 class _Declared(NamedTuple):
-    feed: Feed
+    feed: Feed[object]
     module: str
     file: str
     line: int
@@ -37,7 +37,7 @@ class _Declared(NamedTuple):
 _all: list[_Declared] = []
 
 
-def add(feed: Feed, caller: FrameType) -> None:
+def add(feed: Feed[object], caller: FrameType) -> None:
     """Register a feed declared by code in the frame `caller`."""
     module, file = caller.f_globals.get("__name__", ""), caller.f_code.co_filename
     facts = context.find(RunFacts)
@@ -47,7 +47,7 @@ def add(feed: Feed, caller: FrameType) -> None:
     _all.append(_Declared(feed, module, file, caller.f_lineno, scenario))
 
 
-def declared() -> list[Feed]:
+def declared() -> list[Feed[object]]:
     """Return the feeds of all modules currently loaded."""
     return [one.feed for one in _of_present_modules()]
 

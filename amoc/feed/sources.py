@@ -17,10 +17,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from io import BytesIO
 from itertools import accumulate, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from amoc.base.errors import ScenarioError
 from amoc.base.text import counted, cut
+
+Row_co = TypeVar("Row_co", covariant=True)
+
+JsonRow: TypeAlias = dict[str, Any]  # Any: only the scenario knows its fields
 
 MAX_BYTES = 2**32 - 1
 """Maximum size of a file; row offsets have 32 bits."""
@@ -30,7 +34,7 @@ MAX_ITERABLE = 10_000_000
 """Maximum number of rows from an iterable that is not a sequence, and might be infinite."""
 
 
-class Rows:
+class Rows(Generic[Row_co]):
     """Rows by number, from 0."""
 
     @abstractmethod
@@ -38,15 +42,15 @@ class Rows:
         """Return the number of rows."""
 
     @abstractmethod
-    def read(self, first: int, count: int) -> list[Any]:
+    def read(self, first: int, count: int) -> list[Row_co]:
         """Return `count` rows from number `first`; the caller may modify them."""
 
-    def row(self, number: int) -> Any:
+    def row(self, number: int) -> Row_co:
         """Return a single row."""
         return self.read(number, 1)[0]
 
 
-class _FileRows(Rows):
+class _FileRows(Rows[Row_co]):
     """Rows of a file held in memory."""
 
     def __init__(self, path: Path, name: str, encoding: str) -> None:
@@ -78,7 +82,7 @@ class _FileRows(Rows):
         return map(bytes.decode, BytesIO(piece))
 
 
-class CsvRows(_FileRows):
+class CsvRows(_FileRows[dict[str, str]]):
     """Rows of a CSV file, as dictionaries keyed by its header line."""
 
     _where = " below its header"
@@ -191,7 +195,7 @@ class CsvRows(_FileRows):
         return dict(zip(self._header, fields, strict=True))
 
 
-class JsonRows(_FileRows):
+class JsonRows(_FileRows[JsonRow]):
     """Rows of a JSON Lines file, an object on each line."""
 
     def _index(self) -> None:
@@ -214,17 +218,17 @@ class JsonRows(_FileRows):
                 self._starts.append(at)
             at += len(raw)
 
-    def read(self, first: int, count: int) -> list[dict[str, Any]]:
+    def read(self, first: int, count: int) -> list[JsonRow]:
         """See `Rows`."""
         return [
             json.loads(text) for text in self._lines(first, first + count) if not text.isspace()
         ]
 
 
-class GivenRows(Rows):
+class GivenRows(Rows[Row_co]):
     """Rows given by the scenario; dictionaries are copied when they are handed out."""
 
-    def __init__(self, rows: Iterable[Any], name: str) -> None:
+    def __init__(self, rows: Iterable[Row_co], name: str) -> None:
         """Use a sequence directly, or copy another iterable into a list.
 
         Raises:
@@ -246,10 +250,10 @@ class GivenRows(Rows):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def read(self, first: int, count: int) -> list[Any]:
+    def read(self, first: int, count: int) -> list[Row_co]:
         """See `Rows`."""
         rows = (self._rows[at] for at in range(first, first + count))
-        return [dict(row) if type(row) is dict else row for row in rows]
+        return [dict(row) if type(row) is dict else row for row in rows]  # type: ignore[misc] # of its type
 
 
 def _bytes_of(path: Path, name: str, encoding: str) -> bytes:

@@ -36,7 +36,7 @@ class WorkerSupply:
 
     def __init__(
         self,
-        feed: DealtFeed,
+        feed: DealtFeed[object],
         send: Callable[[messages.FeedToController], None],
         at_flush: Callable[[Callable[[], None]], None],
     ) -> None:
@@ -140,7 +140,7 @@ class WorkerSupply:
 class WorkerFeeds:
     """All feeds of a worker."""
 
-    def __init__(self, worker: WorkerId, outbox: Outbox, feeds: Iterable[Feed]) -> None:
+    def __init__(self, worker: WorkerId, outbox: Outbox, feeds: Iterable[Feed[object]]) -> None:
         """Supply those of `feeds` that the controller deals."""
 
         def send(message: messages.FeedToController) -> None:

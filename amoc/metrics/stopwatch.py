@@ -11,20 +11,18 @@ latter also includes the turns that users missed because the target held them up
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gevent import getcurrent
 
 from amoc.base import pause
-from amoc.base.pause import own_paused_ns
+from amoc.base.pause import AnyGreenlet, own_paused_ns
 from amoc.metrics.coordinated_omission import MAX_TIMERS, Cadence, missed
 from amoc.metrics.timer_cells import hit
 
 if TYPE_CHECKING:
     from amoc.metrics.handles import Timer
 
-Owner = Any
-"""A greenlet, which carries its token and its cadences as attributes."""
 throttled = False
 """Whether a token was ever given in this process: until then, looking for one costs nothing."""
 
@@ -64,7 +62,7 @@ class ThrottledStopwatch(Stopwatch):
     __slots__ = ("_token", "_whose")
 
     def __enter__(self) -> None:
-        self._whose: Owner = getcurrent()
+        self._whose: AnyGreenlet = getcurrent()
         self._take_token()
         super().__enter__()
 
@@ -117,7 +115,7 @@ class ThrottledStopwatch(Stopwatch):
 
 
 def _respond(
-    whose: Owner,
+    whose: AnyGreenlet,
     timer: Timer,
     responses: tuple[Timer, ...],
     token: _Token,
@@ -164,7 +162,7 @@ def watch_for_tokens() -> None:
     throttled = True
 
 
-def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:
+def put_token(whose: AnyGreenlet, intended_ns: int, of_slot: bool = True) -> None:
     """Give a token to greenlet `whose`, which has passed a throttle; replaces one that it had.
 
     Args:
@@ -179,7 +177,7 @@ def put_token(whose: Owner, intended_ns: int, of_slot: bool = True) -> None:
     whose.throttle_token = intended_ns if of_slot else _Token(intended_ns, False)
 
 
-def drop_token(whose: Owner) -> None:
+def drop_token(whose: AnyGreenlet) -> None:
     """Take the token from greenlet `whose`, which has ended what it passed a throttle for."""
     if throttled and getattr(whose, "throttle_token", None) is not None:
         whose.throttle_token = None

@@ -6,14 +6,14 @@ import functools
 import inspect
 from collections.abc import Callable, Mapping
 from time import perf_counter_ns
-from typing import Any, Self, TypeVar, overload
+from typing import Self, TypeVar, overload
 
 from gevent import getcurrent
 from greenlet import GreenletExit
 
 from amoc.base.errors import ScenarioError
 from amoc.base.guard import Ended
-from amoc.base.pause import own_paused_ns
+from amoc.base.pause import AnyGreenlet, own_paused_ns
 from amoc.base.tracebacks import message_of
 from amoc.metrics import registry, stopwatch
 from amoc.metrics.handles import Timer
@@ -22,7 +22,7 @@ from amoc.metrics.stopwatch import ThrottledStopwatch
 from amoc.steps import recorder
 from amoc.steps.recorder import Recorder
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 Expected = type[BaseException] | tuple[type[BaseException], ...]
 
 
@@ -50,7 +50,7 @@ class Step(ThrottledStopwatch):
         self.has_inner = self.inner_failed = False
 
     def __enter__(self) -> Self:  # type: ignore[override] # a stopwatch returns None
-        whose: Any = getcurrent()
+        whose: AnyGreenlet = getcurrent()
         outer: Step | None = getattr(whose, "open_step", None)
         if outer is not None:
             outer.has_inner = True
@@ -108,9 +108,10 @@ class Step(ThrottledStopwatch):
         of, expected = self._recorder, self._expected
 
         @functools.wraps(function)
-        def call(*arguments: Any, **named: Any) -> Any:
+        def call(*arguments: object, **named: object) -> object:
             with made(of, expected):
                 return function(*arguments, **named)
+            return None  # it raised an expected exception
 
         return call  # type: ignore[return-value]
 

@@ -6,14 +6,13 @@ Scenarios call this package as a function, `amoc.users({Buyer: 1, Browser: 9})`;
 
 import sys
 from types import ModuleType
-from typing import Any
 
 
 class _Users(ModuleType):
     """This package, made callable for scenarios."""
 
     @property
-    def __call__(self) -> Any:
+    def __call__(self) -> object:
         from amoc.scenario.user_kinds import users
 
         return users

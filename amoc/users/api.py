@@ -11,7 +11,7 @@ import sys
 import warnings
 from math import inf
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from gevent import getcurrent
 
@@ -104,7 +104,7 @@ class _OfCaller(ModuleType):
     stopping = property(_is_stopping)
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name in vars(_OfCaller):  # the property raised; Python tries here before it reports that
         return getattr(current(), name)
     if name == "leaving":

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Self
+from typing import ParamSpec, Self
 
 import gevent
 from gevent import getcurrent
@@ -17,10 +17,13 @@ from greenlet import GreenletExit
 
 from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import Killed
+from amoc.base.pause import AnyGreenlet
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.base.waiting import Waiter, wait
 from amoc.users.removal import FINALLY_S
 from amoc.users.user import User, current
+
+P = ParamSpec("P")
 
 MAX_TOGETHER = 1_000
 
@@ -29,7 +32,7 @@ class UserGreenlet(gevent.Greenlet):  # type: ignore[type-arg] # generic in the 
     """A greenlet that runs concurrently with its user and is killed when the user ends."""
 
 
-def spawn(code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
+def spawn(code: Callable[P, object], *arguments: P.args, **named: P.kwargs) -> UserGreenlet:
     """Run ``code(*arguments, **named)`` in a greenlet that ends with the calling user.
 
     It is killed when the user ends for good, not at the end of an iteration. An exception in it
@@ -50,19 +53,20 @@ class _Part(UserGreenlet):
 
     raised: BaseException | None = None
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[[], object]) -> None:
         super().__init__()
         self._call = call
         # Its steps are nested in the step that is open here.
         self.open_step = getattr(getcurrent(), "open_step", None)
 
-    def _run(self) -> Any:
+    def _run(self) -> object:
         try:
             return self._call()
         except GreenletExit:
             raise
         except BaseException as error:
             self.raised = error
+            return None
 
 
 class Together:
@@ -74,7 +78,9 @@ class Together:
     def __enter__(self) -> Self:
         return self
 
-    def __call__(self, code: Callable[..., Any], *arguments: Any, **named: Any) -> UserGreenlet:
+    def __call__(
+        self, code: Callable[P, object], *arguments: P.args, **named: P.kwargs
+    ) -> UserGreenlet:
         """Start ``code(*arguments, **named)``; after the block, `value` holds its result.
 
         Raises:
@@ -140,7 +146,7 @@ def stop_noting_spawned() -> None:
     gevent.Greenlet.remove_spawn_callback(_note)
 
 
-def _note(one: Any) -> None:
+def _note(one: AnyGreenlet) -> None:
     owner = owner_of(getcurrent())
     if owner is None or getattr(one, "outlives_users", False):
         return
