@@ -14,7 +14,7 @@ from amoc.base.text import cut
 from amoc.metrics import stopwatch
 from amoc.metrics.area import MAX_COUNT, Area, Cells, Kind, Merge
 from amoc.metrics.coordinated_omission import RESPONSE
-from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS
+from amoc.metrics.histogram import CELLS, LAST_CELL, ROW, ROWS, cell_of
 from amoc.metrics.stopwatch import Stopwatch, ThrottledStopwatch
 from amoc.metrics.throttle_counts import COUNTS, Count
 from amoc.metrics.timer_cells import HIT
@@ -223,6 +223,11 @@ class Timer(Handle):
         if not count:
             cells[HIT + (cell >> 7)] = 1  # before the cell, because readers skip rows not hit
         cells[cell] = count + 1
+
+    def record_times(self, ns: int, times: int) -> None:
+        """Record the same duration in nanoseconds several times, at least once."""
+        self.record_ns(ns)
+        self._cells[cell_of(ns)] += times - 1
 
     def time(self) -> Stopwatch:
         """Return a context manager that records how long its block took.

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
+from operator import attrgetter
 from typing import Any, NamedTuple, Self, TypeVar
 
 from amoc.base.json_plain import JsonObject
@@ -136,7 +137,7 @@ class Point:
 
     def facts(self) -> dict[str, object]:
         """Return the point without its timers; numbers that JSON cannot represent are None."""
-        fields = ((name, getattr(self, name)) for name in Point.__dataclass_fields__)
+        fields = zip(_POINT, _values_of(self), strict=True)
         written = {name: value for name, value in fields if value or name in _ALWAYS}
         if self.gauges:
             written["gauges"] = {
@@ -201,6 +202,8 @@ class Point:
             raise ValueError(f"not a point of a series: {error!r}") from None
 
 
+_POINT = tuple(Point.__dataclass_fields__)
+_values_of = attrgetter(*_POINT)
 _ALWAYS = frozenset({"t_s", "span_s", "active_s", "at", "state", "users"})
 
 

@@ -12,6 +12,9 @@ from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.series import Point
 from amoc.results.store.writer import SeriesWriter
 
+FEW = 32
+"""Timers, throttles and workers together, up to which a second is written at once: that takes less
+than a greenlet for it."""
 MAX_WAITING = 5
 """Most seconds that wait to be written; beyond that, all are written at once."""
 
@@ -48,6 +51,10 @@ class SeriesRecorder:
 
     def take(self, point: Point) -> None:
         """Write a second soon."""
+        parts = len(point.timers) + len(point.throttles) + len(point.workers)
+        if parts <= FEW and not self._busy:
+            self._writer.write(point)
+            return
         self._waiting.append(point)
         if len(self._waiting) > MAX_WAITING:
             self.finish()

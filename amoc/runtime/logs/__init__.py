@@ -19,7 +19,8 @@ operator.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from pathlib import Path
 
 from amoc.base.operator_log import OperatorLog
@@ -34,6 +35,7 @@ LEVELS = {
     "error": logging.ERROR,
 }
 """The values of ``--log-level``."""
+_is_disabled = attrgetter("disabled")
 
 
 class ProcessLog:
@@ -43,7 +45,7 @@ class ProcessLog:
         self._log: Log | None = None
         self._level = logging.INFO
         self._directory: str | None = None
-        self._own: list[str] = []
+        self._own: list[logging.Logger] = []
         self._checked = 0
 
     def begin(self, process: str, level: str | None = None, **fields: object) -> None:
@@ -106,23 +108,33 @@ class ProcessLog:
                 log.setLevel(self._level)
             if root.level == logging.NOTSET or root.level > self._level:
                 root.setLevel(self._level)
-            known = logging.root.manager.loggerDict
-            for name in self._own_of(known):
-                if isinstance(logger := known[name], logging.Logger):
-                    logger.disabled = False  # dictConfig() disables loggers that it does not know
+            own = self._own_of(logging.root.manager.loggerDict)
+            if any(map(_is_disabled, own)):  # by dictConfig(), which does not know them
+                for logger in own:
+                    logger.disabled = False
 
-    def _own_of(self, known: Collection[str]) -> list[str]:
+    def _own_of(self, known: Mapping[str, object]) -> list[logging.Logger]:
         """Return amoc's own loggers among those known, whose number only grows."""
         if len(known) != self._checked:
             self._checked = len(known)
-            self._own[:] = [name for name in known if name.startswith(OWN)]
+            self._own = [
+                logger
+                for name, logger in known.items()
+                if name.startswith(OWN) and isinstance(logger, logging.Logger)
+            ]
         return self._own
 
-    def tick(self) -> None:
-        """Call `keep`, and write lines held for long enough; call it about once a second."""
-        if self._log is not None:
-            self.keep()
-            self._log.tick()
+    def tick(self) -> bool:
+        """Call `keep`, and write lines held for long enough; call it about once a second.
+
+        Returns:
+            Whether anything is left to write; if not, a process without users may call it later.
+        """
+        if self._log is None:
+            return False
+        self.keep()
+        self._log.tick()
+        return self._log.waits
 
     def end(self) -> None:
         """Write the held lines, and stop logging."""

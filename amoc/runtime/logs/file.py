@@ -88,6 +88,11 @@ class LogFile:
                 " from now on"
             )
 
+    @property
+    def has_left_out(self) -> bool:
+        """Whether lines were dropped that are not logged yet."""
+        return bool(self._left_out)
+
     def leave_out(self, why: str, count: int = 1) -> None:
         """Count lines that are dropped for the reason `why`."""
         with self._lock:

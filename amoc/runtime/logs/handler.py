@@ -121,6 +121,11 @@ class Log(logging.Handler):
         self._show_notices()
         self._feed.tick(now)
 
+    @property
+    def waits(self) -> bool:
+        """Whether a later `tick` has something to write or to show."""
+        return self._repeats.holds or self._file.has_left_out or self._feed.hidden > 0
+
     def end(self) -> None:
         """Write the held lines, and stop."""
         self._write_held(now_ns(), ending=True)

@@ -23,6 +23,7 @@ class OperatorFeed:
 
     Attributes:
         operator: Shows lines, in this thread only.
+        hidden: How many lines the operator has not been shown or told of.
     """
 
     def __init__(self) -> None:
@@ -30,13 +31,13 @@ class OperatorFeed:
         self._thread = _native_id()
         self._second_ends_ns = 0
         self._shown = 0
-        self._hidden = 0
+        self.hidden = 0
 
     def show(self, level: int, text: str, trace: str, count: int, now_ns: int) -> None:
         """Show a line that stands for `count` lines, followed by a traceback if there is one."""
         self.tick(now_ns)
         if self._shown >= MAX_PER_S or not self.operator or _native_id() != self._thread:
-            self._hidden += count
+            self.hidden += count
             return
         self._shown += 1
         self.say("error" if level >= logging.ERROR else "warning", text)
@@ -51,7 +52,7 @@ class OperatorFeed:
 
     def end(self) -> None:
         """Tell the operator how many lines were not shown."""
-        hidden, self._hidden = self._hidden, 0
+        hidden, self.hidden = self.hidden, 0
         if hidden:
             more = f"{counted(hidden, 'more warning')}: see the logs in the run's directory"
             self.say("warning", more)

@@ -103,6 +103,11 @@ class Kind:
         held, self._held = self._held, 0
         return held
 
+    @property
+    def holds(self) -> bool:
+        """Whether lines are held."""
+        return self._held > 0
+
     def quiet(self, now_ns: int) -> bool:
         """Return whether nothing has come for `FORGET_NS`, and nothing is held."""
         return not self._held and now_ns - self._ends_ns >= FORGET_NS
@@ -117,6 +122,11 @@ class RepeatFilter:
 
     def __len__(self) -> int:
         return len(self._kinds)
+
+    @property
+    def holds(self) -> bool:
+        """Whether lines are held."""
+        return any(kind.holds for kind in self._kinds.values())
 
     def find(self, key: Key, shown: bool, now_ns: int) -> Kind:
         """Return the kind of a line; `shown` tells whether its lines are shown to the operator."""

@@ -68,8 +68,9 @@ _sleep = time.sleep
 _log = logging.getLogger(__name__)
 
 MAX_BACKOFF_NS = 5 * S_NS
-TICK_MS = 1_000
-"""Longest interval between two checks whether the log has something to write."""
+TICK_MS, REST_MS = 1_000, 5_000
+"""Interval between two ticks of the log, while it holds lines and otherwise: only threads of the
+scenario may log unnoticed."""
 
 
 def backoff_ns(short_lives: int) -> int:
@@ -105,6 +106,7 @@ class Supervisor:
         self._workers: dict[int, _Worker] = {}
         self._replacing = True
         self._wakeup = (-1, -1)
+        self._log_waits = False
 
     def run(self) -> None:
         """Run from load to terminate(); every failure is reported to the node."""
@@ -212,7 +214,7 @@ class Supervisor:
                     return
             self._reap()
             self._fork_due()
-            logs.tick()
+            self._log_waits = logs.tick()
 
     def _execute(self, command: ToSupervisor) -> bool:
         match command:
@@ -230,8 +232,12 @@ class Supervisor:
         return True
 
     def _next_ms(self) -> int:
+        """Return how long to wait for a command or the death of a worker."""
         due = [worker.fork_at_ns for worker in self._workers.values() if worker.fork_at_ns]
-        return min(TICK_MS, max(0, (min(due) - now_ns()) // MS_NS + 1)) if due else TICK_MS
+        tick_ms = TICK_MS if self._log_waits else REST_MS
+        if not due or not self._replacing:
+            return tick_ms
+        return min(tick_ms, max(0, (min(due) - now_ns()) // MS_NS + 1))
 
     def _fork_due(self) -> None:
         for number, worker in self._workers.items():

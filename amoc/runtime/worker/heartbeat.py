@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from resource import RUSAGE_SELF, getrusage
 
@@ -170,8 +171,8 @@ class Beat:
         self._record(self._skipped.turn(self._turn_ns, ended_ns))
 
     def _record(self, late_ns: Iterable[int]) -> None:
-        for one in late_ns:
-            self._lag.record_ns(one)
+        for one, times in Counter(late_ns).items():
+            self._lag.record_times(one, times)
 
     def _each_second(self) -> None:
         row = self._row
