@@ -1,9 +1,11 @@
-"""TLS without I/O, for clients and servers: bytes in, bytes out, no socket and no event loop.
+"""TLS without I/O, for clients and servers: bytes in, bytes out, no socket.
 
 Bytes from the peer are passed to `received`, which returns the plaintext they complete. `encrypt`
-takes plaintext. After either, `outgoing` returns bytes for the peer. OpenSSL works on two memory
-buffers that never shrink. So it is fed in small pieces; otherwise a large burst would leave a large
-buffer for the life of the connection.
+takes plaintext. After either, `outgoing` returns bytes for the peer.
+
+OpenSSL reads from one memory buffer and writes to another. Both are empty between two calls, as
+OpenSSL keeps an unfinished record itself. So all connections of a thread share them: a pair of its
+own would take 1.8 kB per connection, and as much as its largest burst for as long as it lives.
 
 A write may have to wait for the peer (a renegotiation in TLS 1.2). Its plaintext is kept and
 encrypted later.
@@ -14,14 +16,15 @@ from __future__ import annotations
 import ssl
 from contextlib import suppress
 from typing import Final
+from weakref import WeakKeyDictionary
 
-FIRST_PIECE: Final = 256
-"""Piece size for the first `FEW_BYTES`; keeps the buffer small for users that log in and wait."""
-PIECE: Final = 2048
-"""Piece size from then on."""
-FEW_BYTES: Final = 8192
+from gevent import get_hub
+from gevent.hub import Hub
+
 READ_BYTES: Final = 16 << 10
 """Maximum plaintext in a TLS record."""
+_buffers: Final[WeakKeyDictionary[Hub, tuple[ssl.MemoryBIO, ssl.MemoryBIO]]] = WeakKeyDictionary()
+"""The two buffers of each thread, which has one hub: what comes in, and what goes out."""
 
 
 class TlsEngine:
@@ -30,12 +33,12 @@ class TlsEngine:
     Attributes:
         established: Whether the handshake is done.
         ended: Whether the peer has ended its side (close_notify).
-        to_peer: The buffer of `outgoing` bytes.
+        to_peer: Bytes for the peer that were not taken with `outgoing` yet.
         waiting: Bytes of plaintext that wait to be encrypted.
     """
 
     __slots__ = (
-        *("_few", "_incoming", "_ssl", "_unencrypted", "ended", "established", "to_peer"),
+        *("_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established", "to_peer"),
         "waiting",
     )
 
@@ -55,20 +58,24 @@ class TlsEngine:
             server_name: The name requested by the client (SNI) and verified.
             session: A session to resume, from an earlier connection with the same context.
         """
-        self._incoming = ssl.MemoryBIO()
-        self.to_peer = ssl.MemoryBIO()
-        self._ssl = context.wrap_bio(
-            self._incoming, self.to_peer, server_side, server_name, session
-        )
+        hub = get_hub()
+        buffers = _buffers.get(hub)
+        if buffers is None:
+            buffers = _buffers[hub] = (ssl.MemoryBIO(), ssl.MemoryBIO())
+        self._incoming, self._outgoing = buffers
+        self._ssl = context.wrap_bio(*buffers, server_side, server_name, session)
+        self.to_peer = b""
         self._unencrypted: bytearray | None = None
-        self._few = FEW_BYTES
         self.waiting = 0
         self.established = False
         self.ended = False
 
     def start(self) -> None:
         """Begin the handshake; a client's first bytes are then `outgoing`."""
-        self._shake_hands()
+        try:
+            self._shake_hands()
+        finally:
+            self._take()
 
     def received(self, data: bytes) -> bytes:
         """Decrypt `data`, the peer's next bytes, and return the plaintext they complete.
@@ -78,43 +85,45 @@ class TlsEngine:
         Raises:
             ssl.SSLError: The peer violated the protocol, or cannot be trusted.
         """
-        piece, length = PIECE, len(data)
-        if self._few > 0:
-            piece = FIRST_PIECE
-            self._few -= length
-        if length <= piece:
-            self._incoming.write(data)
-            return self._read(length or READ_BYTES)
-        view = memoryview(data)
-        texts = []
-        for at in range(0, length, piece):
-            self._incoming.write(view[at : at + piece])
-            texts.append(self._read(READ_BYTES))
-        return b"".join(texts)
+        self._incoming.write(data)
+        try:
+            return self._read(len(data) or READ_BYTES)
+        except ssl.SSLError:
+            self._incoming.read()  # nobody else may see the rest
+            raise
+        finally:
+            if self._outgoing.pending:
+                self._take()
 
     def encrypt(self, data: bytes | bytearray) -> None:
         """Encrypt plaintext; before the end of the handshake it is kept until then."""
-        if self._unencrypted is not None or not self.established:
+        is_busy = self._incoming.pending or self._outgoing.pending
+        if is_busy or self._unencrypted is not None or not self.established:
             if self._unencrypted is None:
                 self._unencrypted = bytearray()
             self._unencrypted += data
             self.waiting = len(self._unencrypted)
             return
-        sent = self._write(data)
+        try:
+            sent = self._write(data)
+        finally:
+            self._take()
         if sent < len(data):
             self._unencrypted = bytearray(memoryview(data)[sent:])
             self.waiting = len(self._unencrypted)
 
     def outgoing(self) -> bytes:
         """Return bytes for the peer; empty if there are none."""
-        return self.to_peer.read() if self.to_peer.pending else b""
+        data, self.to_peer = self.to_peer, b""
+        return data
 
     def finish(self) -> None:
         """End this side (close_notify), which is then `outgoing`. Never fails."""
-        if not self.established:
+        if self._incoming.pending or self._outgoing.pending or not self.established:
             return
         with suppress(ssl.SSLError):  # it wants the peer's close_notify, which is not needed
             self._ssl.unwrap()
+        self._take()
 
     # Properties of the established connection
 
@@ -147,6 +156,11 @@ class TlsEngine:
         """Return the channel binding tls-unique (RFC 5929); None in TLS 1.3, which has none."""
         return None if self.version == "TLSv1.3" else self._ssl.get_channel_binding("tls-unique")
 
+    def _take(self) -> None:
+        """Take what OpenSSL has written out of the shared buffer."""
+        data = self._outgoing.read()
+        self.to_peer = self.to_peer + data if self.to_peer else data
+
     def _shake_hands(self) -> None:
         try:
             self._ssl.do_handshake()
@@ -175,14 +189,18 @@ class TlsEngine:
                 if is_last:
                     break
             else:
-                self.ended = True
+                self._ended()
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
-            self.ended = True
+            self._ended()
         if self._unencrypted is not None:
             self._encrypt_waiting()
         return b"".join(texts)
+
+    def _ended(self) -> None:
+        self.ended = True
+        self._incoming.read()  # whatever follows counts for nobody
 
     def _encrypt_waiting(self) -> None:
         waiting = self._unencrypted

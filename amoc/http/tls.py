@@ -64,7 +64,7 @@ class TlsChannel:
         """
         engine = self.engine
         text = engine.received(data)
-        if engine.to_peer.pending:  # a reply to a key update, for example
+        if engine.to_peer:  # a reply to a key update, for example
             send(engine.outgoing())
         if self.is_new and text:
             self._remember()

@@ -296,7 +296,7 @@ class Transport:
             counts = self._server.domain.counts
             counts.tls_handshakes += 1
             counts.tls_resumed += tls.resumed
-        if not established or tls.to_peer.pending:
+        if not established or tls.to_peer:
             self._server.dirty.append(self)
         return text
 

@@ -206,7 +206,7 @@ class TlsTransport:
             self._flush()  # an alert with the reason
             self._end(error)
             return
-        if engine.to_peer.pending:  # handshake data, or our new key in answer to the peer's
+        if engine.to_peer:  # handshake data, or our new key in answer to the peer's
             is_too_much = self._below.unsent > HARD_LIMIT
             self._flush()
             if is_too_much:
