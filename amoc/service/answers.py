@@ -1,10 +1,10 @@
-"""Responses of the REST API, and their bodies. The OpenAPI document is generated from them."""
+"""ResponseDict of the REST API, and their bodies. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Any
 
+from flask_openapi3.types import ResponseDict
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from amoc.service.problems import MIME, ProblemBody
@@ -119,7 +119,9 @@ class SettingBody(Open):
     module: str
     own: bool = Field(description="Whether the scenario declares it, not amoc")
     type: JsonValue = Field(description="A JSON schema")
-    choices: list[Any] | None = Field(description="The allowed values; null if there is no list")
+    choices: list[JsonValue] | None = Field(
+        description="The allowed values; null if there is no list"
+    )
     required: bool
     default: JsonValue
     secret: bool
@@ -244,18 +246,15 @@ _ALWAYS_LATER = (
     HTTPStatus.SERVICE_UNAVAILABLE,
 )
 
-Responses = dict[str | int | HTTPStatus, Any]
-"""Responses of a route, by status."""
 
-
-def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> Responses:
+def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> ResponseDict:
     """Return the responses of a route.
 
     Args:
         problems: Additional statuses of problems, besides those that all routes share.
         kinds: Types of successful responses, by status: ``ok=…``, ``accepted=…``.
     """
-    made: Responses = {str(int(HTTPStatus[name.upper()])): kind for name, kind in kinds.items()}
+    made: ResponseDict = {str(int(HTTPStatus[name.upper()])): kind for name, kind in kinds.items()}
     for status in (*_ALWAYS, *problems, *_ALWAYS_LATER):
         schema = {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}
         made[str(int(status))] = {
@@ -265,16 +264,16 @@ def responses(*problems: HTTPStatus, **kinds: type[BaseModel]) -> Responses:
     return made
 
 
-def of_run(**kinds: type[BaseModel]) -> Responses:
+def of_run(**kinds: type[BaseModel]) -> ResponseDict:
     """Return the responses of a route for a run, which may not exist or be in another state."""
     return responses(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT, **kinds)
 
 
-PAGE: Responses = {
+PAGE: ResponseDict = {
     "200": {"description": "A page", "content": {"text/html": {"schema": {"type": "string"}}}}
 }
-NOTHING: Responses = {"204": None}
-FILE: Responses = {
+NOTHING: ResponseDict = {"204": None}
+FILE: ResponseDict = {
     "200": {
         "description": "A file",
         "content": {"application/x-tar": {"schema": {"type": "string", "format": "binary"}}},

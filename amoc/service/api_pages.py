@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import flask_openapi3_swagger
 from flask import Response, jsonify, redirect, send_from_directory
 from flask_openapi3 import OpenAPI
+from werkzeug.wrappers import Response as BaseResponse
 
 from amoc.service.guard import POLICY
 from amoc.service.service import Service
@@ -45,19 +45,19 @@ def register(app: OpenAPI, service: Service) -> None:  # noqa: ARG001 - same for
     """Add the routes."""
 
     @app.get("/openapi.json", doc_ui=False)
-    def openapi_json() -> Any:
+    def openapi_json() -> Response:
         return jsonify(app.api_doc)
 
     @app.get("/api-docs", doc_ui=False)
-    def api_docs() -> Any:
+    def api_docs() -> Response:
         return Response(_PAGE, mimetype="text/html", headers={"Content-Security-Policy": _POLICY})
 
     @app.get("/api-docs/", doc_ui=False)
-    def api_docs_slash() -> Any:
+    def api_docs_slash() -> BaseResponse:
         return redirect("/api-docs")
 
     @app.get("/api-docs/start.js", doc_ui=False)
-    def api_docs_start() -> Any:
+    def api_docs_start() -> Response:
         return Response(_START, mimetype="text/javascript")
 
     for file in _FILES:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from http import HTTPStatus
-from typing import Any
 
 from flask import Request
 from flask_openapi3 import Info, OpenAPI, Server
 
 from amoc import __version__
+from amoc.base.json_plain import Json
 from amoc.service import (
     api_pages,
     guard,
@@ -42,7 +42,7 @@ MAX_BODY = 1 << 20
 class JsonRequest(Request):
     """A request whose body, if any, must be JSON."""
 
-    def get_json(self, *_: object, **__: object) -> Any:
+    def get_json(self, *_: object, **__: object) -> Json:
         """Return the parsed body; an empty object if there is no body."""
         data = self.get_data(cache=True)
         if not data:
@@ -52,7 +52,8 @@ class JsonRequest(Request):
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be of type application/json"
             )
         try:
-            return json.loads(data, parse_constant=_no_constant)
+            found: Json = json.loads(data, parse_constant=_no_constant)
+            return found
         except (ValueError, RecursionError) as error:
             detail = f"the body must be JSON: {error}"
             raise Problem(HTTPStatus.BAD_REQUEST, detail, "body") from None

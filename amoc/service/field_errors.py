@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+
+from pydantic_core import ErrorDetails
 
 from amoc.base.redaction import hide, is_secret
 from amoc.base.text import cut
@@ -38,7 +39,7 @@ _OPEN = ("settings", "values", "module_source")
 """Fields with values of a scenario, which may be long or secret."""
 
 
-def field_errors(errors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def field_errors(errors: Sequence[ErrorDetails]) -> list[tuple[str, str]]:
     """Return the path and the problem of each invalid field.
 
     Args:
@@ -51,7 +52,7 @@ def _path(place: Sequence[int | str]) -> str:
     return ".".join(str(part) for part in place) or "body"
 
 
-def _rule(error: Mapping[str, Any]) -> str:
+def _rule(error: ErrorDetails) -> str:
     kind, told = str(error["type"]), str(error["msg"])
     if kind == "string_pattern_mismatch":
         return _PATTERNS.get(str(error.get("ctx", {}).get("pattern")), "has the wrong form")
@@ -66,7 +67,7 @@ def _rule(error: Mapping[str, Any]) -> str:
     return f"must {rule}" if rule.startswith(("be ", "have ")) else f"is wrong: {told}"
 
 
-def _given(error: Mapping[str, Any]) -> str:
+def _given(error: ErrorDetails) -> str:
     """Return the invalid value for a message, if it helps and may be shown."""
     value, place = error.get("input"), error["loc"]
     plain = isinstance(value, str | int | float) and not isinstance(value, bool)

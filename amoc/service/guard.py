@@ -8,10 +8,10 @@ import socket
 import time
 from http import HTTPStatus
 from ipaddress import ip_address
-from typing import Any
 from urllib.parse import quote, urlsplit
 
 from flask import Flask, Response, g, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
 
 from amoc.service.problems import Problem
 from amoc.service.service import Service
@@ -51,7 +51,7 @@ def register(app: Flask, service: Service) -> None:
     checker = app.extensions["amoc.token_checker"] = TokenChecker(config.tokens)
 
     @app.before_request
-    def check() -> Any:
+    def check() -> BaseResponse | None:
         _check_host(request.host, hosts)
         _check_origin()
         for name in request.args:

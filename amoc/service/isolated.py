@@ -13,7 +13,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import gevent
 from flask import g, has_app_context
@@ -40,7 +39,7 @@ _free_for_readers = BoundedSemaphore(MAX_PROCESSES - 1)
 """Read-only clients leave one process to those who may start runs."""
 
 
-def answer_of(module: str, *arguments: str, given: JsonObject | None = None) -> dict[str, Any]:
+def answer_of(module: str, *arguments: str, given: JsonObject | None = None) -> JsonObject:
     """Run a module of this package as a process, and return the JSON object that it answers.
 
     Args:
@@ -63,7 +62,7 @@ def answer_of(module: str, *arguments: str, given: JsonObject | None = None) -> 
     return data
 
 
-def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict[str, Any]:
+def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> JsonObject:
     """Run ``amoc COMMAND --json FILE -- TARGET``, and return the JSON object that it writes.
 
     Args:
@@ -85,7 +84,7 @@ def cli_json(command: Sequence[str], target: Path, settings: JsonObject) -> dict
             code = child.wait()
         if code != ExitCode.OK:
             raise refusal(said, code)
-        made: dict[str, Any] = json.loads(answer.read_bytes())
+        made: JsonObject = json.loads(answer.read_bytes())
         return made
 
 
@@ -97,7 +96,7 @@ def _started(
     deadline_s: float,
     given: JsonObject | None,
     errors: bool = False,
-) -> Iterator[Any]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a module of amoc as a process, which is killed at the end of the block.
 
     Args:
@@ -153,10 +152,11 @@ def _place() -> Iterator[None]:
         yield
 
 
-def _read(child: Any) -> bytes:
+def _read(child: subprocess.Popen[bytes]) -> bytes:
     parts: list[bytes] = []
     size = 0
-    while data := child.stdout.read1(1 << 16):
+    assert child.stdout is not None
+    while data := child.stdout.read(1 << 16):
         parts.append(data)
         size += len(data)
         if size > MAX_OUTPUT:

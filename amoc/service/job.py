@@ -11,10 +11,10 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from amoc.base import atomic_write
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, JsonObject
 from amoc.base.redaction import hide, holds_hidden
 from amoc.results.run_list import FAILED, QUEUED, RUNNING, STARTING, ListedRun
 from amoc.service.start_bodies import ReplayBody, StartBody
@@ -90,7 +90,7 @@ class Job:
         }
 
     @classmethod
-    def from_json(cls, run: str, kept: Any) -> Job:
+    def from_json(cls, run: str, kept: Json) -> Job:
         """Restore the run `run` as an earlier server has saved it.
 
         Nothing is started twice: a run that was starting then has failed. So has a queued run with
@@ -100,10 +100,13 @@ class Job:
             ValueError: The data has not been made by `to_json`. Includes pydantic's errors.
             LookupError: Part of it is missing.
         """
-        body = _BODIES[kept["verb"]].model_validate(kept["body"])
-        asked_at = datetime.fromisoformat(kept["asked_at"])
-        scenario, error = str(kept["scenario"]), str(kept["error"])
-        job = cls(run, scenario, body, asked_at, state=kept["state"], error=error)
+        if not isinstance(kept, dict):
+            raise ValueError("it must be a JSON object")
+        verb, at, scenario, state, error = (
+            str(kept[name]) for name in ("verb", "asked_at", "scenario", "state", "error")
+        )
+        body = _BODIES[verb].model_validate(kept["body"])
+        job = cls(run, scenario, body, datetime.fromisoformat(at), state=state, error=error)
         if job.state == STARTING:
             job.fail(_CUT_OFF)
         hidden = [name for name, one in body.settings.items() if holds_hidden(one)]
@@ -140,7 +143,7 @@ class JobFiles:
         for path in self._place.glob("*.json"):
             try:
                 found.append(Job.from_json(path.stem, json.loads(path.read_bytes())))
-            except (OSError, ValueError, LookupError, TypeError) as error:
+            except (OSError, ValueError, LookupError) as error:
                 log.error("%s cannot be read, so its run is not started: %s", path, error)
         return sorted(found, key=lambda job: job.asked_at)
 

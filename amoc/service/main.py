@@ -48,7 +48,7 @@ def _serve(config: ServiceConfig, lock: PidFile, say: Callable[[str], None]) -> 
     leave = _asked_to_leave()
     service = Service.of(config)
     http = server.make(create_app(service), config)
-    host, port = str(http.server_host), int(http.server_port)
+    host, port, *_ = http.socket.getsockname()
     scheme = "https" if config.cert is not None else "http"
     url = f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
     process.set_title(f"server on port {port}")

@@ -6,7 +6,6 @@ import json
 import logging
 from collections.abc import Sequence
 from http import HTTPStatus
-from typing import Any
 
 from flask import Flask, Response, request
 from pydantic import BaseModel, Field, ValidationError
@@ -151,7 +150,7 @@ def handle(app: Flask) -> None:
     app.register_error_handler(Exception, _of_defect)
 
 
-def _of_http(error: HTTPException) -> Any:
+def _of_http(error: HTTPException) -> HTTPException | Response:
     if error.code is None or error.code < HTTPStatus.BAD_REQUEST:
         return error  # a redirection
     status = HTTPStatus(error.code)

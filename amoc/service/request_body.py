@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
 
 import gevent
 from gevent.pywsgi import Input
@@ -52,13 +51,12 @@ class RequestBody(Input):
         """Return the next line; as for `read`."""
         return self._in_time(super().readline, size)
 
-    def _in_time(self, read: Any, length: int | None) -> bytes:
+    def _in_time(self, read: Callable[[int | None], bytes], length: int | None) -> bytes:
         left_s = max(0.0, (self._give_up_ns - now_ns()) / S_NS)
         late = Problem(HTTPStatus.REQUEST_TIMEOUT, "the body of the request took too long")
         try:
             with gevent.Timeout(left_s, late):
-                data: bytes = read(length)
-                return data
+                return read(length)
         except Problem:
             self.has_ended = False
             raise

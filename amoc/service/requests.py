@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import GroupedMetadata
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, create_model
+from pydantic.config import JsonDict
 
 from amoc.control import commands
 
@@ -123,14 +124,16 @@ class CommandRoute:
 
 def _body_of(spec: commands.CommandSpec, names: dict[str, str], path: str) -> type[Addressed]:
     title = "".join(part.capitalize() for part in path.split("_")) + "Body"
+    # The types of the fields are made here, from the table.
     fields: dict[str, Any] = {names[one.name]: _field(one, spec) for one in spec.arguments}
     if spec.text:
         text = Field(min_length=1, max_length=commands.MAX_COMMENT, description="The text")
         fields["comment"] = (str, text)
-    extra: dict[str, Any] = {}
+    extra: JsonDict = {}
     for one in spec.arguments:
         if one.instead_of:
-            this, other = ({"required": [names[name]]} for name in (one.name, one.instead_of))
+            this: JsonDict = {"required": [names[one.name]]}
+            other: JsonDict = {"required": [names[one.instead_of]]}
             extra = {"if": this, "then": {"not": other}, "else": other}
     made: type[Addressed] = create_model(title, __base__=Addressed, __doc__=spec.help, **fields)
     made.model_config = ConfigDict(extra="forbid", title=title, json_schema_extra=extra)
@@ -138,7 +141,7 @@ def _body_of(spec: commands.CommandSpec, names: dict[str, str], path: str) -> ty
     return made
 
 
-def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[Any, Any]:
+def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[object, object]:
     """Return the type of an argument's field, and its default if it has one."""
     kind, about = argument.type, argument.help.rstrip(".") or None
     optional = (
@@ -146,7 +149,7 @@ def _field(argument: commands.Argument, spec: commands.CommandSpec) -> tuple[Any
         or argument.instead_of
         or any(one.instead_of == argument.name for one in spec.arguments)
     )
-    form: Any
+    form: object
     if isinstance(kind, commands.WholeNumber):
         form = Annotated[int, Whole(kind.low, kind.high)]
     elif isinstance(kind, commands.IdRange):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import TypeVar
 
 from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel
@@ -17,11 +17,12 @@ from amoc.service.answers import CommandAnswer, PreviewBody, StartedBody, of_run
 from amoc.service.cli_output import messages
 from amoc.service.isolated import cli_json
 from amoc.service.job import Job
-from amoc.service.requests import CommandRoute, command_routes
+from amoc.service.requests import Addressed, CommandRoute, command_routes
 from amoc.service.service import Service
 from amoc.service.start_bodies import PlanBody, RepeatBody, ReplayBody, StartBody
 
 _TAG = Tag(name="execution", description="Starting and controlling runs")
+_B = TypeVar("_B", bound=BaseModel)
 _STARTED = of_run(ok=StartedBody, accepted=StartedBody)
 
 
@@ -30,7 +31,7 @@ def register(app: OpenAPI, service: Service) -> None:
     runs = service.runs
 
     @app.patch("/execution/start", tags=[_TAG], responses=_STARTED)
-    def start(body: StartBody) -> Any:
+    def start(body: StartBody) -> tuple[JsonObject, HTTPStatus]:
         """Start a run, or queue it.
 
         Responds when users may start: the scenario is loaded, its settings are valid, and init()
@@ -40,21 +41,21 @@ def register(app: OpenAPI, service: Service) -> None:
         return started(runs.queue.start(body, body.scenario))
 
     @app.patch("/execution/replay", tags=[_TAG], responses=_STARTED)
-    def replay(body: ReplayBody) -> Any:
+    def replay(body: ReplayBody) -> tuple[JsonObject, HTTPStatus]:
         """Repeat a run, as `amoc replay` does, or queue it. Responds like `start`."""
         return started(runs.replay(body))
 
     @app.post(
         "/execution/plan", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=PreviewBody)
     )
-    def plan(body: PlanBody) -> Any:
+    def plan(body: PlanBody) -> JsonObject:
         """Preview a run without running it, as `amoc plan --json` does."""
         nodes = service.config.cluster.plan_options(body.cluster)
         options = ["plan", *nodes, *body.arguments()]
         return cli_json(options, service.scenarios.target(body.scenario), body.settings)
 
     @app.post("/execution/plan_replay", tags=[_TAG], responses=of_run(ok=PreviewBody))
-    def plan_replay(body: RepeatBody) -> Any:
+    def plan_replay(body: RepeatBody) -> JsonObject:
         """Preview the repetition of a run, as `amoc replay --plan --json` does."""
         options = ["replay", "--plan", *body.arguments()]
         return cli_json(options, runs.find(body.run).path.resolve(), body.settings)
@@ -66,23 +67,23 @@ def register(app: OpenAPI, service: Service) -> None:
         )
 
 
-def started(job: Job) -> Any:
+def started(job: Job) -> tuple[JsonObject, HTTPStatus]:
     """Return the response to a client that has started a run."""
     status = HTTPStatus.ACCEPTED if job.state == QUEUED else HTTPStatus.OK
     notes = messages(job.process.output) if job.process is not None else []
     return {"run": job.id, "state": job.state, "notes": notes}, status
 
 
-def _sent(service: Service, route: CommandRoute) -> Callable[[Any], JsonObject]:
+def _sent(service: Service, route: CommandRoute) -> Callable[[Addressed], JsonObject]:
     return lambda body: service.runs.command(body.run, route.command(body))
 
 
 def add_command(
-    add: Callable[..., Any],
+    add: Callable[..., Callable[[Callable[..., JsonObject]], object]],
     operation: str,
     spec: CommandSpec,
-    view: Callable[[Any], JsonObject],
-    **given: type[BaseModel],
+    view: Callable[[_B], JsonObject],
+    **given: type[_B],
 ) -> None:
     """Add the route of a command.
 

@@ -6,7 +6,6 @@ import tarfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from flask import Response
 from flask_openapi3 import OpenAPI, Tag
@@ -27,7 +26,7 @@ def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
 
     @app.get("/runs/<id>/archive", tags=[_TAG], responses=of_run() | FILE)
-    def get_archive(path: RunPath) -> Any:
+    def get_archive(path: RunPath) -> Response:
         """Download the files of a run as a tar archive: journal, series and summary."""
         return Response(stream(service.runs.find(path.id)), mimetype="application/x-tar")
 

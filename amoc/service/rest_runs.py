@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from html import unescape
 from http import HTTPStatus
-from typing import Any
 
 import gevent
 from flask import Response
@@ -15,6 +14,7 @@ from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel, Field
 
 from amoc.base.clock import S_NS, now_ns
+from amoc.base.json_plain import JsonObject
 from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun
@@ -84,28 +84,28 @@ def register(app: OpenAPI, service: Service) -> None:
     runs = service.runs
 
     @app.get("/runs", tags=[_TAG], responses=responses(ok=RunsBody))
-    def list_runs(query: ListQuery) -> Any:
+    def list_runs(query: ListQuery) -> JsonObject:
         """List runs, newest first, after those that are queued."""
         return {"runs": [listed(service, one) for one in runs.newest(query.limit)]}
 
     @app.get("/runs/<id>", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=RunBody))
-    def get_run(path: RunPath) -> Any:
+    def get_run(path: RunPath) -> JsonObject:
         """Get a run."""
         return listed(service, runs.get(path.id))
 
     @app.delete("/runs/<id>", tags=[_TAG], responses=of_run() | NOTHING)
-    def delete_run(path: RunPath) -> Any:
+    def delete_run(path: RunPath) -> tuple[str, HTTPStatus]:
         """Delete all files of a run, which must have ended."""
         runs.delete(path.id)
         return "", HTTPStatus.NO_CONTENT
 
     @app.get("/runs/<id>/summary", tags=[_TAG], responses=of_run(ok=SummaryBody))
-    def get_summary(path: RunPath) -> Any:
+    def get_summary(path: RunPath) -> JsonObject:
         """Get the summary of a run, see docs/summary.md; of a running one, the summary so far."""
         return answer_of("saved", "summary", str(runs.find(path.id).path))
 
     @app.get("/runs/<id>/report", tags=[_TAG], responses=of_run() | PAGE)
-    def get_report(path: RunPath) -> Any:
+    def get_report(path: RunPath) -> Response:
         """Get the report of a run as an HTML page; of a running one, the report so far."""
         directory = runs.find(path.id)
         if not directory.report.exists() or directory.control.exists():
@@ -114,7 +114,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return frozen_page(directory.report.read_text(encoding="utf-8"))
 
     @app.get("/runs/<id>/series", tags=[_TAG], responses=of_run(ok=SeriesBody))
-    def get_series(path: RunPath, query: SeriesQuery) -> Any:
+    def get_series(path: RunPath, query: SeriesQuery) -> JsonObject:
         """Get seconds of a run, in order; `total` is the number of seconds so far."""
         directory = runs.find(path.id)
         total = service.series.count(directory)
@@ -126,7 +126,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return {"run": directory.id, "seconds": seconds, "last": last, "total": max(total, last)}
 
     @app.get("/runs/<id>/log", tags=[_TAG], responses=of_run(ok=LogBody))
-    def get_log(path: RunPath, query: LogQuery) -> Any:
+    def get_log(path: RunPath, query: LogQuery) -> JsonObject:
         """Get the newest lines of a run's logs, from all of its processes, in order."""
         directory = runs.find(path.id)
         tail = LogTail(directory.logs, query.lines, PeriodicYield())
@@ -134,14 +134,14 @@ def register(app: OpenAPI, service: Service) -> None:
         return {"run": directory.id, "lines": tail.lines()}
 
     @app.get("/runs/<a>/compare/<b>", tags=[_TAG], responses=of_run(ok=ComparisonBody))
-    def compare_runs(path: PairPath) -> Any:
+    def compare_runs(path: PairPath) -> JsonObject:
         """Compare two runs, as `amoc compare --json` does."""
         both = (str(runs.find(one).path) for one in (path.a, path.b))
         return answer_of("saved", "compare", *both)
 
     # Not in the OpenAPI document: client generators do not support event streams.
     @app.get("/runs/<id>/events", doc_ui=False)
-    def get_events(path: RunPath) -> Any:
+    def get_events(path: RunPath) -> Response:
         """Stream each second as soon as it is known, and then the end of the run."""
         directory = runs.find(path.id)
         return sse.stream(events(service, directory, sse.last_seen()))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from io import BytesIO
-from typing import Any
+from typing import IO
 
 from flask_openapi3 import OpenAPI, RawModel, Tag
 from pydantic import BaseModel, Field
 from werkzeug.routing import BaseConverter
 
+from amoc.base.json_plain import JsonObject
 from amoc.install.choice import LOCKED, NO_INSTALL
 from amoc.service.answers import (
     FilesBody,
@@ -97,7 +98,7 @@ def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
     app.url_map.converters["scenario"] = ScenarioConverter
 
-    def stream_of(raw: RawModel, types: list[str]) -> Any:
+    def stream_of(raw: RawModel, types: list[str]) -> IO[bytes]:
         """Return the body of an upload as a stream with a size limit.
 
         Raises:
@@ -112,7 +113,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return raw.stream
 
     @app.get("/scenarios", tags=[_TAG], responses=responses(ok=ScenariosBody))
-    def scenarios() -> Any:
+    def scenarios() -> JsonObject:
         """List the names of all scenarios."""
         return {"scenarios": service.scenarios.names()}
 
@@ -121,7 +122,7 @@ def register(app: OpenAPI, service: Service) -> None:
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioBody),
     )
-    def scenario_info(path: ScenarioPath, query: InfoQuery) -> Any:
+    def scenario_info(path: ScenarioPath, query: InfoQuery) -> JsonObject:
         """Describe a scenario: its docstring, settings, thresholds and dependencies.
 
         A separate process imports the scenario for this.
@@ -135,7 +136,7 @@ def register(app: OpenAPI, service: Service) -> None:
         tags=[_TAG],
         responses=responses(HTTPStatus.CONFLICT, *_OF_UPLOADS, ok=UploadedBody),
     )
-    def upload(query: UploadQuery, raw: Upload) -> Any:
+    def upload(query: UploadQuery, raw: Upload) -> JsonObject:
         """Upload a scenario, or replace an uploaded one.
 
         The body is its source, or a zip or tar archive (optionally with gzip) with `NAME.py` and
@@ -145,7 +146,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return service.uploads.take(query.name, stream_of(raw, UPLOAD_TYPES))
 
     @app.put("/scenarios/files", tags=[_TAG], responses=responses(*_OF_UPLOADS, ok=FilesBody))
-    def send_files(raw: Files) -> Any:
+    def send_files(raw: Files) -> JsonObject:
         """Upload the files of a scenario for runs, without adding it to the server's scenarios.
 
         The body is a zip or tar archive (optionally with gzip). If it contains `shop.py`, that is
@@ -165,7 +166,7 @@ def register(app: OpenAPI, service: Service) -> None:
             ok=UploadedBody,
         ),
     )
-    def upload_source(body: SourceBody) -> Any:
+    def upload_source(body: SourceBody) -> JsonObject:
         """Upload a scenario as text (older route)."""
         return service.uploads.take(body.scenario, BytesIO(body.module_source.encode()))
 
@@ -174,7 +175,7 @@ def register(app: OpenAPI, service: Service) -> None:
         tags=[_TAG],
         responses=responses(HTTPStatus.NOT_FOUND, ok=ScenarioStateBody),
     )
-    def scenario_state(path: ScenarioPath) -> Any:
+    def scenario_state(path: ScenarioPath) -> JsonObject:
         """Get the state of a scenario (older route)."""
         file = service.scenarios.find(path.name)
         runs = [
@@ -183,7 +184,7 @@ def register(app: OpenAPI, service: Service) -> None:
         return {"name": path.name, "state": "running" if runs else "loaded", "runs": runs}
 
     @app.patch("/scenarios/<scenario:name>", tags=[_TAG], responses=of_run(ok=StartedBody))
-    def start_scenario(path: ScenarioPath, body: UsersBody) -> Any:
+    def start_scenario(path: ScenarioPath, body: UsersBody) -> tuple[JsonObject, HTTPStatus]:
         """Start a scenario with a number of users (older route)."""
         start = StartBody(scenario=path.name, users=body.users)
         return started(service.runs.queue.start(start, path.name))

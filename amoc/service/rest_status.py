@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from http import HTTPStatus
-from typing import Any
+from typing import TypedDict
 
 from flask_openapi3 import OpenAPI, Tag
 from pydantic import BaseModel, Field
@@ -27,6 +27,21 @@ THIS_HOST = "node0"
 """Name of the node that is listed while nothing runs."""
 
 
+class Share(TypedDict):
+    """A run's share of a node."""
+
+    run: str
+    users: int
+
+
+class Node(TypedDict):
+    """A node, as `NodeBody` documents it."""
+
+    node: str
+    state: str
+    runs: list[Share]
+
+
 class NodePath(BaseModel):
     """The node."""
 
@@ -37,7 +52,7 @@ def register(app: OpenAPI, service: Service) -> None:
     """Add the routes."""
 
     @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
-    def status() -> Any:
+    def status() -> JsonObject:
         """Get the status of the server, and of each running run."""
         runs = [{"run": one.id, **answer} for one, answer in answers(service, "status")]
         return {
@@ -52,12 +67,12 @@ def register(app: OpenAPI, service: Service) -> None:
         }
 
     @app.get("/nodes", tags=[_TAG], responses=responses(ok=NodesBody))
-    def nodes() -> Any:
+    def nodes() -> JsonObject:
         """List the nodes of running runs; this host if none is running."""
         return {"nodes": {name: one["state"] for name, one in _nodes(service).items()}}
 
     @app.get("/status/<node>", tags=[_TAG], responses=responses(HTTPStatus.NOT_FOUND, ok=NodeBody))
-    def node_status(path: NodePath) -> Any:
+    def node_status(path: NodePath) -> JsonObject:
         """Get a node and its users."""
         found = _nodes(service).get(path.node)
         if found is None:
@@ -72,9 +87,9 @@ def answers(service: Service, command: str) -> Iterator[tuple[RunDirectory, Json
             yield one, client.request(one.control, command, {}, timeout_s=STATUS_S)
 
 
-def _nodes(service: Service) -> dict[str, dict[str, Any]]:
+def _nodes(service: Service) -> dict[str, Node]:
     """Return the nodes of running runs, by name."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Node] = {}
     for directory, answer in answers(service, "users"):
         point = service.series.last(directory)
         late = set(point.late) if point is not None else set()

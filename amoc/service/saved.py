@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from amoc.base.errors import UsageError
 from amoc.results import saved_run
@@ -14,7 +14,7 @@ from amoc.results.store.reader import StoredSeries
 from amoc.service.isolated_main import main_of
 
 
-def _main(what: str, *paths: str) -> Any:
+def _main(what: str, *paths: str) -> Mapping[str, object]:
     if what == "detail":
         from amoc.results.report import detail
 

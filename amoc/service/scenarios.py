@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from amoc.base.json_plain import JsonObject
 from amoc.scenario import scenario_files
 from amoc.service import sent_files
 from amoc.service.isolated import answer_of
@@ -93,7 +94,7 @@ class Scenarios:
         files = [one._replace(source=str(self.find(one.source))) for one in parts]
         return Path(scenario_files.text_of(files))
 
-    def describe(self, name: str, *asked: str) -> dict[str, object]:
+    def describe(self, name: str, *asked: str) -> JsonObject:
         """Return the description of a scenario; for `asked` see `amoc.service.describe`.
 
         Raises:

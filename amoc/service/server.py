@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.client import HTTPException
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gevent
 from gevent import socket as gsocket
+from gevent import ssl
 from gevent.pool import Pool
-from gevent.pywsgi import WSGIHandler, WSGIServer
+from gevent.pywsgi import OldMessage, WSGIHandler, WSGIServer
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ResourceError, UsageError
@@ -24,6 +26,9 @@ from amoc.service.config import ServiceConfig
 from amoc.service.connections import Connection, Connections
 from amoc.service.request_body import RequestBody
 from amoc.service.tokens import client_of
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger(__name__)
 
@@ -50,23 +55,26 @@ _FULL = (
 )
 
 
+_Address: TypeAlias = Any  # a tuple that begins with the host, but gevent's types say text
+
+
 class _BadHead(ValueError):
     """An invalid head. The server logs a line for this error, and a traceback for others."""
 
 
-class _Head:
+class _Head(BufferedIOBase):
     """The rest of a request's head. Refuses lines that a proxy may interpret differently.
 
     The server and the proxy would disagree on where the next request starts, which may be another
     client's (request smuggling).
     """
 
-    def __init__(self, file: Any) -> None:
+    def __init__(self, file: BufferedIOBase) -> None:
         self._file = file
 
-    def readline(self, limit: int) -> bytes:
+    def readline(self, limit: int | None = -1, /) -> bytes:
         """Return the next line."""
-        line: bytes = self._file.readline(limit)
+        line = self._file.readline(limit)
         if _LINE.fullmatch(line) is None:
             raise _BadHead("a line of the head is not a header, is too long, or has no end")
         return line
@@ -88,24 +96,22 @@ class Handler(WSGIHandler):
         self.socket.settimeout(SILENT_S)
         super().handle()
 
-    def read_requestline(self) -> Any:
+    def read_requestline(self) -> str:
         """Wait for a request, and read its first line."""
         with gevent.Timeout(SILENT_S, TimeoutError("the first line took too long")):
             return super().read_requestline()
 
-    def read_request(self, raw_requestline: str) -> Any:
+    def read_request(self, raw_requestline: str) -> OldMessage:
         """Read the rest of a request's head."""
         with gevent.Timeout(HEAD_S, _BadHead("the head of a request took too long")):
             found = super().read_request(raw_requestline)
         self.connection.mark_busy()
         return found
 
-    def MessageClass(self, *arguments: Any) -> Any:  # noqa: N802 - pywsgi's name
+    def MessageClass(self, fp: BufferedIOBase, *_: object) -> OldMessage:  # noqa: N802 - pywsgi's
         """Parse the headers of a request."""
-        file, *more = arguments
-        head: Any = _Head(file)
         try:
-            found = super().MessageClass(head, *more)
+            found = super().MessageClass(_Head(fp))
         except HTTPException as error:  # too many headers
             raise _BadHead(str(error)) from None
         ends = [(_ENDS[name.lower()], one) for name, one in found.items() if name.lower() in _ENDS]
@@ -113,7 +119,7 @@ class Handler(WSGIHandler):
             raise _BadHead("a request must declare once, and clearly, where its body ends")
         return found
 
-    def get_environ(self) -> Any:
+    def get_environ(self) -> WSGIEnvironment:
         """Return the WSGI environment of a request, with a time limit on reading its body."""
         made = super().get_environ()
         assert self.wsgi_input is not None
@@ -134,16 +140,27 @@ class Handler(WSGIHandler):
         return f"{self.client_address[0]} {self.command} {path} {code} {size}"
 
 
-_SERVER: Any = WSGIServer  # its type stubs do not allow options as a dict
+class _Server(WSGIServer):
+    handler_class: type[Handler]
 
-
-class _Server(_SERVER):  # type: ignore[misc]
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(
+        self, listener: gsocket.socket, app: WSGIApplication, tls: ssl.SSLContext | None
+    ) -> None:
         self._connections = Connections(MAX_CONNECTIONS, MAX_OF_CLIENT)
         self._said_ns = -int(SAY_S * S_NS)
-        super().__init__(*arguments, **options)
+        self._tls = tls
+        options = {} if tls is None else {"ssl_context": tls, "do_handshake_on_connect": False}
+        super().__init__(  # type: ignore[call-overload]  # its types do not allow options as a dict
+            listener,
+            app,
+            spawn=Pool(2 * MAX_CONNECTIONS),  # including those that end or are refused
+            handler_class=Handler,
+            log=_Lines(logging.DEBUG),
+            error_log=_Lines(logging.ERROR),
+            **options,
+        )
 
-    def handle(self, client_socket: Any, address: Any) -> None:
+    def handle(self, client_socket: gsocket.socket, address: _Address) -> None:
         """Serve a client if there is room for it."""
         with self._admitted(client_socket, address) as connection:
             if connection is None:
@@ -151,10 +168,13 @@ class _Server(_SERVER):  # type: ignore[misc]
             else:
                 self._serve(client_socket, address, connection)
 
-    def wrap_socket_and_handle(self, client_socket: Any, address: Any) -> None:
+    def wrap_socket_and_handle(self, client_socket: gsocket.socket, address: _Address) -> None:
         """Perform the TLS handshake with a client and serve it, if there is room for it."""
+        assert self._tls is not None
         try:
-            secure = self.wrap_socket(client_socket, **self.ssl_args)
+            secure = self._tls.wrap_socket(
+                client_socket, server_side=True, do_handshake_on_connect=False
+            )
         except OSError as error:
             _no_tls(address[0], error)
             return
@@ -165,13 +185,17 @@ class _Server(_SERVER):  # type: ignore[misc]
         finally:
             secure.close()
 
-    def _serve(self, client_socket: Any, address: Any, connection: Connection) -> None:
+    def _serve(
+        self, client_socket: gsocket.socket, address: _Address, connection: Connection
+    ) -> None:
         handler = self.handler_class(client_socket, address, self)
         handler.connection = connection
         handler.handle()
 
     @contextmanager
-    def _admitted(self, client_socket: Any, address: Any) -> Iterator[Connection | None]:
+    def _admitted(
+        self, client_socket: gsocket.socket, address: _Address
+    ) -> Iterator[Connection | None]:
         """Register a client's connection for the block. Yields None if there is no room for it."""
         there = self._connections
         before = there.ended, there.refused
@@ -190,14 +214,14 @@ class _Server(_SERVER):  # type: ignore[misc]
                 found.close()
 
 
-def _stop_reading(client_socket: Any) -> None:
+def _stop_reading(client_socket: gsocket.socket) -> None:
     """End the reading side of a connection. A request that has already arrived is answered."""
     # Through a duplicate descriptor: an SSL socket would fall back to plain text on shutdown.
     with suppress(OSError), socket.socket(fileno=os.dup(client_socket.fileno())) as same:
         same.shutdown(socket.SHUT_RD)
 
 
-def _agreed(secure: Any, host: str) -> bool:
+def _agreed(secure: ssl.SSLSocket, host: str) -> bool:
     """Perform the TLS handshake. Return whether it succeeded."""
     try:
         with gevent.Timeout(HEAD_S, TimeoutError("it took too long")):
@@ -212,7 +236,7 @@ def _no_tls(host: str, error: OSError) -> None:
     log.debug("%s: no TLS: %s", host, error)  # not logged by default, as any client can cause it
 
 
-def _refuse(client_socket: Any) -> None:
+def _refuse(client_socket: gsocket.socket) -> None:
     """Respond that there is no room, and wait until the client has read it."""
     with suppress(OSError), gevent.Timeout(REFUSE_S, TimeoutError()):
         client_socket.sendall(_FULL)
@@ -232,7 +256,7 @@ class _Lines:
             log.log(self._level, "%s", text.strip())
 
 
-def make(app: Any, config: ServiceConfig) -> Any:
+def make(app: WSGIApplication, config: ServiceConfig) -> WSGIServer:
     """Return a server of `app`, which is listening already.
 
     Raises:
@@ -249,29 +273,19 @@ def make(app: Any, config: ServiceConfig) -> Any:
         listener.close()
         why = error.strerror or str(error)
         raise ResourceError(f"cannot listen on {config.host}:{config.port}: {why}") from None
-    server: Any = _Server(
-        listener,
-        app,
-        spawn=Pool(2 * MAX_CONNECTIONS),  # including those that end or are refused
-        handler_class=Handler,
-        log=_Lines(logging.DEBUG),
-        error_log=_Lines(logging.ERROR),
-        **tls,
-    )
+    server = _Server(listener, app, tls)
     server.stop_timeout = DRAIN_S
     server.start()
     return server
 
 
-def _tls(cert: Path | None, key: Path | None) -> dict[str, Any]:
+def _tls(cert: Path | None, key: Path | None) -> ssl.SSLContext | None:
     if cert is None:
-        return {}
-    from gevent import ssl
-
+        return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(cert, key)
     except (OSError, ssl.SSLError) as error:
         raise UsageError(f"--cert {cert} and --key {key} cannot be used: {error}") from None
-    return {"ssl_context": context, "do_handshake_on_connect": False}
+    return context

@@ -16,7 +16,9 @@ from amoc.service.requests import LOCAL_NODES, ONE_LINE, Exact, Line, RunId, Sce
 _Lines = Annotated[list[Line], Field(max_length=100)]
 
 
-def option(flag: str, description: str, default: Any = None, **limits: Any) -> Any:
+def option(
+    flag: str, description: str, default: object = None, **limits: Any
+) -> Any:  # like pydantic's Field
     """Return a field that stands for the option `flag` of an ``amoc`` command."""
     return Field(default, description=description, json_schema_extra={"x-option": flag}, **limits)
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any
+from typing import IO
 
 from amoc.base.errors import AmocError, os_error_as
+from amoc.base.json_plain import JsonObject
 from amoc.service import sent_files
 from amoc.service.isolated import answer_of
 from amoc.service.problems import Problem, conflict, of_error, unavailable
@@ -30,7 +31,7 @@ class Uploads:
         self._allowed = allowed
         self._tidy = tidy
 
-    def take(self, name: str, stream: IO[bytes]) -> dict[str, Any]:
+    def take(self, name: str, stream: IO[bytes]) -> JsonObject:
         """Store the scenario `name`, and return its description.
 
         Args:
@@ -46,7 +47,7 @@ class Uploads:
             why = "cannot be replaced; start it by its name, or upload under another name"
             raise conflict(f"{name} is a scenario in the directory {own.name}, and {why}", "name")
         with self._received(stream, name) as (sent, digest):
-            found = self._checked(sent, name)
+            found = dict(self._checked(sent, name))
             made = Path(found.pop("path"))
             if made.suffix:  # a file, not the directory of an archive
                 directory = sent.with_name("files")
@@ -96,7 +97,7 @@ class Uploads:
                         file.write(data)
                 yield sent, digest.hexdigest()
 
-    def _checked(self, sent: Path, name: str) -> dict[str, Any]:
+    def _checked(self, sent: Path, name: str) -> JsonObject:
         try:
             return answer_of("intake", str(sent), name)
         except AmocError as error:

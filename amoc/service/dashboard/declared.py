@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import gevent
 
 from amoc.base.errors import AmocError
 from amoc.results.replay import digest
 from amoc.results.report.live import LivePage
+from amoc.service.answers import SettingBody
 from amoc.service.dashboard import forms
 from amoc.service.isolated import answer_of
 from amoc.service.problems import Problem
@@ -25,7 +25,7 @@ MAX_KNOWN = 32
 """Maximum number of runs whose settings are cached."""
 
 _log = logging.getLogger(__name__)
-_Described = Sequence[Mapping[str, Any]]
+_Described = Sequence[SettingBody]
 
 
 class Declared:
@@ -52,7 +52,8 @@ class Declared:
         path, found = page.scenario.get("path"), None
         try:
             if path and digest(path) == page.scenario.get("sha256"):
-                found = answer_of("describe", path)["settings"]
+                described = answer_of("describe", path)["settings"]
+                found = [SettingBody.model_validate(one) for one in described]
         except (AmocError, Problem) as error:
             _log.warning("the settings of the scenario of run %s are unknown: %s", run, error)
         if run in self._found:

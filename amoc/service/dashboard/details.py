@@ -7,7 +7,6 @@ their seconds can be read without making the page again.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any
 
 from amoc.base.json_plain import JsonObject
 from amoc.results.report.detail import MAX_S
@@ -25,7 +24,7 @@ class Details:
     def __init__(self) -> None:
         self._shown: OrderedDict[str, JsonObject] = OrderedDict()
 
-    def page_of(self, directory: RunDirectory) -> dict[str, Any]:
+    def page_of(self, directory: RunDirectory) -> JsonObject:
         """Return the page of an ended run: title, data and fragments."""
         found = answer_of("saved", "page", str(directory.path))
         self._shown[directory.id] = found["shown"]
@@ -36,7 +35,7 @@ class Details:
 
     def between(
         self, directory: RunDirectory, from_s: float, to_s: float, shown: JsonObject | None
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return single seconds of a part of a run, see `amoc.results.report.detail.columns`.
 
         Args:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
+
+from pydantic import JsonValue
 
 from amoc.base.redaction import is_secret
 from amoc.results.summary_types import SettingPart
+from amoc.service.answers import SettingBody
 from amoc.service.start_bodies import StartBody
 
 LOAD = (
@@ -104,48 +107,55 @@ def load() -> list[Field]:
     return fields
 
 
-def groups(settings: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Field]]]:
+def groups(settings: Sequence[SettingBody]) -> list[tuple[str, list[Field]]]:
     """Return the fields for settings of a scenario: its own, then those of libraries and of amoc.
 
     Does not include the number of workers, which is also an option of a start.
     """
-    own = [field(one) for one in settings if one["own"]]
-    others = [field(one) for one in settings if not one["own"] and one["name"] not in LOAD]
+    own = [field(one) for one in settings if one.own]
+    others = [field(one) for one in settings if not one.own and one.name not in LOAD]
     found = [("Settings of the scenario", own)] if own else []
     return [*found, ("Other settings", others)] if others else found
 
 
-def field(one: Mapping[str, Any]) -> Field:
-    """Return the field for a setting, as described by `amoc.service.describe`."""
-    choices = one["choices"]
-    form = one["type"] if isinstance(one["type"], Mapping) else {}
+def field(one: SettingBody) -> Field:
+    """Return the field for a setting."""
+    form = one.type if isinstance(one.type, Mapping) else {}
     kind = form.get("type")
-    if kind == "boolean":
-        choices = [True, False]
-    common: dict[str, Any] = {"help": one["description"], "required": bool(one["required"])}
-    if choices:
+    if choices := [True, False] if kind == "boolean" else one.choices:
         told = [(_json(value), str(value)) for value in choices]
-        default = "" if one["required"] else _json(one["default"])
+        default = "" if one.required else _json(one.default)
         if all(value != default for value, _ in told):
             told.insert(0, (default, "choose one…"))
             default = told[0][0]
-        return Field(one["name"], "settings", choices=told, default=default, **common)
-    number = kind in ("integer", "number")
-    secret = bool(one["secret"])
-    default = "" if one["required"] or secret or one["default"] is None else _text(one["default"])
-    plain_number = number and _is_number(default)
+        return Field(
+            one.name,
+            "settings",
+            choices=told,
+            default=default,
+            help=one.description,
+            required=one.required,
+        )
+    default = "" if one.required or one.secret or one.default is None else _text(one.default)
+    plain_number = kind in ("integer", "number") and _is_number(default)
+    low, high = _number(form.get("minimum")), _number(form.get("maximum"))
     return Field(
-        one["name"],
+        one.name,
         "settings",
-        "password" if secret else "number" if plain_number else "text",
+        "password" if one.secret else "number" if plain_number else "text",
         "number" if plain_number else "text" if kind == "string" else "json",
         default,
         step="1" if kind == "integer" else "any",
-        placeholder=_limits(form.get("minimum"), form.get("maximum")) if plain_number else "",
-        low=form.get("minimum"),
-        high=form.get("maximum"),
-        **common,
+        placeholder=_limits(low, high) if plain_number else "",
+        low=low,
+        high=high,
+        help=one.description,
+        required=one.required,
     )
+
+
+def _number(limit: JsonValue) -> float | None:
+    return limit if isinstance(limit, int | float) else None
 
 
 def _limits(low: float | None, high: float | None) -> str:
@@ -155,7 +165,7 @@ def _limits(low: float | None, high: float | None) -> str:
 
 
 def changeable(
-    described: Sequence[Mapping[str, Any]] | None, now: Sequence[SettingPart]
+    described: Sequence[SettingBody] | None, now: Sequence[SettingPart]
 ) -> list[tuple[str, Changes]]:
     """Return the settings that can be changed during a run, with their current values, in groups.
 
@@ -168,30 +178,32 @@ def changeable(
         described = [_undescribed(one) for one in now if not one["module"].startswith("amoc.")]
     parts: dict[bool, list[tuple[Field, str]]] = {True: [], False: []}
     for one in described:
-        value = values.get(one["name"])
-        if value is not None and one["update"] != "read-only":
-            parts[one["own"]].append((_change(one, value), value))
+        value = values.get(one.name)
+        if value is not None and one.update != "read-only":
+            parts[one.own].append((_change(one, value), value))
     made = (("Settings", parts[True]), ("Other settings", parts[False]))
     return [(title, fields) for title, fields in made if fields]
 
 
-def _undescribed(one: SettingPart) -> dict[str, Any]:
+def _undescribed(one: SettingPart) -> SettingBody:
     """Return the description of a setting of which only name, value and description are known."""
-    return {
-        **one,
-        "own": True,
-        "type": {},
-        "choices": None,
-        "required": True,
-        "default": None,
-        "secret": is_secret(one["name"]),
-        "update": "free",
-    }
+    return SettingBody(
+        name=one["name"],
+        description=one["description"],
+        module=one["module"],
+        own=True,
+        type={},
+        choices=None,
+        required=True,
+        default=None,
+        secret=is_secret(one["name"]),
+        update="free",
+    )
 
 
-def _change(one: Mapping[str, Any], value: str) -> Field:
+def _change(one: SettingBody, value: str) -> Field:
     """Return the field to change a setting; if it has choices the current one is selected."""
-    made = field({**one, "required": True})
+    made = field(one.model_copy(update={"required": True}))
     chosen = next((told for told, text in made.choices if text == value), None)
     if chosen is None:
         return made

@@ -6,24 +6,26 @@ To sign in, the browser keeps a token in a cookie that scripts cannot read.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial, wraps
 from hashlib import sha256
 from http import HTTPStatus
 from importlib.resources import files
 from math import isfinite, nan
 from pathlib import Path
-from typing import Any
+from typing import ParamSpec
 
 from flask import Response, request, send_from_directory
 from flask_openapi3 import OpenAPI
 from markupsafe import Markup
 
 from amoc.base.errors import AmocError
+from amoc.base.json_plain import JsonObject
 from amoc.results.report import shell
 from amoc.results.report.detail import MAX_S
 from amoc.results.report.page import title
 from amoc.service import guard, sse
+from amoc.service.answers import SettingBody
 from amoc.service.dashboard import forms, parts, runs_table
 from amoc.service.dashboard.declared import Declared
 from amoc.service.dashboard.details import Details
@@ -33,6 +35,7 @@ from amoc.service.problems import Problem, of_error, unprocessable
 from amoc.service.service import Service
 from amoc.service.tokens import Role
 
+_P = ParamSpec("_P")
 LIMIT = 100
 MAX_LIMIT = 1_000
 MAX_QUERY = 100
@@ -68,7 +71,7 @@ def register(app: OpenAPI, service: Service) -> None:
     details = Details()
 
     @app.route("/assets/<name>")
-    def asset(name: str) -> Any:
+    def asset(name: str) -> Response:
         if name not in ASSETS:
             raise Problem(HTTPStatus.NOT_FOUND, "there is no such file")
         answer = send_from_directory(ASSETS[name], name)
@@ -77,23 +80,23 @@ def register(app: OpenAPI, service: Service) -> None:
 
     @app.route("/")
     @_told
-    def runs_page() -> Any:
+    def runs_page() -> Response:
         query, limit = _query(), _limit()
         made = _list(service, live, query, limit)
         return page("runs.html", "runs", query=query, limit=limit, list=Markup(made))  # noqa: S704
 
     @app.route("/dashboard/list")
-    def runs_list() -> Any:
+    def runs_list() -> Response:
         return Response(_list(service, live, _query(), _limit()), mimetype="text/html")
 
     @app.route("/dashboard/start")
     @_told
-    def start_page() -> Any:
+    def start_page() -> Response:
         return _start_page(service, request.args.get("scenario", "")[:1000])
 
     @app.route("/dashboard/runs/<id>")
     @_told
-    def run_page(id: str) -> Any:
+    def run_page(id: str) -> Response:
         directory = service.runs.find(id)
         shown = live.page_of(directory)
         fragments: Mapping[str, str]
@@ -117,21 +120,21 @@ def register(app: OpenAPI, service: Service) -> None:
         )
 
     @app.route("/dashboard/runs/<id>/detail")
-    def run_detail(id: str) -> Any:
+    def run_detail(id: str) -> JsonObject:
         directory = service.runs.find(id)
         watched = live.page_of(directory)
         shown = None if watched is None else watched.shown.to_json()
         return details.between(directory, _moment("from"), _moment("to"), shown)
 
     @app.route("/dashboard/runs/<id>/events")
-    def run_events(id: str) -> Any:
+    def run_events(id: str) -> Response:
         directory = service.runs.find(id)
         version = sse.last_seen(request.args.get("after", 0, int))
         return sse.stream(live.of(directory).events(version, guard.role() >= Role.RUN))
 
     @app.route("/dashboard/compare/<a>/<b>")
     @_told
-    def compare_page(a: str, b: str) -> Any:
+    def compare_page(a: str, b: str) -> Response:
         both = [service.runs.find(one) for one in (a, b)]
         found = answer_of("saved", "compare page", *(str(one.path) for one in both))
         return page(
@@ -145,11 +148,11 @@ def register(app: OpenAPI, service: Service) -> None:
 
 def _register_signing_in(app: OpenAPI) -> None:
     @app.route(guard.SIGN_IN)
-    def sign_in_page() -> Any:
+    def sign_in_page() -> Response:
         return page("sign_in.html", to=way_back(request.args.get("to", "")))
 
     @app.route(guard.SIGN_IN, methods=["POST"])
-    def sign_in() -> Any:
+    def sign_in() -> Response:
         body = request.get_json()
         token = body.get("token") if isinstance(body, dict) else None
         guard.token_checker(app).role(token if isinstance(token, str) else "")
@@ -160,7 +163,7 @@ def _register_signing_in(app: OpenAPI) -> None:
         return answer
 
     @app.route("/dashboard/sign-out", methods=["POST"])
-    def sign_out() -> Any:
+    def sign_out() -> Response:
         answer = Response(status=HTTPStatus.NO_CONTENT)
         answer.delete_cookie(guard.COOKIE, httponly=True, samesite="Strict")
         return answer
@@ -175,19 +178,21 @@ def way_back(to: str) -> str:
     return to if _OURS.fullmatch(to) else "/"
 
 
-def _told(view: Callable[..., Any]) -> Callable[..., Any]:
+def _told(view: Callable[_P, Response]) -> Callable[_P, Response]:
     """Return the view function of a page, which responds to errors with a page, too."""
 
     @wraps(view)
-    def told(**arguments: str) -> Any:
+    def told(*places: _P.args, **named: _P.kwargs) -> Response:
         try:
-            return view(**arguments)
+            return view(*places, **named)
         except Problem as problem:
             refused = problem
         except AmocError as error:
             refused = of_error(error)
         made = page("refused.html", phrase=refused.status.phrase, detail=refused.detail)
-        return made, int(refused.status), refused.headers
+        made.status_code = int(refused.status)
+        made.headers.update(refused.headers)
+        return made
 
     return told
 
@@ -244,14 +249,15 @@ def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
 
 def _start_page(service: Service, chosen: str) -> Response:
     about, problem = None, ""
+    settings: Sequence[SettingBody] = ()
     if guard.role() < Role.RUN:
         raise Problem(HTTPStatus.FORBIDDEN, "starting a run requires the role run")
     if chosen:
         try:
             about = service.scenarios.describe(chosen)
+            settings = [SettingBody.model_validate(one) for one in about["settings"]]
         except (Problem, AmocError) as error:
             problem = str(error)
-    settings: Any = about["settings"] if about else ()
     return page(
         "start.html",
         "start",

@@ -10,13 +10,14 @@ import pytest
 from amoc.results.run_list import ListedRun
 from amoc.results.series import ThrottlePoint
 from amoc.results.summary_types import SettingPart
+from amoc.service.answers import SettingBody
 from amoc.service.dashboard import forms, parts, runs_table
 from amoc.service.start_bodies import StartBody
 
 
-def setting(**given: Any) -> dict[str, Any]:
+def setting(**given: Any) -> SettingBody:
     """A setting as described by `amoc.service.describe`."""
-    return {
+    described = {
         "name": "pause",
         "description": "How long to wait",
         "module": "shop",
@@ -29,6 +30,7 @@ def setting(**given: Any) -> dict[str, Any]:
         "update": "free",
         **given,
     }
+    return SettingBody.model_validate(described)
 
 
 @pytest.mark.parametrize(
