@@ -7,6 +7,14 @@ callers, up to the process's first one, is seen while the only user of such a ru
 computes. So a heartbeat's messages are not counted, but a throttle's messages sent in the same way
 are.
 
+Two walks share their way with others, which are walks of their own:
+
+- Each worker passes the same way from its fork to its first user. A worker's death counts what is
+  done in addition, when its replacement goes that way.
+- A counter is read with all others, in the sample that is taken each second whether or not anything
+  was counted. So the counter's own walk is only what is passed in addition. For the sample,
+  background work is what happens between one sample and the next.
+
 A function counts if it is found in each of several runs, so one that a timer brought into a
 single walk is left out. Where possible, the operation is done once before it is counted, so that
 what happens only the first time is left out, too.
@@ -26,6 +34,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,7 +50,7 @@ PROBE = """
 import json, mmap, os, sys
 config = json.loads(os.environ["AMOC_WALK"])
 flag = mmap.mmap(os.open(config["flag"], os.O_RDWR), 1)
-BEFORE, WALKING, OVER = 0, 1, 2
+stops = config["stops"]  # the flag counts how many of them were reached
 seen, tool, events = set(), sys.monitoring.PROFILER_ID, sys.monitoring.events
 os.register_at_fork(after_in_child=seen.clear)
 
@@ -53,6 +62,8 @@ def callers():
     while frame is not None:
         if frame.f_code.co_filename.startswith(config["root"]):
             names.append(name_of(frame.f_code))
+            if names[-1].endswith(":Supervisor._become_worker"):
+                break  # the first function of a worker; its callers are those of its parent
         frame = frame.f_back
     return " < ".join(names)
 
@@ -60,15 +71,12 @@ def entered(code, offset):
     if not code.co_filename.startswith((config["root"], config["scenario"])):
         return sys.monitoring.DISABLE
     name = name_of(code)
-    if flag[0] == BEFORE:
-        if name.endswith(config["begin"]):
-            flag[0] = WALKING
-        else:
-            return None
-    if flag[0] != WALKING:
+    begun = flag[0] == len(stops) - 1
+    if flag[0] < len(stops) and name.endswith(stops[flag[0]]):
+        flag[0] += 1
+        begun = flag[0] >= len(stops) - 1
+    if not begun:
         return None
-    if name.endswith(config["end"]):
-        flag[0] = OVER
     way = callers()
     if code.co_filename.startswith(config["root"]) and way not in seen:
         seen.add(way)
@@ -117,60 +125,70 @@ class Walk(NamedTuple):
     """A walk: where it begins and ends, and what the user does."""
 
     what: str
-    begin: str
-    end: str
+    stops: tuple[str, ...]
+    """Functions that are entered in this order; the walk is between the last two."""
     body: str
     commands: tuple[tuple[str, ...], ...] = ()
+    background: tuple[str, ...] = ("idle",)
+    """Walks whose calls are not counted."""
 
 
-IDLE = Walk(
-    "idle",
-    ":begin_walk",
-    ":end_walk",
-    # The heartbeat of a busy worker differs from that of an idle one.
-    "sleep(2); begin_walk(); sleep(1); [sleep(0.02 + 0 * sum(range(50_000))) for _ in range(100)];"
-    " sleep(1); end_walk()",
-)
+MARKED = (":begin_walk", ":end_walk")
+SAMPLE, SECOND = ":WorkerWatch.each_second", ":RunTotals.add"
+BACKGROUND = {
+    "idle": Walk(
+        "idle",
+        MARKED,
+        # The heartbeat of a busy worker differs from that of an idle one.
+        "sleep(2); begin_walk(); sleep(1);"
+        " [sleep(0.02 + 0 * sum(range(50_000))) for _ in range(100)]; sleep(1); end_walk()",
+    ),
+    "between samples": Walk(
+        "between samples", (":begin_walk", SECOND, SAMPLE), "sleep(2); begin_walk()"
+    ),
+}
 TWICE = "sleep(2); {0}; sleep(1); begin_walk(); {0}; "
 WALKS = {
     "start": Walk(
         "the start of a user that is added",
-        ":ControlServer._serve",
-        "walk.py:start",
+        (":ControlServer._serve", "walk.py:start"),
         "open('ready', 'w').close()",
         (("add", "1"),),
     ),
     "throttle": Walk(
-        "a slot of a throttle",
-        ":begin_walk",
-        ":end_walk",
-        TWICE.format("throttle.wait('logins')") + "end_walk()",
+        "a slot of a throttle", MARKED, TWICE.format("throttle.wait('logins')") + "end_walk()"
     ),
     "coordinator": Walk(
-        "a group of a coordinator",
-        ":begin_walk",
-        ":end_walk",
-        TWICE.format("coordinator.add('pairs')") + "sleep(2)",
+        "a group of a coordinator", MARKED, TWICE.format("coordinator.add('pairs')") + "sleep(2)"
     ),
     "counter": Walk(
-        "a counter",
-        ":begin_walk",
-        ":end_walk",
+        "a counter, beyond what each sample passes",
+        MARKED,
         "sleep(1); counter.inc(); sleep(2.2); begin_walk(); counter.inc(); sleep(2.5); end_walk()",
+    ),
+    "sample": Walk(
+        "a sample, from the board to the sums of the run",
+        (":begin_walk", SAMPLE, SECOND),
+        "sleep(2); begin_walk()",
+        background=("between samples",),
     ),
     "setting": Walk(
         "a change of a setting",
-        ":ControlServer._serve",
-        ":end_walk",
+        (":ControlServer._serve", ":end_walk"),
         "ready = True; open('ready', 'w').close()",
         (("set", "limit=2"),),
     ),
+    "worker": Walk(
+        "the start of a worker, up to that of its user",
+        (":Supervisor._fork", "walk.py:start"),
+        "pass",
+    ),
     "death": Walk(
-        "a worker's death",
-        ":begin_walk",
-        ":end_walk",
+        "a worker's death, up to its user's second start, beyond the start of a worker",
+        MARKED,
         "end_walk() if os.path.exists('died') else"
         " (sleep(2), open('died', 'w').close(), begin_walk(), os.kill(os.getpid(), 9))",
+        background=("idle", "worker"),
     ),
 }
 
@@ -189,8 +207,7 @@ def walk(one: Walk, root: Path) -> list[str]:
             "out": str(here / "out"),
             "root": str(root / "amoc") + "/",
             "scenario": str(here / "walk.py"),
-            "begin": one.begin,
-            "end": one.end,
+            "stops": one.stops,
         }
         environment = {
             **os.environ,
@@ -213,21 +230,25 @@ def walk(one: Walk, root: Path) -> list[str]:
                     time.sleep(0.1)
                 plain = {**os.environ, "PYTHONPATH": str(root)}
                 subprocess.run(
-                    [*command, *arguments, "--run", "run"], cwd=here, env=plain, check=True
+                    [*command, *arguments, "--run", "run"],
+                    cwd=here,
+                    env=plain,
+                    stdout=subprocess.DEVNULL,
+                    check=True,
                 )
             said, _ = run.communicate(timeout=RUN_S)
         except BaseException:
             run.kill()
             run.wait()
             raise
-        if (here / "flag").read_bytes() != b"\2":
+        if (here / "flag").read_bytes()[0] < len(one.stops):
             raise RuntimeError(f"{one.what}: the walk did not reach its end:\n{said}")
         return list(dict.fromkeys((here / "out").read_text().splitlines()))
 
 
-def passed(calls: list[str], idle: set[str]) -> list[str]:
-    """Return the functions entered that an idle run does not enter, each with its file."""
-    names = [one.partition(" < ")[0] for one in calls if one not in idle]
+def passed(calls: list[str], background: set[str]) -> list[str]:
+    """Return the functions entered by calls that are not in the background, with their files."""
+    names = [one.partition(" < ")[0] for one in calls if one not in background]
     return [one for one in dict.fromkeys(names) if not one.endswith(">")]
 
 
@@ -242,9 +263,17 @@ def main() -> int:
         wanted = ".".join(map(str, PYTHON))
         outcome.missed(f"needs Python {wanted} or later, got {sys.version.split()[0]}")
         return outcome.exit_code()
-    idle = {call for _ in range(options.runs) for call in walk(IDLE, options.root)}
+
+    @cache
+    def traced(name: str) -> list[list[str]]:
+        one = {**BACKGROUND, **WALKS}[name]
+        return [walk(one, options.root) for _ in range(options.runs)]
+
     for name in [options.walk] if options.walk else WALKS:
-        runs = [passed(walk(WALKS[name], options.root), idle) for _ in range(options.runs)]
+        background = {
+            call for other in WALKS[name].background for calls in traced(other) for call in calls
+        }
+        runs = [passed(calls, background) for calls in traced(name)]
         functions = [one for one in runs[0] if all(one in run for run in runs)]
         files = {one.partition(":")[0] for one in functions}
         if options.walk:

@@ -13,6 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from operator import is_
 from typing import TYPE_CHECKING, TypeGuard, overload
 
 if TYPE_CHECKING:
@@ -50,13 +51,13 @@ def hide(value: object, depth: int = 0) -> object:
         return HIDDEN
     if fields is None:
         hidden = [hide(one, depth + 1) for one in items]
-        return value if all(map(_same, hidden, items)) else hidden
+        return value if all(map(is_, hidden, items)) else hidden
     by_name = {
         str(name): HIDDEN if is_secret(name) else hide(one, depth + 1)
         for name, one in fields.items()
     }
     # Two keys may be the same as text: 1 and "1".
-    same = len(by_name) == len(fields) and all(map(_same, by_name.values(), items))
+    same = len(by_name) == len(fields) and all(map(is_, by_name.values(), items))
     return value if same else by_name
 
 
@@ -119,10 +120,6 @@ def _items(value: object) -> Sequence[object] | None:
     if isinstance(value, list | tuple):
         return value
     return list(value) if isinstance(value, set | frozenset) else None
-
-
-def _same(one: object, other: object) -> bool:
-    return one is other
 
 
 def _like_json(text: str) -> bool:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from typing import NoReturn
 
 from gevent import get_hub, getcurrent
 from greenlet import greenlet
@@ -82,9 +83,10 @@ class _Runner(greenlet):
             with suppress(ValueError):  # idle when an action's late timeout was raised in it
                 self._actions.idle.remove(self)
 
-    def _serve(self) -> None:
+    def _serve(self) -> NoReturn:
         hub, actions = get_hub(), self._actions
-        while actions.run_some():
+        while True:
+            actions.run_some()
             actions.idle.append(self)
             hub.switch()
 
@@ -289,8 +291,8 @@ class Actions:
         self._turn_due = False
         self._turn_later()
 
-    def run_some(self) -> bool:
-        """Run groups for `TURN_NS`, or until there are none; return True."""
+    def run_some(self) -> None:
+        """Run groups for `TURN_NS`, or until there are none."""
         until_ns = now_ns() + TURN_NS
         queue = self._queue
         while queue and not pause.clock.since_ns:
@@ -303,7 +305,6 @@ class Actions:
                 break
         if queue:
             self._turn_later()
-        return True
 
     def _acknowledge(self) -> None:
         acted, self._acted = self._acted, []

@@ -198,15 +198,14 @@ class Commands:
         Raises:
             ResourceError: There are not enough ids left.
         """
-        self._add_ids(range(self.next_id, self.next_id + count), dues_ns)
+        self.add_ids(range(self.next_id, self.next_id + count), dues_ns)
 
-    def add_ids(self, ids: range, dues_ns: Sequence[int]) -> None:
-        """Add users with ids from the plan, each to start no earlier than its time."""
-        self.next_id = max(self.next_id, ids.stop)
-        self._status.added += len(ids)
-        self._starts.add(ids, dues_ns)
+    def add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
+        """Add users with these ids; see `add_users`, and `StartQueue.add` for `paced`.
 
-    def _add_ids(self, ids: range, dues_ns: Sequence[int] = (), *, paced: bool = False) -> None:
+        Raises:
+            ResourceError: There are not enough ids left.
+        """
         if ids and ids[-1] > self._ids[-1]:
             raise ResourceError(
                 f"user ids of this run must be at most {self._ids[-1]}, got {ids[-1]}"
@@ -257,7 +256,7 @@ class Commands:
         self._check_room(shares)
         if chosen is not None:
             self._nodes.put(wanted, chosen)
-        self._add_ids(wanted, paced=True)
+        self.add_ids(wanted, paced=True)
         self._added_by_hand += taken
         return AddAnswer(
             summary=f"{placement.span(wanted)} will start",
