@@ -196,14 +196,20 @@ def state(name: str) -> CoordinatorState:
     return CoordinatorState(*_ask("coordinator.state", name))
 
 
-def _ask(operation: str, name: str, *arguments: object, **how: Any) -> Any:
+def _ask(  # Any: as for `rpc.ask`
+    operation: str,
+    name: str,
+    *arguments: object,
+    timeout_s: float = rpc.TIMEOUT_S,
+    interruptible: bool = False,
+) -> Any:
     here = find(Actions)
     if here is None:
         if operation != "coordinator.stop":
             init_plans.check(name)
     else:
         here.flush()  # earlier adds of this worker must count
-    answer = rpc.ask(operation, name, *arguments, **how)
+    answer = rpc.ask(operation, name, *arguments, timeout_s=timeout_s, interruptible=interruptible)
     pause.wait_resumed()
     return answer
 

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import chain, islice
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gevent import get_hub, getcurrent
 
@@ -30,6 +30,9 @@ from amoc.ipc.messages import coordinator as messages
 from amoc.ipc.messages.envelope import Part
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.worker_id import WorkerId
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
 
 RELEASED_PER_TURN = 100
 CONFIRM_S = 5.0
@@ -148,7 +151,7 @@ class WorkerBarriers:
         if len(self._going) == 1:
             loop.run_callback(self._release_some)
 
-    def _moment(self, timer: Any, at_ns: int, going: Iterator[int]) -> None:
+    def _moment(self, timer: _TimerWatcher, at_ns: int, going: Iterator[int]) -> None:
         timer.close()
         self._release_at(at_ns, going)
 

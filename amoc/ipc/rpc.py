@@ -93,7 +93,7 @@ class Later:
 
 def ask(
     operation: str, *arguments: object, timeout_s: float = TIMEOUT_S, interruptible: bool = False
-) -> Any:  # each operation has an answer of its own
+) -> Any:  # Any: each operation has an answer of its own
     """Call an operation of the controller, such as ``throttle.start``, and return the answer.
 
     Args:

@@ -72,7 +72,7 @@ _OWN_NAMES = (Kind.CRASH, Kind.THROTTLE)
 """Kinds whose names may coincide with those of other metrics."""
 
 
-Cells: TypeAlias = "memoryview[Any]"
+Cells: TypeAlias = "memoryview[Any]"  # Any: int, but float for a gauge
 """A metric's cells: unsigned 64-bit numbers, or one double for a gauge."""
 
 

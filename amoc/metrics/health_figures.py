@@ -94,7 +94,9 @@ class Figure(NamedTuple):
     controller: str = ""
 
 
-def _figure(source: Source, meaning: str, unit: str = "", **how: Any) -> Any:
+def _figure(  # Any: fields of `Figure`; the result stands for a default of any type
+    source: Source, meaning: str, unit: str = "", **how: Any
+) -> Any:
     default = 0.0 if unit in ("%", "s", "/s") else 0
     return field(default=default, metadata={"figure": Figure(source, meaning, unit, **how)})
 
@@ -324,7 +326,9 @@ def readings(
     }
 
 
-def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> list[Any]:
+def between(  # Any: some are whole numbers
+    before: Sequence[float], now: Sequence[float], noted_ns: int
+) -> list[Any]:
     """Return a worker's metrics between two readings; times as shares, not in seconds.
 
     Args:
@@ -334,19 +338,19 @@ def between(before: Sequence[float], now: Sequence[float], noted_ns: int) -> lis
             it, because a worker that is late also updates its totals late.
     """
     per_ns = 1 / noted_ns if noted_ns > 0 else 0.0
-    found: list[Any] = [round(one, 6) if type(one) is float else one for one in now]
+    found = [round(one, 6) if type(one) is float else one for one in now]
     for at, times, digits in _GROWING:
         found[at] = round(max(0, now[at] - before[at]) * (per_ns * times), digits)
     return found
 
 
-def sent_figures(worker: WorkerPoint) -> tuple[Any, ...]:
+def sent_figures(worker: WorkerPoint) -> tuple[float, ...]:
     """Return the figures of a worker that its node sends: those in `SENT`."""
     _, *told = vars(worker).values()
     return tuple(told)
 
 
-def worker_point(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
+def worker_point(node: str, told: Sequence[float], span_s: float) -> WorkerPoint:
     """Return the figures of a worker in a second.
 
     Args:
@@ -354,7 +358,7 @@ def worker_point(node: str, told: Sequence[Any], span_s: float) -> WorkerPoint:
         told: The figures sent by the node: `SENT`, times as shares.
         span_s: The length of the second.
     """
-    values = list(told)
+    values: list[Any] = list(told)  # Any: some are whole numbers
     for at in _TIMES_AT:
         values[at] = round(values[at] * span_s, 6)
     return WorkerPoint(node, *values)

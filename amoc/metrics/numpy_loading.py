@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from amoc.metrics import vectors
 
@@ -50,7 +51,7 @@ def _load() -> None:
     vectors.use(gevent.get_hub().threadpool.apply(_imported))
 
 
-def _imported() -> Any:
+def _imported() -> ModuleType:
     # Linear algebra, which is not needed here, would start a thread for each core.
     before = os.environ.get(_THREADS)
     os.environ[_THREADS] = "1"

@@ -53,7 +53,7 @@ class Registry:
         """
         self._area = area
         self.handles: dict[str, Handle] = {}
-        self.composed: dict[object, Any] = {}
+        self.composed: dict[object, Any] = {}  # Any: the key says what it is
         # amoc's own: by name; for throttles, which may share names with metrics, by kind as well.
         self._built_in: dict[str | tuple[Kind, str], Handle] = {}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from amoc.metrics.histogram import Histogram
 
@@ -136,5 +136,5 @@ class TimerBlock(Mapping[str, Histogram]):
     def __repr__(self) -> str:
         return f"<{len(self)} timers, {len(self.cells)} cells>"
 
-    def __reduce__(self) -> Any:
+    def __reduce__(self) -> tuple[object, ...]:
         return type(self), self.wire()

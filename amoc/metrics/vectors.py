@@ -18,9 +18,14 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, compress, groupby
 from operator import ne, sub
-from typing import Any, TypeAlias
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from amoc.metrics.histogram import CELLS, ROW
+
+if TYPE_CHECKING:
+    from numpy import uint32, uint64
+    from numpy.typing import NDArray
 
 ROW_BYTES = ROW * 8
 
@@ -28,10 +33,10 @@ Keys: TypeAlias = "array[int]"
 Counts: TypeAlias = "array[int]"
 Cells: TypeAlias = "Sequence[int] | memoryview[int] | array[int]"
 
-_np: Any = None
+_np: Any = None  # Any: NumPy, if it is there; checkers may lack it
 
 
-def use(numpy: Any) -> None:
+def use(numpy: ModuleType | None) -> None:
     """Use the module `numpy` from now on; None: plain Python."""
     global _np
     _np = numpy
@@ -248,7 +253,7 @@ def hit(cells: Counts, index: array[int]) -> tuple[Keys, Counts]:
 
 
 def changed(
-    memory: memoryview[Any], places: Keys, rows: Keys, before: bytearray, begin: int, end: int
+    memory: memoryview[int], places: Keys, rows: Keys, before: bytearray, begin: int, end: int
 ) -> tuple[Keys, Counts]:
     """Find what has grown in some rows of a board, and update `before`.
 
@@ -287,7 +292,7 @@ def changed(
     return keys, grown
 
 
-def _array(code: str, values: Any) -> array[int]:
+def _array(code: str, values: NDArray[uint32 | uint64]) -> array[int]:
     found = array(code)
     found.frombytes(values.astype(code, copy=False).tobytes())
     return found

@@ -13,7 +13,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from math import ceil
-from typing import Any
 
 from amoc.metrics.health_figures import WorkerPoint, sent_figures, worker_point
 from amoc.metrics.health_limits import strain
@@ -48,17 +47,19 @@ class Together:
     mean: WorkerPoint
     highest: WorkerPoint
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the figures as JSON."""
         return {**vars(self), MEAN: {**vars(self.mean)}, HIGHEST: {**vars(self.highest)}}
 
     @classmethod
-    def of(cls, node: str, workers: int, told: Sequence[Sequence[Any]], span_s: float) -> Together:
+    def of(
+        cls, node: str, workers: int, told: Sequence[Sequence[float]], span_s: float
+    ) -> Together:
         """Convert what a node sent as `sent_together`, see `worker_point`."""
         return cls(node, workers, *(worker_point(node, one, span_s) for one in told))
 
 
-def sent_together(workers: Sequence[WorkerPoint]) -> list[tuple[Any, ...]]:
+def sent_together(workers: Sequence[WorkerPoint]) -> list[tuple[float, ...]]:
     """Return the figures a node sends for all workers: the mean and the maximum, as `SENT`."""
     columns = [*zip(*map(sent_figures, workers), strict=True)][1:]
     mean = (round(sum(one) / len(one), 6) for one in columns)

@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import re
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Annotated, Any, Union, get_args, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, Final, TypeAlias, Union, get_args, get_origin
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import GetCoreSchemaHandler, TypeAdapter, ValidationError
+    from pydantic_core import CoreSchema
 
-UNKNOWN: Any = object()
+TypeForm: TypeAlias = Any  # Any: no type includes unions and Annotated
+"""Anything pydantic accepts as a type, such as a class, a union or Annotated."""
+UNKNOWN: Final = object()
 _PLAIN = (bool, int, float, str)
 _INT = re.compile(r"0|-?[1-9][0-9]{0,14}")
 _FLOAT = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
-_WORDS = {(bool, "true"): True, (bool, "false"): False, (float, "infinity"): inf}
+_WORDS: Mapping[tuple[object, str], object] = {
+    (bool, "true"): True,
+    (bool, "false"): False,
+    (float, "infinity"): inf,
+}
 _EXACT = 2**53
 """Integers up to this one are exact as floats."""
 
@@ -35,7 +42,9 @@ class Before:
     def __init__(self, read: Callable[[object], object]) -> None:
         self.read = read
 
-    def __get_pydantic_core_schema__(self, source: Any, handler: Callable[[Any], Any]) -> Any:
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
         """Do the same within pydantic, for a type nested in another one."""
         from pydantic_core import core_schema
 
@@ -45,16 +54,16 @@ class Before:
 class Converter:
     """Converts raw values to the type `form`, which may be anything pydantic supports."""
 
-    def __init__(self, form: Any) -> None:
+    def __init__(self, form: object) -> None:
         self._before: Callable[[object], object] | None = None
         if get_origin(form) is Annotated:
             base, *notes = get_args(form)
             if len(notes) == 1 and isinstance(notes[0], Before):
                 self._before, form = notes[0].read, base
-        self._form = form
-        self._adapter: Any = None
+        self._form: TypeForm = form
+        self._adapter: TypeAdapter[object] | None = None
 
-    def convert(self, raw: object) -> Any:
+    def convert(self, raw: object) -> Any:  # Any: of the type `form`
         """Convert `raw` to the type.
 
         Raises:
@@ -65,7 +74,7 @@ class Converter:
         found = known(self._form, raw)
         return self._by_pydantic(raw) if found is UNKNOWN else found
 
-    def _by_pydantic(self, raw: object) -> Any:
+    def _by_pydantic(self, raw: object) -> object:
         from pydantic import TypeAdapter, ValidationError
 
         if self._adapter is None:
@@ -81,7 +90,7 @@ class Converter:
             raise ValueError(_clause(error)) from None
 
 
-def known(form: Any, raw: object) -> Any:
+def known(form: object, raw: object) -> object:
     """Convert `raw` to the type `form` in simple cases; otherwise return `UNKNOWN`."""
     if get_origin(form) in (Union, types.UnionType):
         options = get_args(form)

@@ -56,7 +56,7 @@ class Event:
     at_ns: int
     process: str
     user_id: int | None
-    data: Mapping[str, Any]
+    data: Mapping[str, Any]  # Any: the name of the event says what it contains
 
 
 Subscriber = Callable[[Event], object]
@@ -92,7 +92,7 @@ class Signal:
     def __repr__(self) -> str:
         return f"<signal {self.name}, {len(self.subscribers)} subscribers>"
 
-    def __call__(self, user_id: int | None = None, /, **data: Any) -> None:
+    def __call__(self, user_id: int | None = None, /, **data: object) -> None:
         """Emit an event with `data`, caused by user `user_id` if given."""
         if self.subscribers:
             process = context.active().process
@@ -186,7 +186,7 @@ def relayed() -> list[str]:
     return [name for name in RELAYED if SIGNALS[name].subscribers]
 
 
-def deliver(name: str, at_ns: int, data: Mapping[str, Any]) -> None:
+def deliver(name: str, at_ns: int, data: Mapping[str, object]) -> None:
     """Deliver an event of the controller to subscribers in this worker."""
     SIGNALS[name].call(Event(name, at_ns, Where.CONTROLLER.value, None, MappingProxyType(data)))
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, cast
+from typing import cast
 
 from amoc.base import context
 from amoc.base.errors import ScenarioError, value_error_as
@@ -130,9 +130,9 @@ def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Sce
     with value_error_as(ScenarioError, f"scenarios {source}: "):
         assignment = _assignment(source, parts)
     name = JOINS.join(one.name for one in loaded)
-    module: Any = ModuleType(name)
+    module = ModuleType(name)
     if any(hasattr(one.module, "init") for one in loaded):
-        module.init = None
+        vars(module)["init"] = None
     directories = [one.directory for one in loaded if one.directory]
     return Joined(
         name=name,

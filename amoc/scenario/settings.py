@@ -20,14 +20,10 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeAlias, TypeVar, cast
 
 from amoc.base import guard, redaction
 from amoc.base.errors import Error, ScenarioError, SettingError
-from amoc.scenario.conversion import Converter
+from amoc.scenario.conversion import Converter, TypeForm
 from amoc.scenario.setting_faults import faults
 
 T = TypeVar("T")
-
-
-TypeForm: TypeAlias = Any
-"""Anything pydantic accepts as a type, such as a class, a union or Annotated."""
 
 
 class _Missing:
@@ -35,14 +31,14 @@ class _Missing:
         return "(none)"
 
 
-MISSING: Any = _Missing()  # stands for a default of any type
+MISSING: Any = _Missing()  # Any: stands for a default of any type
 DEFAULT = "default"
 
 
 class Value(NamedTuple):
     """A resolved setting."""
 
-    value: Any  # of its setting's type
+    value: Any  # Any: of its setting's type
     source: str
     """Its source, as shown to the operator: ``--set``, ``AMOC_RATE``, ``default``."""
 
@@ -137,7 +133,7 @@ class Setting(Generic[T]):
         return f"<setting {self.name or '?'} of {self.module}>"
 
 
-AnySetting: TypeAlias = Setting[Any]
+AnySetting: TypeAlias = Setting[Any]  # Any: its functions take values of its own type
 """A setting of any type."""
 
 
@@ -338,7 +334,9 @@ def is_importing() -> bool:
     return _state.importing
 
 
-def get(name: str, default: Any = MISSING, *, _declared: AnySetting | None = None) -> Any:
+def get(  # Any: the name says what type it has
+    name: str, default: Any = MISSING, *, _declared: AnySetting | None = None
+) -> Any:
     """Return the value of setting `name`, or `default` if it has none.
 
     Raises:

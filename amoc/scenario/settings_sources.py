@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from amoc.base.errors import SettingError, UsageError
 from amoc.base.redaction import HIDDEN, is_secret
@@ -107,7 +107,8 @@ def _read(file: str, required: bool) -> dict[str, object]:
     import tomllib  # here, since few runs have such a file
 
     try:
-        values: dict[str, object] = _plain(tomllib.loads(path.read_text()))
+        parsed = tomllib.loads(path.read_text())
+        values = {name: _plain(one) for name, one in parsed.items()}
     except OSError as error:
         raise UsageError(f"--config {file} cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
@@ -119,7 +120,7 @@ def _read(file: str, required: bool) -> dict[str, object]:
     return values
 
 
-def _plain(value: object) -> Any:
+def _plain(value: object) -> object:
     """Return `value` in a form that can be sent, with dates and times as text to parse again."""
     if isinstance(value, dict):
         return {key: _plain(one) for key, one in value.items()}

@@ -13,13 +13,14 @@ import inspect
 import sys
 from collections.abc import Callable, Mapping
 from types import ModuleType
-from typing import Any, cast
+from typing import Protocol, cast
 
 from gevent import getcurrent
 
 from amoc import metrics
 from amoc.base.errors import ScenarioError, value_error_as
 from amoc.base.names import check_name
+from amoc.base.pause import AnyGreenlet
 from amoc.base.signatures import takes
 from amoc.metrics import reserved
 from amoc.scenario import settings
@@ -152,7 +153,7 @@ def declared_in(module: ModuleType) -> UserKinds | None:
     return found if isinstance(found, UserKinds) else None
 
 
-def _check(kind: Any) -> str:
+def _check(kind: object) -> str:
     """Return the name of a kind.
 
     Raises:
@@ -185,13 +186,17 @@ def _check(kind: Any) -> str:
     return check_name("user kind", name)
 
 
+class _WithStart(Protocol):
+    start: Start
+
+
 def _calls_of(kind: Start | type) -> Calls:
     if not isinstance(kind, type):
         return cast("Calls", _adapted(kind, 0))
-    method = _adapted(cast("Any", kind).start, 1)
+    method = _adapted(cast("_WithStart", kind).start, 1)
 
     def run(user_id: int, state: object) -> object:
-        user: Any = getcurrent()
+        user: AnyGreenlet = getcurrent()
         own = user.__dict__.setdefault("own_kinds", {})  # an arrival may be of any kind
         one = own.get(kind)
         if one is None:

@@ -154,7 +154,7 @@ class Recorder:
         self.whole: Recorder = self if total else _whole()
         self._leaf: _Leaf | None = None
         self._sizes: tuple[metrics.Counter, ...] = ()
-        self.composed: dict[object, Any] = {}
+        self.composed: dict[object, Any] = {}  # Any: the key says what it is
 
     def succeeded(self, ns: int, is_leaf: bool = True, size: int = 0) -> None:
         """Count a successful execution.

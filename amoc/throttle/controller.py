@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from math import inf
-from typing import Any
 
 from amoc.base.clock import MS_NS, S_NS
 from amoc.base.clock import now_ns as monotonic_ns
@@ -303,7 +302,7 @@ class Pacer:
         now_ns = self._now()
         return [throttle.state(now_ns) for throttle in self.throttles.values()]
 
-    def change_shape(self, name: str, shape: Sequence[Any], interval_s: float | None) -> None:
+    def change_shape(self, name: str, shape: Sequence[object], interval_s: float | None) -> None:
         """Change a throttle's profile.
 
         Args:

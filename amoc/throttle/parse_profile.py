@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
-from typing import Any
+from typing import TypeGuard
 
 from amoc.base import names
 from amoc.base.clock import S_NS
@@ -37,11 +37,13 @@ def check_name(name: object) -> str:
     return names.check_name("throttle", name)
 
 
-def _number(value: object) -> bool:
+def _number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
 
 
-def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool = False) -> float:
+def check_rate(
+    name: str, value: object, interval_s: float | None, *, finite: bool = False
+) -> float:
     """Return `value` as a rate of throttle `name` per `interval_s`; None is any interval.
 
     Raises:
@@ -60,7 +62,7 @@ def check_rate(name: str, value: Any, interval_s: float | None, *, finite: bool 
     return float(value)
 
 
-def check_interval(name: str, value: Any) -> float:
+def check_interval(name: str, value: object) -> float:
     """Return `value` as throttle `name`'s interval in seconds; 0 means a concurrency limit.
 
     Raises:
@@ -74,7 +76,7 @@ def check_interval(name: str, value: Any) -> float:
 
 
 def check_seconds(
-    name: str, what: str, value: Any, least: float = 0.0, most: float = MAX_S
+    name: str, what: str, value: object, least: float = 0.0, most: float = MAX_S
 ) -> float:
     """Return `value` as a duration in seconds for throttle `name`.
 
@@ -88,7 +90,7 @@ def check_seconds(
     return float(value)
 
 
-def check_timeout(name: str, value: Any) -> float:
+def check_timeout(name: str, value: object) -> float:
     """Return `value` as the longest time in seconds to wait for throttle `name`.
 
     Raises:
@@ -101,16 +103,13 @@ def check_timeout(name: str, value: Any) -> float:
     return float(value) if value <= MAX_S else inf
 
 
-def build(name: str, shape: Any, interval_s: float) -> Profile:
+def build(name: str, shape: object, interval_s: float) -> Profile:
     """Return the profile that `shape` describes, for throttle `name`.
 
     Raises:
         ScenarioError: The shape is invalid.
     """
-    try:
-        kind, *rest = shape
-    except (TypeError, ValueError):
-        kind, rest = "", []
+    kind, *rest = shape if isinstance(shape, Sequence) and shape else ("",)
     rate = partial(check_rate, name, interval_s=interval_s, finite=True)
     match kind, rest:
         case "constant", [value]:
@@ -136,7 +135,7 @@ def build(name: str, shape: Any, interval_s: float) -> Profile:
     raise ScenarioError(f"throttle {name}: a shape must be one of amoc's, got {shape!r}")
 
 
-def _stairs(name: str, first: float, last: float, seconds: Any, count: Any) -> Profile:
+def _stairs(name: str, first: float, last: float, seconds: object, count: object) -> Profile:
     if type(count) is not int or not 1 <= count <= MAX_STEPS:
         raise ScenarioError(
             f"throttle {name}: its step_count must be from 1 to {MAX_STEPS}, got {count!r}"
@@ -148,7 +147,7 @@ def _stairs(name: str, first: float, last: float, seconds: Any, count: Any) -> P
     )
 
 
-def _steps(name: str, steps: Any, rate: Callable[[Any], float]) -> Profile:
+def _steps(name: str, steps: object, rate: Callable[[object], float]) -> Profile:
     if not isinstance(steps, Sequence) or not 1 <= len(steps) <= MAX_STEPS:
         raise ScenarioError(f"throttle {name}: steps must be 1 to {MAX_STEPS} (rate, seconds)")
     begins_ns, values, at_ns = [], [], 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from math import inf
-from typing import Any, NoReturn, Self
+from typing import NoReturn, Self, TypeVarTuple
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -14,6 +14,7 @@ from amoc import metrics
 from amoc.base import pause
 from amoc.base.context import find
 from amoc.base.errors import AmocError, ScenarioError
+from amoc.base.pause import AnyGreenlet
 from amoc.base.waiting import Waiter, check_interrupt
 from amoc.base.waiting import wait as wait_for
 from amoc.ipc import rpc
@@ -28,6 +29,7 @@ from amoc.throttle.worker_queue import WorkerQueue
 from amoc.users import mail
 from amoc.users.user import User
 
+Ts = TypeVarTuple("Ts")
 _OPEN = Mode.OPEN  # an enum member is looked up again at each use
 BURST = 100
 """Users that may pass without waiting before the event loop gets a turn."""
@@ -70,7 +72,7 @@ def wait(name: str, timeout: float = inf) -> None:
         _give_back_at_end(gate, getcurrent())
 
 
-def _give_back_at_end(gate: gates.Gate, caller: Any) -> None:
+def _give_back_at_end(gate: gates.Gate, caller: AnyGreenlet) -> None:
     if not getattr(caller, "gives_back_at_end", False):  # one link serves all its permits
         caller.gives_back_at_end = True
         caller.rawlink(gate.iteration_ended)
@@ -103,7 +105,7 @@ def slot(name: str, timeout: float = inf) -> permit:
     return permit(name, timeout)
 
 
-def run(name: str, fn: Callable[..., object], *args: Any) -> None:
+def run(name: str, fn: Callable[[*Ts], object], *args: *Ts) -> None:
     """Run ``fn(*args)`` in a new greenlet when it may pass the throttle; return at once.
 
     An exception counts like the crash of a user. If the throttle limits concurrency, the permit is
@@ -129,7 +131,7 @@ def send(name: str, message: object, to: int | None = None) -> None:
     run_when_passed(_find(gates.current(), name), mail.send, (receiver, message))
 
 
-def send_and_wait(name: str, message: object) -> Any:
+def send_and_wait(name: str, message: object) -> object:
     """Send `message` to the caller's own mailbox when it may pass, and receive it.
 
     Nothing else is taken from the mailbox. A form of `wait` for message-driven users.

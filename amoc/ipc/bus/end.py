@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import zmq
 from gevent import get_hub, sleep
@@ -21,6 +21,9 @@ from amoc.base.ticks import to_next_tick_s
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.codec import Codec
 from amoc.ipc.messages.lifecycle import Hello, Note
+
+if TYPE_CHECKING:
+    from gevent._types import _TimerWatcher
 
 TICK_S = 1.0
 """Maximum delay of a message after a missed wake-up."""
@@ -70,7 +73,7 @@ class SocketReader:
         self._bell = Notify()
         self._closed = False
         self._watcher = get_hub().loop.io(int(socket.getsockopt(zmq.FD)), _READ)
-        self._ticks: Any = None
+        self._ticks: _TimerWatcher | None = None
 
     def close(self) -> None:
         """Stop watching, and end all readers. Call it before the socket is closed."""
@@ -87,12 +90,12 @@ class SocketReader:
             return
         self._watcher.start(self.on_readable)
         if self._ticks is None:
-            self._ticks = get_hub().loop.timer(to_next_tick_s(TICK_S))
-            self._ticks.start(self._tick)
+            ticks = self._ticks = get_hub().loop.timer(to_next_tick_s(TICK_S))
+            ticks.start(self._tick, ticks)
         self._bell.wait(timeout_s)
 
-    def _tick(self) -> None:
-        self._ticks.close()
+    def _tick(self, ticks: _TimerWatcher) -> None:
+        ticks.close()
         self._ticks = None  # made again at the next wait, since the ticks may be realigned
         self._bell.ring()
 

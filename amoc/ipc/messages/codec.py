@@ -34,11 +34,11 @@ class Codec(Generic[M]):
 
     def __init__(self, kinds: object) -> None:
         """Support the messages of `kinds`: a message type or a union of them."""
-        self.kinds: dict[object, Any] = {
+        self.kinds: dict[object, Callable[..., M]] = {
             getattr(kind, "__name__", ""): kind for kind in get_args(kinds) or (kinds,)
         }
 
-    def from_wire(self, data: Any) -> M:
+    def from_wire(self, data: Any) -> M:  # Any: from another process, and checked here
         """Return the message for an array of its name and its fields, or an envelope's bytes.
 
         Raises:
@@ -46,7 +46,7 @@ class Codec(Generic[M]):
         """
         try:
             if type(data) is bytes:
-                message: M = self.kinds["Envelope"](data)
+                message = self.kinds["Envelope"](data)
             else:
                 name, *fields = data
                 message = self.kinds[name](*fields)
@@ -103,7 +103,7 @@ def culprit(value: object, path: str) -> str:
     return path
 
 
-def unpack(data: bytes | memoryview) -> Any:
+def unpack(data: bytes | memoryview) -> Any:  # Any: what a process of amoc has packed
     """Unpack msgpack; arrays become lists.
 
     Raises:
@@ -115,7 +115,7 @@ def unpack(data: bytes | memoryview) -> Any:
         raise PeerError(f"expected msgpack, got {bytes(data[:20])!r}: {error}") from None
 
 
-def unpack_data(data: bytes) -> Any:
+def unpack_data(data: bytes) -> object:
     """Unpack data sent by a scenario; arrays become tuples.
 
     Raises:
@@ -126,7 +126,9 @@ def unpack_data(data: bytes) -> Any:
     )
 
 
-def unpack_stream(body: bytes | memoryview, use_list: bool = True) -> Iterator[Any]:
+def unpack_stream(  # Any: as for `unpack`
+    body: bytes | memoryview, use_list: bool = True
+) -> Iterator[Any]:
     """Yield the values of a stream of msgpack, in order.
 
     Raises:

@@ -1,7 +1,7 @@
 """Delivery of the controller's events to the scenario's subscribers in the workers. Pure."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from amoc.ipc.messages.codec import Codec
 
@@ -11,7 +11,7 @@ class ControllerEvent(NamedTuple):
 
     name: str
     at_ns: int
-    data: Mapping[str, Any]
+    data: Mapping[str, object]
 
 
 EVENTS: Codec[ControllerEvent] = Codec(ControllerEvent)

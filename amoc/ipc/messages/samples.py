@@ -1,7 +1,7 @@
 """Samples of a node's shared board, taken once a second. Pure."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 
 class Sample(NamedTuple):
@@ -31,7 +31,7 @@ class Sample(NamedTuple):
     """The counts of each throttle, as `amoc.metrics.throttle_counts.ThrottleCounts`."""
     waiting: Mapping[str, int]
     """The number of users waiting at each throttle; throttles without any are omitted."""
-    workers: Sequence[Sequence[Any]]
+    workers: Sequence[Sequence[float]]
     """The health of individually reported workers since the previous sample: their
     `health_figures.SENT`, with times as shares of that interval."""
     host: Sequence[float]
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
     """The number of users of each worker."""
     restarted: int = 0
     """Users restarted because a worker was lost."""
-    together: Sequence[Sequence[Any]] = ()
+    together: Sequence[Sequence[float]] = ()
     """The health of all workers together, if they are not reported individually:
     `workers_together.sent_together`."""
     is_last: bool = False

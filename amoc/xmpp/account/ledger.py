@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import zlib
 from time import monotonic_ns
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import gevent
 
@@ -232,7 +232,7 @@ class Ledger:
         index = places.worker_of(user_id)
         return range(index, index + 1)
 
-    def _take(self, record: Any) -> None:
+    def _take(self, record: Record) -> None:
         """Record what was reported about a pair."""
         text, to, sent, last_ns, refused = record
         head = stamps.parse_head(text)
