@@ -13,6 +13,7 @@ from rich.text import Text
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
 from amoc.cli.view import steps as view_steps
+from amoc.cli.view.named_rows import NamedRows
 from amoc.metrics import reserved
 from amoc.metrics.timer_statistics import TABLE
 from amoc.results import kinds, message_account, steps
@@ -87,19 +88,6 @@ def named(table: str, *remarks: str) -> str:
     return f"{table} ({said})" if said else table
 
 
-def table(*columns: str) -> Table:
-    """Return a plain table: the first column left-aligned, all others right-aligned.
-
-    In a narrow window the first column is wrapped, so that nothing is lost.
-    """
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="dim")
-    name, *figures = columns
-    table.add_column(name, overflow="fold")
-    for column in figures:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
-
-
 def top(metrics: Mapping[str, T], count: Callable[[T], float]) -> list[tuple[str, T]]:
     """Return the metrics that fit, those with the highest counts, in their original order."""
     shown = set(busiest({name: count(one) for name, one in metrics.items()})[:MAX_METRICS])
@@ -110,7 +98,7 @@ def listed(
     title: str, heads: Sequence[str], rows: Iterable[Sequence[str | Text]], metrics: Sized
 ) -> Table:
     """Return a table with `rows` for those of `metrics` that fit, and the number of the others."""
-    made = table(title, *heads)
+    made = NamedRows(title, *heads)
     for row in rows:
         made.add_row(*row)
     if (more := len(metrics) - MAX_METRICS) > 0:
@@ -122,7 +110,7 @@ def _messages(
     account: Sequence[message_account.Row], per_s: Mapping[str, float | None], span: str
 ) -> Table:
     """Return the table of messages: whether each arrived, once, in order and in time."""
-    rows = table(named("messages", span), "total", "per second", "of expected")
+    rows = NamedRows(named("messages", span), "total", "per second", "of expected")
     for one in account:
         share = "" if one.share is None else f"{one.share:.2%}"
         style = "bold red" if one.name == message_account.LOST and one.total else ""

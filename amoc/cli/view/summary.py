@@ -15,7 +15,8 @@ from amoc.base.clock import format_duration, time_of_day, until
 from amoc.base.text import counted, printable
 from amoc.cli.view import metric_tables
 from amoc.cli.view.console import verdict_colour
-from amoc.cli.view.metric_tables import indented, listed, named, table, top
+from amoc.cli.view.metric_tables import indented, listed, named, top
+from amoc.cli.view.named_rows import NamedRows
 from amoc.results.run_directory import RunDirectory
 from amoc.results.summary import steady_part
 from amoc.results.summary_types import (
@@ -146,7 +147,7 @@ def _reasons(summary: Summary) -> list[str]:
 
 
 def _thresholds(thresholds: Sequence[ThresholdPart], span: str) -> Table:
-    rows = table(named("thresholds", span), "value", "")
+    rows = NamedRows(named("thresholds", span), "value", "")
     for one in thresholds:
         met = Text("passed", "green") if one["passed"] else Text("failed", "bold red")
         rows.add_row(Text(one["expression"]), one["value_text"], met)
@@ -162,7 +163,7 @@ def _findings(findings: Sequence[Finding]) -> Group:
 
 
 def _blocked(places: Sequence[BlockedPart]) -> Table:
-    rows = table("blocked the event loop", "times", "total", "longest")
+    rows = NamedRows("blocked the event loop", "times", "total", "longest")
     for one in places[:MAX_FINDINGS]:
         lengths = (format_duration(one[key]) for key in ("total_s", "longest_s"))
         rows.add_row(Text(printable(one["place"])), f"{one['times']:,}", *lengths)
@@ -208,17 +209,16 @@ def _users(users: Mapping[str, float]) -> RenderableType:
             figures[name.replace("_", " ")] = Text(f"{count:,}", style if count else "")
     figures["max users"] = Text(f"{users['peak']:,}")
     figures["max starts/s"] = Text(f"{users['starts_per_s_peak']:,.1f}")
-    row = table("users", *figures)
-    row.padding = (0, 1, 0, 0)  # to fit into 80 columns
+    row = NamedRows("users", *figures, padding=(0, 1, 0, 0))  # to fit into 80 columns
     row.add_row("", *figures.values())
-    column = table("users", "")
+    column = NamedRows("users", "")
     for name, figure in figures.items():
         column.add_row(name, figure)
     return _Fitting(row, column)
 
 
 def _crashes(crashes: Sequence[CrashPart]) -> Table:
-    rows = table("crashes by cause", "total")
+    rows = NamedRows("crashes by cause", "total")
     for crash in crashes[:MAX_CAUSES]:
         rows.add_row(Text(printable(crash["cause"])), f"{crash['count']:,}")
     if len(crashes) > MAX_CAUSES:

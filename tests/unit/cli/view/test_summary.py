@@ -267,8 +267,26 @@ def test_users_are_shown_in_a_row_when_it_fits():
 def test_names_are_never_cut_even_on_a_narrow_terminal():
     name = "a_timer_with_quite_a_name.response"
     text = shown(summary(timers={name: Histogram({240: 1}, 1000)}), width=60)
-    column = "".join(line[:12].strip() for line in text.split("timers")[1].splitlines()[1:])
+    column = "".join(re.findall(r"^\S+", text.split("timers")[1].split("\n", 1)[1], re.MULTILINE))
     assert column.startswith(name)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
+def test_figures_and_names_of_steps_are_never_cut(width):
+    times = Histogram({2_000: 70, 2_500: 30}, 20_000_000)
+    timers = {"GET /item/7": times, "GET /item/7.response": times}
+    counts = {"GET /item/7.count": 100, "GET /item/7.failures": 0}
+    text = shown(summary(timers=timers, counters=counts), width=width)
+    wide = shown(summary(timers=timers, counters=counts), width=200)
+    heads, figures = wide.split("requests")[1].splitlines()[:2]
+    assert "response p99" in heads
+    assert "…" not in text
+    narrow = text.split("requests", 1)[1].split("\n\n")[0]
+    assert sorted((heads + figures).replace("GET /item/7", "").split()) == sorted(
+        re.sub("requests|GET /item/7", "", narrow).split()
+    )
+    assert narrow.count("GET /item/7") == 1 + narrow.count("requests")
+    assert all(len(line) <= width for line in narrow.splitlines())
 
 
 def test_with_thousands_of_metrics_the_busiest_are_shown_and_the_rest_is_counted():
