@@ -107,8 +107,9 @@ class RemoteRun:
 
     def summary(self) -> Summary | None:
         """Return the run's summary."""
-        found: Summary = self._server.request("GET", f"/runs/{self.id}/summary")
-        return found
+        from amoc.client.fetched import summary_of
+
+        return summary_of(self._server, self.id)
 
 
 @server_option.options

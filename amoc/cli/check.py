@@ -111,6 +111,7 @@ def _check_at(server: RestClient, context: click.Context) -> None:
         UsageError: An option does not apply to a server; the message says why.
     """
     from amoc.cli import checked_scenario
+    from amoc.client.answers import ScenarioInfo
     from amoc.client.sending import name_on_server
 
     for parameter in context.command.params:
@@ -126,4 +127,4 @@ def _check_at(server: RestClient, context: click.Context) -> None:
     query = "&".join(text for name, text in _ASKED.items() if context.params[name])
     for name in [one.source for one in parts_of(there)] or [there]:
         found = server.request("GET", f"/scenarios/info/{quote(name)}?{query}")
-        checked_scenario.show_description(found, str(server))
+        checked_scenario.show_description(ScenarioInfo.of(found), str(server))

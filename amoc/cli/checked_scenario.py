@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
@@ -21,6 +21,9 @@ from amoc.scenario.loader import Scenario
 from amoc.scenario.resolving import resolve
 from amoc.scenario.settings_sources import for_scenario
 from amoc.service.describe import remoteness
+
+if TYPE_CHECKING:
+    from amoc.client.answers import ScenarioInfo
 
 _STATES = {"amoc": "amoc has it", "installed": "installed", "missing": "would be installed"}
 
@@ -77,27 +80,27 @@ def show_dependencies(dependencies: Sequence[Dependency]) -> None:
     """Print a table of dependencies and an empty line, if there are any."""
     if not dependencies:
         return
-    rows = [(one.name, one.version, _STATES[one.state]) for one in dependencies]
+    rows = [(one.name, one.version, _STATES.get(one.state, one.state)) for one in dependencies]
     console = make_console(patient=False)
     console.print(table("dependency", "version", "state", rows=rows, right=3))
     console.print()
 
 
-def show_description(found: Mapping[str, Any], where: str) -> None:
+def show_description(found: ScenarioInfo, where: str) -> None:
     """Print a scenario's description by the server at `where`.
 
     Raises:
         ScenarioError: The server could not load it because its dependencies are not installed.
     """
-    show_dependencies([Dependency(**one) for one in found["dependencies"]])
-    if problem := found.get("problem"):
-        raise ScenarioError(problem)
+    show_dependencies([Dependency(one.name, one.version, one.state) for one in found.dependencies])
+    if found.problem:
+        raise ScenarioError(found.problem)
     rows = []
-    for one in found["settings"]:
-        default = "(required)" if one["required"] else json.dumps(one["default"])
-        choices = ", ".join(map(json.dumps, one["choices"] or ()))
-        rows.append((one["name"], default, choices, one["description"]))
+    for one in found.settings:
+        default = "(required)" if one.required else json.dumps(one.default)
+        choices = ", ".join(map(json.dumps, one.choices or ()))
+        rows.append((one.name, default, choices, one.description))
     settings_shown = table("setting", "default", "choices", "description", rows=rows, right=4)
-    head = f"scenario {found['name'].rpartition('/')[2]} ({where})"
-    told = [f"threshold {text}" for text in found["thresholds"]]
-    _print(head, found["doc"], settings_shown, told)
+    head = f"scenario {found.name.rpartition('/')[2]} ({where})"
+    told = [f"threshold {text}" for text in found.thresholds]
+    _print(head, found.doc, settings_shown, told)

@@ -25,7 +25,7 @@ class Sections(click.Group):
         explained: Mapping[str, Sequence[str]],
         named: Mapping[str, Sequence[str]],
         modules: Mapping[str, str],
-        **settings: Any,
+        **settings: Any,  # of any type, as click has it
     ) -> None:
         """Create the group.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
@@ -12,12 +12,13 @@ from amoc.base.errors import UsageError
 NAME = "--json"
 PRINTED = "-"
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class JsonCommand(click.Command):
     """A command with ``--json``: a required argument is never taken for FILE."""
 
+    # `args` and `named` are of any type, as click has them.
     def __init__(self, *args: Any, instead: Mapping[str, str] | None = None, **named: Any) -> None:
         """Create the command.
 
@@ -72,7 +73,14 @@ def json_parameter(what: str) -> click.Option:
     return click.Option([NAME, "json_file"], **_settings(what))
 
 
-def _settings(what: str) -> dict[str, Any]:
+class _Settings(TypedDict):
+    is_flag: bool
+    flag_value: str
+    metavar: str
+    help: str
+
+
+def _settings(what: str) -> _Settings:
     return {
         "is_flag": False,
         "flag_value": PRINTED,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from inspect import signature
-from typing import Any
 
 import click
 
-Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+Decorator = Callable[[Callable[..., object]], Callable[..., object]]
 
 
 flag = partial(click.option, is_flag=True)
@@ -19,7 +18,7 @@ flag = partial(click.option, is_flag=True)
 def together(*options: Decorator) -> Decorator:
     """Return a decorator that adds `options` to a command, in this order."""
 
-    def give(command: Callable[..., Any]) -> Callable[..., Any]:
+    def give(command: Callable[..., object]) -> Callable[..., object]:
         for option in reversed(options):
             command = option(command)
         return command
@@ -36,9 +35,9 @@ def gathered(name: str, make: Callable[..., object], *options: Decorator) -> Dec
         options: The options.
     """
 
-    def give(command: Callable[..., Any]) -> Callable[..., Any]:
+    def give(command: Callable[..., object]) -> Callable[..., object]:
         @wraps(command)
-        def called(**given: Any) -> Any:
+        def called(**given: object) -> object:
             made = make(**{one: given.pop(one) for one in signature(make).parameters})
             return command(**given, **{name: made})
 

@@ -23,7 +23,11 @@ if TYPE_CHECKING:
 @run_options.options
 @scenario_dependencies.options
 @json_option("the preview")
-def plan(json_file: str | None, dependencies: Choice, **given: Any) -> None:
+def plan(
+    json_file: str | None,
+    dependencies: Choice,
+    **given: Any,  # for `run_options.plan`
+) -> None:
     """Show what a run of SCENARIO would do and when, without running it."""
     if (server := server_option.server()) is not None:
         from amoc.cli import remote_run

@@ -58,7 +58,7 @@ def preview(server: RestClient, context: click.Context) -> JsonObject:
 
     A scenario that is a local file is uploaded first, with its directory.
     """
-    found: JsonObject = server.request("POST", "/execution/plan", _with_load(server, context))
+    found = server.request("POST", "/execution/plan", _with_load(server, context))
     given = shlex.join(context.params["scenarios"])
     return {**found, "scenario": given}  # its path on the server means nothing here
 
@@ -70,7 +70,7 @@ def replay(server: RestClient, context: click.Context) -> NoReturn:
 
 def preview_replay(server: RestClient, context: click.Context) -> JsonObject:
     """Return the server's preview of a repeated run."""
-    found: JsonObject = server.request("POST", "/execution/plan_replay", _repeated(context))
+    found = server.request("POST", "/execution/plan_replay", _repeated(context))
     return {**found, "scenario": scenario_files.file_names(found["scenario"])}
 
 

@@ -26,7 +26,12 @@ from amoc.scenario.run_plan import RunPlan
 @scenario_dependencies.options
 @cluster.options
 @run_options.JSON_FILE
-def run(json_file: str | None, dependencies: Choice, reach: Reach, **given: Any) -> None:
+def run(
+    json_file: str | None,
+    dependencies: Choice,
+    reach: Reach,
+    **given: Any,  # for `run_options.plan`
+) -> None:
     """Run SCENARIO, a Python file or an importable module.
 
     Without --duration the run ends when all users have finished, or with --stages after the last

@@ -244,7 +244,7 @@ def plan(
     thresholds: tuple[str, ...],
     warmup_s: float,
     typed: Mapping[str, object],
-    **given: Any,
+    **given: Any,  # the other options, as click has parsed them
 ) -> RunPlan:
     """Return the plan that the options describe.
 

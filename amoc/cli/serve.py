@@ -116,7 +116,7 @@ def config(
     where: str | None,
     nodes: int | None,
     reach: Reach,
-    **given: Any,
+    **given: Any,  # fields of `ServiceConfig`, of which click has checked the types
 ) -> ServiceConfig:
     """Return the configuration that the options describe.
 
@@ -183,7 +183,7 @@ def _address(listen: str | None) -> tuple[str, int]:
 @server_option.refused("amoc serve is itself the server; --listen says where")
 @click.command(short_help="Serve the dashboard and the REST API.")
 @options
-def serve(**given: Any) -> None:
+def serve(**given: Any) -> None:  # for `config`
     """Serve the dashboard and the REST API, on port 4000 of this host, until Ctrl-C.
 
     Runs started through the server are separate processes. They stop gracefully when it ends.
@@ -201,7 +201,7 @@ def serve(**given: Any) -> None:
 @click.command(short_help="Run amoc serve in the background.")
 @options
 @click.pass_context
-def start(context: click.Context, /, **given: Any) -> None:
+def start(context: click.Context, /, **given: Any) -> None:  # for `config`
     """Run amoc serve in the background, with the same options; amoc stop-server ends it.
 
     Its output goes to .daemon.log in the directory of runs.

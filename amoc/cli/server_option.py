@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from amoc.client.rest_client import RestClient
     from amoc.control.commands import Command
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 _KEY = f"{__name__}.server"
 
 
@@ -131,8 +131,7 @@ def command(server: RestClient, run: str | None, given: Command) -> JsonObject:
     from amoc.control.commands import is_read
 
     if is_read(given.name):
-        found: JsonObject = server.request("GET", path_of(run_of(server, run), given.name))
-        return found
+        return server.request("GET", path_of(run_of(server, run), given.name))
     from amoc.client.remote_commands import give
 
     return give(server, given.name, run, given.arguments, given.comment)

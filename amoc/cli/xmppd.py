@@ -61,7 +61,7 @@ from amoc.cli.param_types import whole
     metavar="FILE",
     help="File to write the generated certificate to, for clients to trust. Implies --tls.",
 )
-def xmppd(**options: Any) -> None:
+def xmppd(**options: Any) -> None:  # arguments of `amoc.xmppd.serve`
     """Run an XMPP server for tests and benchmarks.
 
     Accounts are user_<id> with password_<id>. Nothing is stored.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, ClassVar, Self, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from amoc.base.errors import PeerError
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, JsonObject
 from amoc.client.figures import Timer
 
 A = TypeVar("A", bound="Answer")
@@ -77,9 +77,9 @@ class Preview(Answer):
     """
 
     scenario: str
-    settings: Sequence[Mapping[str, Any]]
-    users: Mapping[str, Any]
-    end: Any
+    settings: Sequence[JsonObject]
+    users: JsonObject
+    end: Json
     open: Sequence[str]
 
 
@@ -131,7 +131,7 @@ class Node(Answer):
 
     node: str
     state: str
-    runs: Sequence[Mapping[str, Any]]
+    runs: Sequence[JsonObject]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,10 +169,10 @@ class SettingInfo(Answer):
 
     name: str
     description: str
-    type: Any = None
-    choices: Sequence[Any] | None = None
+    type: Json = None
+    choices: Sequence[Json] | None = None
     required: bool = False
-    default: Any = None
+    default: Json = None
     own: bool = True
 
 
@@ -187,7 +187,10 @@ class DependencyInfo(Answer):
 
 @dataclass(frozen=True, kw_only=True)
 class ScenarioInfo(Answer):
-    """The description of a scenario; `replaced` says whether an upload replaced another one."""
+    """The description of a scenario; `replaced` says whether an upload replaced another one.
+
+    `problem` says why a server that was not to install its dependencies could not load it.
+    """
 
     lists: ClassVar = {"settings": SettingInfo, "dependencies": DependencyInfo}
     name: str
@@ -196,6 +199,7 @@ class ScenarioInfo(Answer):
     thresholds: Sequence[str]
     dependencies: tuple[DependencyInfo, ...]
     replaced: bool = False
+    problem: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,24 @@ from tempfile import TemporaryDirectory
 
 from amoc.base.errors import PeerError
 from amoc.client.rest_client import RestClient, path_of
+from amoc.results import old_names
+from amoc.results.summary_types import Summary
 
 _CHUNK = 1 << 16
+
+
+def summary_of(server: RestClient, run: str) -> Summary:
+    """Return the summary of a run.
+
+    Raises:
+        ServiceError: There is no such run.
+        PeerError: The server cannot be reached, or its response is no summary.
+    """
+    found = server.request("GET", path_of(run, "summary"))
+    try:
+        return old_names.summary(found)
+    except (KeyError, TypeError) as error:
+        raise PeerError(f"what {server} sent is not a summary: {error}") from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 from amoc.base.text import suggestion
 from amoc.results.summary_types import StepPart
@@ -31,7 +31,7 @@ class _Part:
     """A part of a summary."""
 
     @classmethod
-    def of(cls, part: Mapping[str, Any], **more: object) -> Self:
+    def of(cls, part: Mapping[str, object], **more: object) -> Self:
         """Create the object from a part of a summary and additional fields."""
         return cls(**{one.name: part[one.name] for one in fields(cls) if one.name in part}, **more)
 

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from amoc.scenario.run_plan import ABORT_GRACE_S
 from amoc.scenario.scenario_files import Part, text_of
@@ -118,10 +118,11 @@ def texts(name: str, value: object) -> list[str]:
     Raises:
         TypeError: It is neither.
     """
-    found = [value] if isinstance(value, str) else list(_iterable(name, value, "a list of strings"))
-    for one in found:
+    found: list[str] = []
+    for one in (value,) if isinstance(value, str) else _iterable(name, value, "a list of strings"):
         if not isinstance(one, str):
             raise TypeError(f"{name} must be a string or a list of strings, got {one!r} in it")
+        found.append(one)
     return found
 
 
@@ -139,8 +140,13 @@ def stages(name: str, value: object) -> str:
     """
     if isinstance(value, str):
         return value
-    pairs = _iterable(name, value, "pairs of a duration and a number of users")
-    return ",".join(f"{duration(name, one)}:{users}" for one, users in pairs)
+    what = "pairs of a duration and a number of users"
+    parts = []
+    for pair in _iterable(name, value, what):
+        if not (isinstance(pair, tuple | list) and len(pair) == 2):
+            raise TypeError(f"{name} must be a string or {what}, got {pair!r} in it")
+        parts.append(f"{duration(name, pair[0])}:{pair[1]}")
+    return ",".join(parts)
 
 
 def ids(name: str, value: object) -> str:
@@ -156,7 +162,7 @@ def ids(name: str, value: object) -> str:
     raise TypeError(f"{name} must be a string such as '1-100', or a range, got {value!r}")
 
 
-def _iterable(name: str, value: object, what: str) -> Iterable[Any]:
+def _iterable(name: str, value: object, what: str) -> Iterable[object]:
     if not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a string or {what}, got {value!r}")
     return value

@@ -48,7 +48,7 @@ class AmocRun:
         self.results: list[RunResult] = []
         self._item = item
         self._runs_dir = runs_dir
-        self._marked: dict[str, Any] = {}
+        self._marked: dict[str, Any] = {}  # a marker takes anything; `amoc.run` checks it
         for mark in reversed(list(item.iter_markers(_MARKER))):  # the closest one comes last
             self._marked.update(mark.kwargs)
             if mark.args:
@@ -56,7 +56,7 @@ class AmocRun:
 
     def __call__(
         self, scenario: str | Path | None = None, *, check: bool = True, **options: Any
-    ) -> RunResult:
+    ) -> RunResult:  # `amoc.run` checks its options
         """Run a scenario to its end.
 
         Args:

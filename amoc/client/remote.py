@@ -8,13 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeAlias, Unpack
+from typing import TypeAlias, Unpack
 from urllib.parse import quote, urlencode
 
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import PeerError, UsageError, os_error_as
+from amoc.base.json_plain import JsonObject
 from amoc.client import live, options, remote_commands, run_fields
 from amoc.client.answers import Node, Preview, RunInfo, ScenarioInfo, Second, Started, Status, each
+from amoc.client.fetched import summary_of
 from amoc.client.options import Value
 from amoc.client.remote_commands import Commands
 from amoc.client.rest_client import TIMEOUT_S, RestClient, parsed, path_of, token_in
@@ -147,7 +149,7 @@ class Client(Commands):
 
     def result(self, run: str = "last") -> FetchedResult:
         """Return the results of a run; of a running one, the results so far."""
-        return FetchedResult(self._server, self._server.request("GET", path_of(run, "summary")))
+        return FetchedResult(self._server, summary_of(self._server, run))
 
     def report(self, run: str = "last", to: str | os.PathLike[str] | None = None) -> str:
         """Return the HTML report of a run. Also write it to the file `to`, if given."""
@@ -156,17 +158,14 @@ class Client(Commands):
             Path(to).write_bytes(data)
         return data.decode()
 
-    def log(self, run: str = "last", lines: int = 100) -> Sequence[Mapping[str, Any]]:
+    def log(self, run: str = "last", lines: int = 100) -> Sequence[JsonObject]:
         """Return the newest lines of a run's logs, from all of its processes, in order."""
         found = self._server.request("GET", path_of(run, f"log?lines={lines}"))
         return tuple(found["lines"])
 
-    def compare(self, first: str, second: str) -> Mapping[str, Any]:
+    def compare(self, first: str, second: str) -> JsonObject:
         """Compare two runs, as ``amoc compare --json`` does."""
-        found: Mapping[str, Any] = self._server.request(
-            "GET", path_of(first, f"compare/{quote(second, safe='')}")
-        )
-        return found
+        return self._server.request("GET", path_of(first, f"compare/{quote(second, safe='')}"))
 
     def delete(self, run: str) -> None:
         """Delete all files of a run, which must have ended."""

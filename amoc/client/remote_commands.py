@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 from urllib.parse import quote
 
 from amoc.base.errors import UsageError
+from amoc.base.json_plain import JsonObject
 from amoc.client import options
 from amoc.client.answers import Done, RunStatus, Status
 from amoc.client.options import Value
@@ -45,7 +45,7 @@ def give(
     run: str | None,
     arguments: Mapping[str, object],
     comment: str = "",
-) -> Mapping[str, Any]:
+) -> JsonObject:
     """Send a command to a run, and return its answer.
 
     Args:
@@ -60,8 +60,7 @@ def give(
     """
     given = {"run": run, "comment": comment or None, **arguments}
     body = {key: one for key, one in given.items() if one is not None}
-    answer: Mapping[str, Any] = server.request("PATCH", f"/execution/{quote(name, safe='')}", body)
-    return answer
+    return server.request("PATCH", f"/execution/{quote(name, safe='')}", body)
 
 
 class Commands:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import quote, urlsplit
 
 from amoc.base.errors import AmocError, ExitCode, PeerError, UsageError
@@ -25,6 +25,13 @@ _TOKENS = "--server-token-file FILE on the command line, token_file=FILE in a pr
 
 class LostError(PeerError):
     """The server could not be reached, or the connection was lost."""
+
+
+class Reply(dict[str, Any]):  # its fields depend on the request, see docs/rest.md
+    """The JSON object in a server's response. A field that it lacks raises PeerError."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise PeerError(f"the server's answer must have {name}, got {sorted(self)}")
 
 
 class FieldProblem(NamedTuple):
@@ -114,8 +121,8 @@ class RestClient:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'https' if self.context is not None else 'http'}://{host}:{self.port}"
 
-    def request(self, method: str, path: str, body: object = None) -> Any:
-        """Send a request with a JSON body. Return the parsed response, None if it is empty.
+    def request(self, method: str, path: str, body: object = None) -> Reply:
+        """Send a request with a JSON body. Return the parsed response, empty if there is no body.
 
         Raises:
             ServiceError: The server refused the request.
@@ -123,7 +130,7 @@ class RestClient:
         """
         data = None if body is None else json.dumps(body, allow_nan=False).encode()
         answer = self.fetch(method, path, data, "application/json" if data is not None else "")
-        return parsed(answer) if answer else None
+        return parsed(answer) if answer else Reply()
 
     def fetch(self, method: str, path: str, data: bytes | None = None, kind: str = "") -> bytes:
         """Send a request with any body. Return the body of the response.
@@ -221,13 +228,16 @@ def path_of(run: str, what: str = "") -> str:
     return f"/runs/{quote(run, safe='')}{f'/{what}' if what else ''}"
 
 
-def parsed(data: str | bytes) -> Any:
+def parsed(data: str | bytes) -> Reply:
     """Parse JSON that a server has sent.
 
     Raises:
-        PeerError: It is not JSON.
+        PeerError: It is not a JSON object.
     """
     try:
-        return json.loads(data)
+        found = json.loads(data)
     except ValueError:
         raise PeerError(f"the server must answer with JSON, got {data[:60]!r}") from None
+    if not isinstance(found, dict):
+        raise PeerError(f"the server's answer must be an object, got {type(found).__name__}")
+    return Reply(found)

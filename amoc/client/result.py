@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 from weakref import finalize
 
@@ -210,7 +210,7 @@ class RunFigures(ABC):
             raise AmocError(
                 "to_pandas() requires pandas, which is not installed (pip install pandas)"
             ) from None
-        forms: dict[str, tuple[Any, str | None]] = {
+        forms: dict[str, tuple[Callable[[SavedRun], Iterable[str]], str | None]] = {
             "seconds": (tables.csv_lines, "t_s"),
             "requests": (tables.request_lines, "name"),
             "failures": (tables.failure_lines, None),

@@ -66,8 +66,9 @@ def tag(*tags: str) -> Callable[[_T], _T]:
         raise ValueError('tag must be given names, as in @tag("slow")')
 
     def mark(tagged: _T) -> _T:
-        if isinstance(tagged, Holder):
-            for one in tagged.tasks:
+        holder: object = tagged
+        if isinstance(holder, Holder):
+            for one in holder.tasks:
                 mark(one)
         else:
             setattr(tagged, _TAGS, {*getattr(tagged, _TAGS, ()), *tags})
@@ -109,7 +110,7 @@ def keep_tagged(holder: Holder, wanted: set[str], unwanted: set[str]) -> None:
         unwanted: A task must have none of these tags.
     """
 
-    def stays(one: Task) -> bool:
+    def stays(one: object) -> bool:
         if isinstance(one, Holder):
             keep_tagged(one, wanted, unwanted)
             return bool(one.tasks)

@@ -18,7 +18,7 @@ import termios
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 import gevent
 from gevent import socket as gsocket
@@ -70,10 +70,10 @@ class Keyboard:
         self._show = show
         self._shown: Action | None = None
         self._fd = fd if fd is not None else _terminal()
-        self._before: list[Any] | None = None
+        self._before: list[int | list[bytes | int]] | None = None
         self._task: gevent.Greenlet[[], None] | None = None
         self._commands = Pool(MAX_UNDER_WAY)
-        self._handlers: dict[int, Any] = {}
+        self._handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
         self._interrupts = 0
         self._ending = False
 
@@ -91,6 +91,8 @@ class Keyboard:
         for signum, handler in self._handlers.items():
             signal.signal(signum, handler)
         self._handlers.clear()
+        if signal.getsignal(signal.SIGTSTP) == self._on_stop:
+            signal.signal(signal.SIGTSTP, signal.SIG_DFL)
 
     @property
     def reading(self) -> bool:
@@ -136,7 +138,6 @@ class Keyboard:
                 self._handlers[signum] = handler
                 signal.signal(signum, self._on_interrupt)
         if signal.getsignal(signal.SIGTSTP) is signal.SIG_DFL:
-            self._handlers[signal.SIGTSTP] = signal.SIG_DFL
             signal.signal(signal.SIGTSTP, self._on_stop)
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:

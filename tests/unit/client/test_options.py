@@ -48,6 +48,8 @@ def test_options_become_arguments_of_the_command(given, arguments):
         ({"expect": 1}, "expect must be a string or a list of strings, got 1"),
         ({"throttles": "a=1/s"}, "throttles must be a dict of values by name"),
         ({"stages": 7}, "stages must be a string or pairs"),
+        ({"stages": [("30s",)]}, "number of users, got .*'30s'.* in it"),
+        ({"stages": [30]}, "number of users, got 30 in it"),
         ({"user_ids": range(1, 9, 2)}, "user_ids must be a string such as '1-100', or a range"),
     ],
 )
