@@ -52,7 +52,7 @@ class Answer:
     stream: Stream | None = None
     step: Step | None = None
     _headers: Headers | None = None
-    _json: Any = _UNREAD
+    _json: object = _UNREAD
 
     @property
     def name(self) -> str:
@@ -105,7 +105,7 @@ class Answer:
         except LookupError:  # an unknown charset
             return self.bytes.decode("utf-8", "replace")
 
-    def json(self) -> Any:
+    def json(self) -> Any:  # Any: the scenario knows its shape
         """Return the body parsed as JSON.
 
         Raises:

@@ -14,7 +14,7 @@ from functools import partial
 from io import IOBase
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, NamedTuple, TypedDict
 from urllib.parse import urlencode
 
 from amoc.base.errors import ScenarioError
@@ -34,6 +34,19 @@ FileLike = bytes | str | Path | BinaryIO
 File = FileLike | tuple[str, FileLike] | tuple[str, FileLike, str]
 """A file to upload: the content (a str is text, not a path), or (name, content[, media type])."""
 Form = Mapping[str, object] | Iterable[tuple[str, object]]
+
+
+class BodyOptions(TypedDict, total=False):
+    """Options of a request that say what its body is."""
+
+    json: object
+    """Body, sent as JSON."""
+    form: Form
+    """Body, sent as a form."""
+    data: Data
+    """Body: bytes, text, a Path, an open file, or an iterable of bytes, which is sent in chunks."""
+    files: Mapping[str, File] | Iterable[tuple[str, File]]
+    """Files to upload (multipart/form-data), with the fields of `form`."""
 
 
 class Body(NamedTuple):
@@ -94,13 +107,13 @@ def pieces_of(path: Path) -> Iterator[bytes]:
         yield from pieces(file)
 
 
-def pieces(file: Any) -> Iterator[bytes]:
+def pieces(file: Any) -> Iterator[bytes]:  # Any: whatever has `read`
     """Yield the rest of an open file in pieces."""
     while data := file.read(PIECE):
         yield data.encode() if isinstance(data, str) else data
 
 
-def of(options: Mapping[str, Any]) -> Body | None:
+def of(options: BodyOptions) -> Body | None:
     """Return the body that a request's options describe; None if they have none.
 
     Raises:
@@ -218,7 +231,7 @@ def _quoted(name: str) -> str:
     return str(name).replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
 
 
-def _left(file: Any) -> int | None:
+def _left(file: Any) -> int | None:  # Any: as in `pieces`
     """Return the number of bytes left in an open file; None if unknown, as for a pipe."""
     try:
         if "b" not in getattr(file, "mode", "b") or not file.seekable():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json as _json
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from amoc.base.text import cut
 
@@ -23,7 +23,7 @@ class Seen(Protocol):
     def elapsed_s(self) -> float: ...  # noqa: D102
     @property
     def headers(self) -> Mapping[str, str]: ...  # noqa: D102
-    def json(self) -> Any: ...  # noqa: D102
+    def json(self) -> object: ...  # noqa: D102
 
 
 class Problem(NamedTuple):
@@ -89,6 +89,6 @@ def at(value: object, path: str) -> object:
     return value
 
 
-def parsed(body: bytes) -> Any:
+def parsed(body: bytes) -> object:
     """Return a body parsed as JSON; raises ValueError."""
     return _json.loads(body)

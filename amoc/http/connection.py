@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import inf
 from time import monotonic_ns
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gevent import get_hub
 
@@ -35,7 +35,7 @@ CONTINUE_S: Final = 1.0
 BLOCKED: Final = (BlockingIOError, InterruptedError)
 _PEEK: Final = 2  # MSG_PEEK
 
-_NO_POOL: Final[Pool[Any]] = Pool(0)
+_NO_POOL: Final[Pool[Connection]] = Pool(0)
 """Pool of a connection that is not kept."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from email.message import Message
 from functools import cached_property
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
-from typing import Any, Final, cast
+from typing import Final
 from urllib.request import Request
 
 from amoc.base.errors import ScenarioError
@@ -108,7 +108,7 @@ class Cookies:
 
     def take(self, headers: Headers, here: Address) -> None:
         """Store the cookies that a response sets."""
-        self._jar.extract_cookies(cast("Any", _Said(headers)), _asked(here))
+        self._jar.extract_cookies(_Said(headers), _asked(here))  # type: ignore[arg-type] # info() is enough
         if len(self._jar) > MAX_COOKIES:
             for one in list(self._jar)[: len(self._jar) - MAX_COOKIES]:
                 self._jar.clear(one.domain, one.path, one.name)

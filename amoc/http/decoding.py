@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any, Final, Protocol
 
 
-def _optional(name: str) -> Any:
+def _optional(name: str) -> Any:  # Any: neither module has types
     """Import a module of the extra ``amoc[http]``; None if it is not installed."""
     try:
         return import_module(name)
@@ -54,7 +54,7 @@ class _Zlib:
     def __init__(self, encoding: str) -> None:
         self._encoding = encoding
         self._bits = 31 if encoding == "gzip" else 15
-        self._one: Any = None
+        self._one: zlib._Decompress | None = None
         self._first = encoding == "deflate"
 
     def feed(self, data: bytes, most: int) -> bytes:
@@ -123,7 +123,7 @@ class _Zstandard:
     """Zstandard, with any number of frames."""
 
     def __init__(self) -> None:
-        self._one: Any = None
+        self._one: Any = None  # Any: it has no types
         self._max_window = 8 << 20  # RFC 8878 section 3.1.1.1.2: the minimum to support
 
     def feed(self, data: bytes, most: int) -> bytes:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
 from time import monotonic_ns
-from typing import Any, Final, Self, TypedDict, Unpack
+from typing import Final, Self, Unpack, cast
 
 from gevent import getcurrent
 
@@ -16,7 +16,7 @@ from amoc.base.errors import ScenarioError
 from amoc.base.tracebacks import message_of, raise_without_cycle
 from amoc.http import bodies, deadlines, meters, names, urls
 from amoc.http.answer import Answer
-from amoc.http.bodies import Data, File, Form
+from amoc.http.bodies import BodyOptions
 from amoc.http.call import Call, Terms
 from amoc.http.config import Config
 from amoc.http.cookies import Cookies
@@ -34,7 +34,7 @@ _METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _NOWHERE: Final = Origin("http", "", 0)
 
 
-class Options(TypedDict, total=False):
+class Options(BodyOptions, total=False):
     """Options of a request, besides method, URL and `name`, its name in the results."""
 
     path: Mapping[str, object]
@@ -43,14 +43,6 @@ class Options(TypedDict, total=False):
     """Query parameters; not part of the name."""
     headers: Mapping[str, object]
     """Headers to add to the session's, or to override them; None removes one."""
-    json: object
-    """Body, sent as JSON."""
-    form: Form
-    """Body, sent as a form."""
-    data: Data
-    """Body: bytes, text, a Path, an open file, or an iterable of bytes, which is sent in chunks."""
-    files: Mapping[str, File] | Iterable[tuple[str, File]]
-    """Files to upload (multipart/form-data), with the fields of `form`."""
     auth: Auth
     """``(user, password)`` or ``http.bearer(token)``, instead of the session's."""
     allow: int | Iterable[int]
@@ -137,7 +129,7 @@ class Session:
         """
         return self._perform(method, url, name, options)
 
-    def _perform(self, method: str, url: str, name: str | None, options: Any) -> Answer:
+    def _perform(self, method: str, url: str, name: str | None, options: Options) -> Answer:
         call = self._prepared(method, url, name, options, False)
         one = registry.current.composed.get(call.name)
         if type(one) is not Recorder:  # `recorder_of` inlined: nearly all names are known
@@ -229,7 +221,7 @@ class Session:
         return answer, error
 
     def attempt(
-        self, method: str, url: str, options: dict[str, Any], *, streams: bool = False
+        self, method: str, url: str, options: dict[str, object], *, streams: bool = False
     ) -> tuple[Answer, RequestError | None]:
         """Make a request without recording it, for libraries that record it themselves.
 
@@ -246,8 +238,9 @@ class Session:
             ScenarioError: An argument is invalid.
             UserStopped: The user was asked to stop while waiting.
         """
-        name = options.pop("name", None)
-        return self._attempt(self._prepared(method, url, name, options, streams))
+        name = cast("str | None", options.pop("name", None))
+        given = cast("Options", options)  # names and values are checked as for a scenario's
+        return self._attempt(self._prepared(method, url, name, given, streams))
 
     def finish(self, answer: Answer) -> None:
         """End a streamed response. Its remaining body is discarded."""
@@ -275,7 +268,7 @@ class Session:
             self.close()
 
     def _prepared(
-        self, method: str, url: str, name: str | None, options: Any, streams: bool
+        self, method: str, url: str, name: str | None, options: Options, streams: bool
     ) -> Call:
         begin_ns = monotonic_ns()
         if pause.clock.since_ns:
@@ -307,9 +300,7 @@ class Session:
             call.auth = user
         return call
 
-    def _address(
-        self, url: str, options: Mapping[str, Any]
-    ) -> tuple[Origin, str, tuple[str, str] | None]:
+    def _address(self, url: str, options: Options) -> tuple[Origin, str, tuple[str, str] | None]:
         """Return server, target, and the credentials that the URL contains."""
         if (values := options.get("path")) is not None:
             url = fill(url, values)
@@ -373,19 +364,18 @@ def _special(method: str, terms: Terms) -> Terms:
     return replace(terms, bodyless=True) if method == "HEAD" else terms
 
 
-def _apply(options: dict[str, Any], call: Call) -> None:
+def _apply(options: Options, call: Call) -> None:
     """Set the fields of a call from its options."""
     if not options.keys() <= _OPTIONS:
         unknown = min(options.keys() - _OPTIONS)
         raise ScenarioError(f"a request takes name, {', '.join(_OPTIONS)}, but not {unknown}")
-    get = options.get
-    if (timeout := get("timeout")) is not None:
+    if (timeout := options.get("timeout")) is not None:
         if not 0 < timeout < 1e9:
             raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
         call.terms = replace(call.terms, limit=deadlines.of(timeout))
-    call.redirects = get("redirects")
+    call.redirects = options.get("redirects")
     call.body = bodies.of(options)
-    if get("expect_continue") and call.body is not None:
+    if options.get("expect_continue") and call.body is not None:
         call.terms = replace(call.terms, asks_leave=True)
-    call.headers = get("headers")
-    call.auth = get("auth")
+    call.headers = options.get("headers")
+    call.auth = options.get("auth")

@@ -181,5 +181,5 @@ def _node(name: str, sample: Sample) -> NodePoint:
     return NodePoint(name, **dict(zip(NODE, map(_rounded, sample.host), strict=True)))
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: float) -> Any:  # Any: some are whole numbers
     return round(value, 6) if isinstance(value, float) else value

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isfinite
 from operator import attrgetter
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import NodePoint, WorkerPoint
@@ -27,6 +27,7 @@ from amoc.metrics.workers_together import OF_ALL, Together
 from amoc.results.old_names import renamed
 
 K = TypeVar("K")
+R = TypeVar("R", bound=WorkerPoint | NodePoint)
 
 GONE = ("finished", "removed", "timed_out", "lost")
 """The ways in which users that had started leave for good."""
@@ -213,7 +214,7 @@ def _known(fields: Mapping[str, object], found: JsonObject) -> JsonObject:
     return {name: value for name, value in renamed(found).items() if name in fields}
 
 
-def _of(kind: Any, found: JsonObject) -> Any:
+def _of(kind: type[R], found: JsonObject) -> R:
     return kind(**_known(kind.__dataclass_fields__, found))
 
 

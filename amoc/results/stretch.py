@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from math import isfinite
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeAlias, TypeVar
 
 from amoc.base.json_plain import JsonObject
 from amoc.metrics.health_figures import TIMES, NodePoint, WorkerPoint
@@ -24,6 +24,7 @@ CPU = "CPU"
 Sum = tuple[float, int]
 """The sum of a level's values, and their number."""
 N = TypeVar("N", int, float)
+_Levels: TypeAlias = dict[str, Any]  # Any: figures of a worker, of several types
 _POINT = tuple(one.name for one in fields(Point))
 
 
@@ -194,8 +195,8 @@ class Highest:
         self._users: dict[str, int] = {}
         self._gauges: dict[str, float] = {}
         self._waiting: dict[str, int] = {}
-        self._workers: dict[tuple[str, int], list[Any]] = {}
-        self._together: dict[str, tuple[int, dict[str, Any], dict[str, Any]]] = {}
+        self._workers: dict[tuple[str, int], list[Any]] = {}  # Any: as in `_Levels`
+        self._together: dict[str, tuple[int, _Levels, _Levels]] = {}
         self._nodes: dict[str, NodePoint] = {}
         self._cpu = self._lag_s = self._round_trip_s = 0.0
 
@@ -260,7 +261,7 @@ def _raise(levels: dict[str, N], more: Mapping[str, N]) -> None:
             levels[name] = level
 
 
-def _in_one_second(worker: WorkerPoint, span_s: float) -> dict[str, Any]:
+def _in_one_second(worker: WorkerPoint, span_s: float) -> _Levels:
     """Return a worker's figures, with times converted to one second."""
     levels = {**vars(worker)}
     for name in TIMES:

@@ -185,7 +185,7 @@ class _Request:
             else otlp.AGGREGATION_TEMPORALITY_CUMULATIVE
         )
         self._request = ExportMetricsServiceRequest()
-        self._metrics: dict[str, Any] = {}
+        self._metrics: dict[str, Any] = {}  # Any: protobuf has no types
         of_resource = self._request.resource_metrics.add()
         of_resource.resource.attributes.extend(attributes(resource.items()))
         self._scope = of_resource.scope_metrics.add()
@@ -227,7 +227,7 @@ class _Request:
             counts = (buckets.get(index, 0) for index in range(first, last + 1))
             point.positive.bucket_counts.extend(counts)
 
-    def _point(self, named: Named, kind: str) -> Any:
+    def _point(self, named: Named, kind: str) -> Any:  # Any: protobuf has no types
         """Add a data point to a metric and return it."""
         metric = self._metrics.get(named.name)
         if metric is None:

@@ -7,8 +7,8 @@ the loop in between. A connection that stays idle is closed after a while.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import gevent
 from gevent import socket as gsocket
@@ -22,6 +22,9 @@ from amoc.base.polling import poll
 from amoc.results.exporters.base import Exporter, RunInfo, Warn, place, reason
 from amoc.results.exporters.prometheus_metrics import Families
 from amoc.results.series import Point, Tally
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
 
 PATH = "/metrics"
 MAX_CONNECTIONS = 32
@@ -84,9 +87,7 @@ class Prometheus(Exporter):
         # Connections that are left are idle: Prometheus keeps its own between scrapes.
         self._server.stop(0)
 
-    def _answer(
-        self, environ: dict[str, Any], start_response: Callable[..., Any]
-    ) -> Iterator[bytes]:
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterator[bytes]:
         """Yield the metrics while the client reads; any other path is not found."""
         self._scrapes += 1
         try:
@@ -102,10 +103,10 @@ class Prometheus(Exporter):
 class _Handler(WSGIHandler):
     """A connection with a timeout."""
 
-    def __init__(self, connection: Any, *arguments: Any, **named: Any) -> None:
+    def __init__(self, connection: gsocket.socket, address: str, server: WSGIServer) -> None:
         connection.settimeout(SILENT_S)
         connection.setsockopt(gsocket.IPPROTO_TCP, gsocket.TCP_NODELAY, 1)
-        super().__init__(connection, *arguments, **named)
+        super().__init__(connection, address, server)
 
 
 def _listening(host: str, port: int) -> gsocket.socket:

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from time import monotonic_ns
-from typing import Any, TypeVar, cast
+from typing import TypeVar, Unpack, cast
 
 from amoc.base import pause
 from amoc.base.clock import S_NS, limit_ns
@@ -19,7 +19,7 @@ from amoc.xmpp import errors, meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection import reaching, resuming, securing, server_addresses
 from amoc.xmpp.connection.login import Negotiation
-from amoc.xmpp.connection.plan import Plan, plan_of
+from amoc.xmpp.connection.plan import ConnectOptions, Plan, plan_of
 from amoc.xmpp.connection.retrying import (
     RetryPolicy,
     can_follow,
@@ -98,8 +98,7 @@ def connect(
     return connect_by(plan, default_policy(plan.attempts), Client)
 
 
-# Any: the keyword arguments of `connect`.
-def register(user_id: int | None = None, **options_of_connect: Any) -> None:
+def register(user_id: int | None = None, **options_of_connect: Unpack[ConnectOptions]) -> None:
     """Register a user's account (XEP-0077) and check that it can log in.
 
     Args:
@@ -109,7 +108,8 @@ def register(user_id: int | None = None, **options_of_connect: Any) -> None:
     Raises:
         XmppError: As `connect`.
     """
-    connect(user_id, **{**options_of_connect, "register": True}).close()
+    options_of_connect["register"] = True
+    connect(user_id, **options_of_connect).close()
 
 
 def connect_by(plan: Plan, policy: RetryPolicy, kind: type[C]) -> C:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 from amoc.base.errors import ScenarioError
 from amoc.base.text import names_in
@@ -62,6 +62,25 @@ class Plan(NamedTuple):
         if other.transport != TCP:
             raise errors.SeeOtherHost(f"{self.me.bare_jid} at {asked}", target, insecure=True)
         return self._replace(server=target, tls=self.tls if demanded else options.STARTTLS)
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The keyword arguments of `connect`."""
+
+    username: str | None
+    password: str | None
+    domain: str | None
+    server: str | None
+    via: str | None
+    tls: str | None
+    resource: str | None
+    mechanism: str | None
+    register: bool | None
+    timeout: float | None
+    attempts: int | None
+    inbox_size: int | None
+    interrupts: bool
+    resumable: bool | None
 
 
 def plan_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import sys
 from collections.abc import Iterator
-from typing import Any
+from typing import Unpack
 
 from amoc.base import pause
 from amoc.base.backoff import backoff
@@ -19,7 +19,7 @@ from amoc.scenario import pacing
 from amoc.xmpp import meters, options
 from amoc.xmpp.client import Client
 from amoc.xmpp.connection.connecting import connect_by, resume_by
-from amoc.xmpp.connection.plan import Plan, plan_of
+from amoc.xmpp.connection.plan import ConnectOptions, Plan, plan_of
 from amoc.xmpp.connection.retrying import RetryPolicy
 from amoc.xmpp.errors import XmppError
 
@@ -60,9 +60,8 @@ class ReturningClient(Client):
             raise
 
 
-# Any: the keyword arguments of `connect`.
 def staying_connected(
-    user_id: int | None = None, **options_of_connect: Any
+    user_id: int | None = None, **options_of_connect: Unpack[ConnectOptions]
 ) -> Iterator[ReturningClient]:
     """Yield a client, and another after each loss of the connection, while the user runs.
 

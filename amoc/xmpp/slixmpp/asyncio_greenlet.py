@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Generic, TypeVar
 
 import gevent
 from gevent import get_hub, getcurrent
@@ -88,7 +88,7 @@ class _Call(Generic[T]):
         self._waiter.wake()
 
 
-def close_unawaited(work: Work[Any]) -> None:
+def close_unawaited(work: Work[object]) -> None:
     """Close a coroutine that will never be awaited, to avoid asyncio's warning."""
     if asyncio.iscoroutine(work):
         work.close()
@@ -158,14 +158,14 @@ class AsyncioGreenlet:
                 self.loop.call_soon_threadsafe(call.cancel)
         return waiter.value  # type: ignore[return-value]  # it is done
 
-    def soon(self, call: Callable[..., object], *arguments: Any) -> None:
+    def soon(self, call: Callable[..., object], *arguments: object) -> None:
         """Schedule `call` for asyncio's next turn; does not wait."""
         self.loop.call_soon_threadsafe(call, *arguments)
 
-    def _failed(self, _loop: object, context: dict[str, Any]) -> None:
+    def _failed(self, _loop: object, context: Mapping[str, object]) -> None:
         """Report a failure in asyncio that no pending call waits for."""
         error = context.get("exception")
-        if error is None:
+        if not isinstance(error, BaseException):
             error = RuntimeError(context["message"])
         self._report(context.get("task"), error)
 

@@ -8,6 +8,7 @@ the user, like a lost connection.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from functools import partial
 from math import inf
 from time import monotonic_ns
@@ -16,8 +17,10 @@ from typing import Any, Final, Generic, Self, TypeVar, cast
 from gevent import getcurrent
 from slixmpp import ClientXMPP
 from slixmpp.stanza import Message, Presence
+from slixmpp.xmlstream import ElementBase
 
 from amoc.base.errors import ClosedError, ScenarioError
+from amoc.base.pause import AnyGreenlet
 from amoc.base.tracebacks import copy_of
 from amoc.base.waiting import AnyWaiter, Waiter, interrupt, wait, withdraw_interrupt
 from amoc.metrics.board import UserState
@@ -59,7 +62,7 @@ class Watcher:
 
     def __init__(self, plan: Plan, server: Server) -> None:
         self.who = f"{plan.me.bare_jid} at {server}"
-        self.owner: Any = getcurrent()
+        self.owner: AnyGreenlet = getcurrent()
         self.waiting: set[AnyWaiter] = set()
         self.logged_in: Waiter[bool] = Waiter()
         self.failure: BaseException | None = None
@@ -68,7 +71,9 @@ class Watcher:
         self._plan = plan
         self._server = server
 
-    def build(self, kind: Any, arguments: dict[str, Any]) -> None:
+    def build(  # Any: mypy takes slixmpp's classes for unhashable
+        self, kind: Any, arguments: Mapping[str, object]
+    ) -> None:
         """Create the slixmpp client and register for its events."""
         plan, me = self._plan, self._plan.me
         jid = f"{me.bare_jid}/{plan.resource}" if plan.resource else me.bare_jid
@@ -107,11 +112,11 @@ class Watcher:
     def _on_no_tls(self, error: ssl.SSLError) -> None:
         self.fail(tls_errors.refused(error, self.who, self._plan.me.domain))
 
-    def _on_refused(self, answer: Any) -> None:
+    def _on_refused(self, answer: ElementBase | None) -> None:
         condition = answer["condition"] if answer else "invalid-mechanism"
         self.fail(errors.SaslError(self.who, condition, answer["text"] if answer else ""))
 
-    def _on_stream_error(self, error: Any) -> None:
+    def _on_stream_error(self, error: ElementBase) -> None:
         self.fail(errors.StreamError(self.who, error["condition"], error["text"]))
 
     def _on_disconnected(self, reason: object) -> None:
@@ -130,7 +135,7 @@ class Watcher:
                 self.lane.close()
                 self.lane = None
 
-    def _received(self, stanza: Any) -> Any:
+    def _received(self, stanza: T) -> T:
         lane = self.lane
         if lane is not None and isinstance(stanza, Message):
             lane.received(Stanza(stanza.xml, monotonic_ns()))
@@ -138,7 +143,7 @@ class Watcher:
             lane.received_presence(stanza.xml)
         return stanza
 
-    def _sent(self, stanza: Any) -> Any:
+    def _sent(self, stanza: T) -> T:
         if isinstance(stanza, Message):
             if stanza["type"] != "error":
                 meters.messages_sent.inc()
@@ -286,7 +291,7 @@ class SlixmppClient(Generic[C]):
             self.abort()
 
 
-def connect(kind: type[C], plan: Plan, arguments: dict[str, Any]) -> SlixmppClient[C]:
+def connect(kind: type[C], plan: Plan, arguments: Mapping[str, object]) -> SlixmppClient[C]:
     """Connect; see `amoc.xmpp.slixmpp.slixmpp_bridge.slixmpp_client`."""
     if not isinstance(kind, type) or not issubclass(kind, ClientXMPP):
         raise ScenarioError(
@@ -297,7 +302,7 @@ def connect(kind: type[C], plan: Plan, arguments: dict[str, Any]) -> SlixmppClie
 
 
 def _attempt(
-    kind: type[C], plan: Plan, arguments: dict[str, Any], failed: int, target: str | None
+    kind: type[C], plan: Plan, arguments: Mapping[str, object], failed: int, target: str | None
 ) -> SlixmppClient[C]:
     me = plan.me
     server = server_addresses.server_for(me.user_id, failed, me.domain, target or plan.server)

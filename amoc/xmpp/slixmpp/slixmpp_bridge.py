@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from amoc.xmpp.slixmpp.stanza_classes import preload
 
@@ -26,7 +26,7 @@ def slixmpp_client(
     mechanism: str | None = None,
     timeout: float | None = None,
     attempts: int | None = None,
-    **arguments: Any,
+    **arguments: object,
 ) -> SlixmppClient[C]:
     """Log in with a slixmpp client; use the returned client in a ``with`` block.
 

@@ -83,7 +83,7 @@ class Watched(ClientXMPP):
 
     on_raised: Callable[[BaseException], object] | None = None
 
-    def __init__(self, *arguments: Any, **named: Any) -> None:
+    def __init__(self, *arguments: Any, **named: Any) -> None:  # Any: of a scenario's class
         named.setdefault("ssl_context", _no_context())
         named.setdefault("loop", asyncio_greenlet.running().loop)
         super().__init__(*arguments, **named)
@@ -97,7 +97,7 @@ class Watched(ClientXMPP):
 
 
 @cache
-def watched(kind: Any) -> type[Any]:
+def watched(kind: type[ClientXMPP]) -> type[Watched]:
     """Return `kind` with `Watched` inserted as the next class in its method resolution order."""
     bases = (Watched,) if kind is ClientXMPP else (kind, Watched)
     return type(kind.__name__, bases, {"__module__": kind.__module__})

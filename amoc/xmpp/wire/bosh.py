@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import re
 from contextlib import suppress
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 from xml.etree.ElementTree import Element, SubElement
 
 from amoc.xmpp.wire import namespaces as ns
@@ -21,7 +21,7 @@ from amoc.xmpp.wire.framing import Reader
 from amoc.xmpp.wire.message_framing import standalone
 from amoc.xmpp.wire.namespaces import FEATURES, MESSAGE, STREAM_ERROR
 from amoc.xmpp.wire.parser import Violation
-from amoc.xmpp.wire.parsers import Parsers, ReadWhole
+from amoc.xmpp.wire.parsers import AnyReader, Parsers
 from amoc.xmpp.wire.xml_text import escape
 
 BODY: Final = f"{{{ns.BOSH}}}body"
@@ -96,7 +96,7 @@ class Dialogue:
     )
 
     def __init__(
-        self, parsers: Parsers[Element], polling: Polling, read_whole: ReadWhole[Any] | None = None
+        self, parsers: Parsers[Element], polling: Polling, read_whole: AnyReader | None = None
     ) -> None:
         """Start a session.
 

@@ -8,13 +8,13 @@ other than the usual two keeps its own. `Framer` accepts a stream in arbitrary p
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 from xml.etree import ElementTree as ET
 
 from amoc.base.tracebacks import raise_without_cycle
 from amoc.xmpp.wire.elements import STREAM_END, stream_header
 from amoc.xmpp.wire.parser import STANDARD_HEADER, WORN_BYTES, Parser, T, Violation
-from amoc.xmpp.wire.parsers import Parsers, ReadWhole
+from amoc.xmpp.wire.parsers import AnyReader, Parsers
 
 _NAME: Final = re.compile(rb"<([^\s/>]+)")
 
@@ -52,7 +52,7 @@ class Framer(Generic[T]):
     __slots__ = ("_parsers", "_read_whole", "closed", "max_bytes", "opening", "parser", "root")
 
     def __init__(
-        self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
+        self, parsers: Parsers[T], max_bytes: int, read_whole: AnyReader | None = None
     ) -> None:
         """Start a stream.
 

@@ -7,14 +7,14 @@ element of an RFC 6120 stream into a message.
 from __future__ import annotations
 
 import re
-from typing import Any, Final, Generic
+from typing import Final, Generic
 
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.elements import STREAM_LANG
 from amoc.xmpp.wire.framing import Reader
 from amoc.xmpp.wire.namespaces import MESSAGE
 from amoc.xmpp.wire.parser import T, Violation
-from amoc.xmpp.wire.parsers import Parsers, ReadWhole
+from amoc.xmpp.wire.parsers import AnyReader, Parsers
 from amoc.xmpp.wire.xml_text import escape
 
 _FRAMING: Final = f"{{{ns.FRAMING}}}"
@@ -76,7 +76,7 @@ class MessageFramer(Generic[T]):
     unfinished = False
 
     def __init__(
-        self, parsers: Parsers[T], max_bytes: int, read_whole: ReadWhole[Any] | None = None
+        self, parsers: Parsers[T], max_bytes: int, read_whole: AnyReader | None = None
     ) -> None:
         """Start a stream.
 

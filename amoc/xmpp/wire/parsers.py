@@ -8,7 +8,7 @@ lent to a stream while a chunk is parsed, and kept by it only if the chunk ended
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Generic
+from typing import Any, Final, Generic, TypeAlias
 from xml.etree.ElementTree import Element, TreeBuilder
 
 from amoc.xmpp.wire.parser import (
@@ -24,6 +24,7 @@ from amoc.xmpp.wire.parser import (
 
 POOL_SIZE: Final = 16
 ReadWhole = Callable[[bytes, int], list[T] | None]
+AnyReader: TypeAlias = ReadWhole[Any]  # Any: elements, or stanzas in their place
 _NO_BUILDER: Final = TreeBuilder()
 
 
