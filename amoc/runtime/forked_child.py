@@ -17,7 +17,8 @@ import os
 import sys
 import traceback
 from contextlib import suppress
-from typing import Any, NoReturn, cast
+from types import TracebackType
+from typing import NoReturn
 
 import gevent
 from gevent import getcurrent
@@ -49,9 +50,9 @@ def _take_away() -> None:
         _leave_loop(hub)
 
 
-def _leave_loop(hub: Any) -> None:
+def _leave_loop(hub: Hub) -> None:
     """Abandon the event loop with all users; the code that has forked continues without it."""
-    me: Any = getcurrent()
+    me = getcurrent()
     if me.parent is None:
         return  # the main greenlet of a thread: it never returns to a loop
     end = greenlet(_end_with, me.parent)
@@ -59,9 +60,9 @@ def _leave_loop(hub: Any) -> None:
     if isinstance(me, gevent.Greenlet):
         me.unlink_all()  # its waiters are in the worker
     hub.loop.destroy()
-    set_loop(cast("Any", None))
-    own: Any = Hub()
-    me_ends: Any = _ChildEnd(own.loop)
+    set_loop(None)  # type: ignore[arg-type] # the new hub makes its own
+    own = Hub()
+    me_ends = _ChildEnd(own.loop)
     own.parent = me_ends.parent = end
     me.parent = me_ends
     set_hub(own)
@@ -86,10 +87,18 @@ class _ChildEnd(Hub):
         """End the process, as the code has returned."""
         _leave(None)
 
-    def handle_error(self, _context: object, kind: Any, value: Any, trace: Any) -> NoReturn:
+    def handle_error(
+        self,
+        context: object,  # noqa: ARG002 - gevent's
+        type: type[BaseException] | None,
+        value: BaseException | str | None,
+        tb: TracebackType | None,
+    ) -> NoReturn:
         """End the process, as the code has raised an error."""
-        error: BaseException = value if isinstance(value, BaseException) else kind(value)
-        _leave(error.with_traceback(trace))
+        error: BaseException = (
+            value if isinstance(value, BaseException) else (type or SystemError)(value)
+        )
+        _leave(error.with_traceback(tb))
 
 
 def _leave(error: BaseException | None) -> NoReturn:

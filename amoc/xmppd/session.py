@@ -102,7 +102,7 @@ class Session:
         """Whether it has ended."""
         return self.phase is Phase.ENDED
 
-    def received(self, chunk: Any) -> None:
+    def received(self, chunk: Any) -> None:  # Any: of the kind that the framer accepts
         """Process the next bytes or messages from the client."""
         try:
             self.framer.feed(chunk, self if self.managed is None else self.managed)

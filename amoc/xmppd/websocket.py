@@ -10,7 +10,7 @@ Any path is accepted, and Origin is not checked: a page in a browser may connect
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import httptools
 
@@ -222,7 +222,7 @@ class _Request:
     def __init__(self) -> None:
         self._fed = 0
         self._headers: dict[str, str] = {}
-        self._parser: Any = httptools.HttpRequestParser(_Headers(self._headers))
+        self._parser = httptools.HttpRequestParser(_Headers(self._headers))
 
     def feed(self, chunk: bytes) -> bytes | None:
         """Process more of the request; return what follows it once it is whole, else None.

@@ -1,14 +1,14 @@
 """Checks of reports from nodes: reports that no genuine node sends are refused before use. Pure.
 
 A node may run on a foreign host. Every number in its reports that is used here as an index, a size
-or an id is checked against the node's own workers and the run's ids; everything else is only shown
-or summed.
+or an id is checked against the node's own workers and the run's ids. Whatever is summed must be a
+number; everything else is only shown.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from amoc.base.errors import ExitCode, PeerError
 from amoc.base.text import cut
@@ -17,13 +17,18 @@ from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, Worker
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
-from amoc.metrics.health_figures import SENT
+from amoc.metrics.health_figures import NODE, SENT
+from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.workers_together import OF_ALL
+
+T = TypeVar("T")
 
 MAX_WORKERS = 4_096
 """Most workers of one node."""
 MAX_CORES = 65_536
 CODES = frozenset(map(int, ExitCode))
 LEVELS = frozenset({"info", "warning", "error", "trace"})
+_WHOLE, _ANY_NUMBER = (int,), (int, float)
 _SIZES = {
     "workers": (1, MAX_WORKERS),
     "cores": (1, MAX_CORES),
@@ -67,7 +72,19 @@ class _Limits(NamedTuple):
         _number("workers", len(one.workers), 0, len(numbers))
         for worker, *figures in one.workers:
             _worker(worker, numbers)
-            _number("figures", len(figures), len(SENT) - 1, len(SENT) - 1)
+            _figures(figures, len(SENT) - 1)
+        if one.together:
+            _number("together", len(one.together), len(OF_ALL), len(OF_ALL))
+        for of_all in one.together:
+            _figures(of_all, len(SENT))
+        _figures(one.host, len(NODE))
+        for counts in (one.users, one.counters, one.crashes, one.waiting):
+            _types("counts", _values(counts), _WHOLE)
+        for passed in _values(one.throttles):
+            _number("counts", len(passed), len(COUNTS), len(COUNTS))
+            _types("counts", passed, _WHOLE)
+        for gauge in _values(one.gauges):
+            _types("gauges", gauge, _ANY_NUMBER)
         _worker(one.first, numbers)
         _alive(one.alive)
         for first, count in one.gone:
@@ -107,7 +124,7 @@ class _Limits(NamedTuple):
             _number("a user's id", one, 1, self.highest_id)
 
 
-_CHECKS: Mapping[type, Callable[[_Limits, Any], None]] = {
+_CHECKS: Mapping[type, Callable[[_Limits, Any], None]] = {  # Any: an instance of the key
     WorkerUp: _Limits.incarnation,
     WorkerLost: _Limits.incarnation,
     **dict.fromkeys((CrashSeen, FailureSeen, Blocked, Started), _Limits.worker),
@@ -142,6 +159,23 @@ def _number(name: str, value: object, low: int, high: int) -> int:
     if type(value) is int and low <= value <= high:
         return value
     raise PeerError(f"{name} must be a whole number from {low} to {high}, got {cut(value)}")
+
+
+def _figures(figures: Sequence[object], wanted: int) -> None:
+    _number("figures", len(figures), wanted, wanted)
+    _types("figures", figures, _ANY_NUMBER)
+
+
+def _values(by_name: Mapping[int, T] | Mapping[str, T]) -> Iterable[T]:
+    if not isinstance(by_name, Mapping):
+        raise PeerError(f"counts must be given by name, got {cut(by_name)}")
+    return by_name.values()
+
+
+def _types(name: str, values: Iterable[object], allowed: Collection[type]) -> None:
+    for kind in {*map(type, values)}:  # checking each takes five times as long
+        if kind not in allowed:
+            raise PeerError(f"{name} must be numbers, got {kind.__name__}")
 
 
 def _alive(counts: Sequence[int]) -> None:

@@ -69,7 +69,7 @@ class RunFiles:
         if self._journal is not None:
             self._journal.begin(begun_ns)
 
-    def write(self, kind: str, **fields: Any) -> None:
+    def write(self, kind: str, **fields: Any) -> None:  # Any: JSON types, and `when_ns`
         """Write a line of the journal, if there is one."""
         if self._journal is not None:
             self.facts.take(self._journal.write(kind, **fields))

@@ -42,9 +42,9 @@ def patch() -> None:
     fork, waitpid and signals are left alone: the supervisor depends on them.
     """
     config.track_greenlet_tree = False  # doubles the user starts per second; the tree is not used
-    events: Any = import_module("gevent.events")
+    events: Any = import_module("gevent.events")  # Any: the stubs lack what is replaced
 
-    def notify(event: Any) -> None:
+    def notify(event: Any) -> None:  # Any: gevent has no class of all events
         events.notify(event)
         for target in entry_points.targets(event.ENTRY_POINT_NAME):
             resolve_name(target)(event)

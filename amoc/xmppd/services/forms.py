@@ -60,7 +60,7 @@ def changes(
     Raises:
         ValueError: A value is invalid.
     """
-    changed: dict[str, Any] = {}
+    changed: dict[str, bool | int | str] = {}
     for setting in settings:
         given = values.get(setting.var)
         if given is None:

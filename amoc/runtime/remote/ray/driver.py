@@ -18,7 +18,7 @@ import sys
 import threading
 from contextlib import suppress
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from amoc.base import process
 from amoc.runtime.remote.ray import actor, hosts
@@ -118,6 +118,9 @@ class HeadWatch(threading.Thread):
                 missed, self.is_lost = 0, False
 
 
+_OfRay: TypeAlias = Any  # Any: Ray has no types
+
+
 class Driver:
     """Has keepers started on the hosts of a Ray cluster."""
 
@@ -125,10 +128,10 @@ class Driver:
         """Create it; `version` is amoc's."""
         self._task = task
         self._version = version
-        self._group: Any = None
-        self._actors: list[Any] = []
-        self._pending: dict[Any, tuple[str, Any]] = {}
-        self._niceness: dict[Any, str] = {}
+        self._group: _OfRay = None
+        self._actors: list[_OfRay] = []
+        self._pending: dict[_OfRay, tuple[str, _OfRay]] = {}
+        self._niceness: dict[_OfRay, str] = {}
         self._head = HeadWatch(task.address)
         self._leaving = threading.Event()
         self._over = threading.Event()
@@ -270,7 +273,7 @@ class Driver:
                         why = how_it_went(host, status, command, said, self._version)
                         tell(TROUBLE, why)
 
-    def _check_niceness(self, host: str, call: Any) -> None:
+    def _check_niceness(self, host: str, call: _OfRay) -> None:
         """Warn about a host on which other processes take precedence."""
         import ray
 

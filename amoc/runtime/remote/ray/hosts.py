@@ -8,7 +8,7 @@ as large as the largest hosts, so each bundle fits one of these, and fills it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from amoc.base.text import counted
 
@@ -24,7 +24,16 @@ class RayHost(NamedTuple):
     cpus: float
 
 
-def usable(nodes: Iterable[Mapping[str, Any]]) -> list[RayHost]:
+class RayNode(TypedDict):
+    """What is used of an item of ``ray.nodes()``."""
+
+    NodeID: str
+    NodeManagerAddress: str
+    Alive: bool
+    Resources: Mapping[str, float]
+
+
+def usable(nodes: Iterable[RayNode]) -> list[RayHost]:
     """Return the hosts that are alive and have CPUs, largest first.
 
     Args:
@@ -32,7 +41,7 @@ def usable(nodes: Iterable[Mapping[str, Any]]) -> list[RayHost]:
             CPUs to offer.
     """
     found = [
-        RayHost(str(one["NodeID"]), str(one["NodeManagerAddress"]), float(one["Resources"]["CPU"]))
+        RayHost(one["NodeID"], one["NodeManagerAddress"], one["Resources"]["CPU"])
         for one in nodes
         if one["Alive"] and one["Resources"].get("CPU", 0) > 0
     ]

@@ -9,13 +9,28 @@ from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
 from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
-from amoc.metrics.health_figures import WorkerPoint, sent_figures
+from amoc.metrics.health_figures import NODE, WorkerPoint, sent_figures
+from amoc.metrics.throttle_counts import COUNTS
 from amoc.runtime.controller.node_reports import check
 
 WORKERS, HIGHEST = range(2, 4), 100
 LOADED = Loaded("x", "", [], (50.0, None), 2, 1, 1024, [])
 FIGURES = sent_figures(WorkerPoint("", 2))
-SAMPLE = Sample(1, 5, {}, 0, {}, {}, (), {}, {}, {}, [FIGURES], [], [(90, 11)], 2, [1, 0])
+SAMPLE = Sample(
+    *(
+        1,
+        5,
+        {1: 2},
+        0,
+        {"a": 1},
+        {"g": (0, 0.5, 1)},
+        (),
+        {"c": 1},
+        {"t": [0] * len(COUNTS)},
+        {"t": 3},
+    ),
+    *([FIGURES], [0] * len(NODE), [(90, 11)], 2, [1, 0]),
+)
 
 FAIR = (
     WorkerUp(3, 1, 77, [5], [100]),
@@ -27,6 +42,7 @@ FAIR = (
     Envelope.of(Part.CONTROL, 2, 1, b""),
     Envelope.of(Part.MAIL, 9, 0, b""),
     SAMPLE,
+    SAMPLE._replace(workers=[], together=[(0, *FIGURES[1:])] * 2),
     UsersNow(1, 5, {}, [0, 3], [100, 9], 2),
     Stopped(0, [4], 0),
     LOADED,
@@ -55,6 +71,19 @@ UNFAIR = (
     SAMPLE._replace(workers=[()]),
     SAMPLE._replace(workers=[(2,)]),
     SAMPLE._replace(workers=[(2, *FIGURES[1:])] * 3),
+    SAMPLE._replace(workers=[(2, "many", *FIGURES[2:])]),
+    SAMPLE._replace(together=[(0, *FIGURES[1:])]),
+    SAMPLE._replace(together=[(0, None, *FIGURES[2:])] * 2),
+    SAMPLE._replace(host=[0]),
+    SAMPLE._replace(host=["much", *[0] * (len(NODE) - 1)]),
+    SAMPLE._replace(users={1: "many"}),
+    SAMPLE._replace(counters={"a": 0.5}),
+    SAMPLE._replace(counters=[1]),
+    SAMPLE._replace(gauges={"g": (0, "high", 1)}),
+    SAMPLE._replace(crashes={"c": None}),
+    SAMPLE._replace(throttles={"t": ["1"] * len(COUNTS)}),
+    SAMPLE._replace(throttles={"t": [1]}),
+    SAMPLE._replace(waiting={"t": [3]}),
     SAMPLE._replace(first=4),
     SAMPLE._replace(alive=[0, -1]),
     SAMPLE._replace(gone=[(1, 1 << 40)]),
