@@ -132,7 +132,7 @@ class Stanza:
             self._stanza = to_slixmpp(self.xml)
         return self._stanza
 
-    def __getitem__(self, interface: str) -> Any:  # the type depends on slixmpp's plugins
+    def __getitem__(self, interface: str) -> Any:  # Any: depends on the plugins of slixmpp
         return self.stanza[interface]
 
     def __str__(self) -> str:
