@@ -1,11 +1,11 @@
-"""A cable that delays, loses and reorders frames, for kernels that have no netem.
+"""A cable that delays, loses and reorders frames, for kernels without netem.
 
     python bad_cable.py PORT TAP DELAY_MS JITTER_MS LOSS
 
-Carries frames between the network interface PORT and a new one, TAP, in both directions: each is
-lost with the probability LOSS, and else arrives DELAY_MS later, and up to JITTER_MS more, which is
-where one overtakes another. Prints ``ready`` when TAP is there; answers each line of its standard
-input with a line of JSON, what has become of the frames, and ends at the end of its input.
+Carries frames between the network interface PORT and a new one, TAP, in both directions. Each frame
+is lost with the probability LOSS, or else delayed by DELAY_MS and up to JITTER_MS more, which lets
+frames overtake each other. Prints ``ready`` once TAP exists, answers each line of its standard
+input with the counts of frames as a line of JSON, and exits at the end of its input.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ import time
 from contextlib import suppress
 
 MAX_FRAMES = 20_000
-"""On their way at the same time; a further one is lost, and counted as ``overflowed``."""
+"""Most frames on their way at a time; further ones are lost, and counted as ``overflowed``."""
 _TUNSETIFF = 0x400454CA
 _TAP, _NO_PACKET_INFO, _VNET_HEADER = 0x0002, 0x1000, 0x4000
 _SOL_PACKET, _PACKET_VNET_HDR, _ETH_P_ALL = 263, 15, 3
-# Larger than a frame: with headers of virtio both interfaces pass on what is not yet cut to frames.
+# More than a frame: with virtio headers, both interfaces pass data not yet split into frames.
 _MAX_BYTES = 1 << 17
 
 
@@ -68,7 +68,7 @@ def main(port_name: str, tap_name: str, delay_ms: str, jitter_ms: str, loss: str
                     return
                 print(json.dumps(counts), flush=True)
                 continue
-            with suppress(OSError):  # nothing is there, or the interface is down
+            with suppress(OSError):  # there is nothing to read, or the interface is down
                 if source == tap:
                     frame = os.read(tap, _MAX_BYTES)
                 else:

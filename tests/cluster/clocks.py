@@ -1,12 +1,12 @@
-"""How exact a throttle is over hosts whose clocks are apart, against one host.
+"""Accuracy of a throttle across hosts whose clocks differ, compared to a single host.
 
     python -m tests.cluster.clocks [--rate 1000] [--seconds 20] [--apart 2] [--delay 0]
 
-Runs over ssh on one small host, and then on two, the clock of one of which is ahead of the other's,
-and whose cable delays what it carries by so many milliseconds.
-Users note each slot that they use by the time of day, which all these hosts share. Prints how many
-were used within the seconds, by how much that is off, and the most within any one second, which may
-be the rate, and what its lateness adds. Wanted: 0.1 %, as on one host. Needs root.
+Runs over ssh on one small host, and then on two. The clock of one of the two is ahead by `--apart`
+seconds, and its cable delays frames by `--delay` milliseconds. Users log the time of day, which
+all these hosts share, whenever they use a slot. Prints the number of slots used, its relative
+error, and the most within any one second, which may exceed the rate by slots that were used late.
+The error must be at most 0.1 %, as on one host. Needs root.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def start(user_id):
 
 
 def measured(options: argparse.Namespace, nodes: int, apart_s: int) -> float:
-    """By which share of itself the rate is missed on so many nodes."""
+    """Measure a run on that many nodes; return the relative error of its rate."""
     with tempfile.TemporaryDirectory(prefix="amoc-clocks-") as made:
         directory = Path(made)
         log, summary = directory / "log", directory / "summary.json"
@@ -77,7 +77,7 @@ def measured(options: argparse.Namespace, nodes: int, apart_s: int) -> float:
 
 
 def main() -> int:
-    """Print what one host and two do."""
+    """Measure runs on one host and on two; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rate", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=20.0)

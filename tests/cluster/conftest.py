@@ -1,4 +1,4 @@
-"""Networks of small hosts, one for each test that asks."""
+"""Networks of small hosts, a new one for each test that needs one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.cluster.hosts import Network, available
 
 @pytest.fixture
 def hosts(tmp_path: Path) -> Iterator[Callable[..., Network]]:
-    """Makes a network of so many hosts, that is there until the test has ended."""
+    """Return a function that creates a network of `count` hosts, closed after the test."""
     available()
     with ExitStack() as stack:
 

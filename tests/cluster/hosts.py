@@ -37,12 +37,12 @@ def available() -> None:
     """Skip the test if hosts cannot be made, or fail it if they are required."""
     missing = [one for one in PROGRAMS if shutil.which(one) is None]
     if missing or not Path(SSHD).exists():
-        required(f"there is no {', '.join(missing) or 'sshd'}")
+        required(f"{', '.join(missing) or 'sshd'} not installed")
     probe = subprocess.run(
         ["unshare", *_NAMESPACES, "--fork", "true"], capture_output=True, timeout=DEADLINE_S
     )
     if os.geteuid() != 0 or probe.returncode:
-        required("namespaces of the network are for root")
+        required("network namespaces require root")
 
 
 def checked(command: Sequence[str], data: str = "") -> str:

@@ -2,11 +2,11 @@
 
     python -m tests.cluster.kill_matrix [--rounds 10] [--only node/kill,host/cut] [--at-once 2]
 
-Each cell is a run over ssh on three small hosts. While users run, one host, one of its processes
-or its cable is hurt: killed, frozen for 10 s, cut off for 10 s, or switched off; or the cable
-starts to delay, lose or reorder frames. If AMOC_RAY names a Python that has Ray, there are cells of
-runs on a Ray cluster as well. Prints a line for each cell of each round; the exit code is 1 unless
-all cells pass. Needs root.
+Each cell is a run over ssh on three small hosts. While users run, a fault is injected into one
+host, one of its processes or its cable: it is killed, frozen for 10 s, cut off for 10 s, or
+switched off; or the cable starts to delay, lose or reorder frames. If AMOC_RAY names a Python that
+has Ray, there are cells of runs on a Ray cluster as well. Prints a line for each cell of each
+round; the exit code is 1 unless all cells pass. Needs root.
 
 If a cell fails and processes of its run have waited for a core for longer than the run's timeouts
 allow, the cell is *starved*: it proves nothing, so it is run again alone, at most twice. As many
@@ -55,7 +55,7 @@ PROCESSES = {
     "worker": "amoc: worker",
     "keeper": "amoc: node keeper",
 }
-"""Processes on the host that is hurt."""
+"""Processes on the host with the fault."""
 OF_RAY = {"actor": "ray::AmocNode", "raylet": r"\S*/raylet "}
 """Processes there in runs on a Ray cluster."""
 CABLES = {
@@ -63,7 +63,7 @@ CABLES = {
     "loss": {"delay_ms": 5.0, "loss": 0.05},
     "reorder": {"delay_ms": 5.0, "jitter_ms": 30.0},
 }
-"""How a cable behaves from then on (`Network.worsen`)."""
+"""How the cable behaves from the fault on (`Network.worsen`)."""
 SHOWN_BY = {"delay": "carried", "loss": "lost", "reorder": "overtaken"}
 """The count of frames that proves it."""
 VICTIMS = (*PROCESSES, "launcher", "controller")
@@ -94,7 +94,7 @@ def expected(cell: str) -> Expected:
 
 
 class Cell:
-    """A run, and the part of it that is hurt.
+    """A run, and the fault that is injected into it.
 
     Attributes:
         pids: The first process of each of its hosts, and that of its run.
@@ -137,7 +137,7 @@ class Cell:
         return over_ssh(self._network, self._directory, turns, *users)
 
     def _hurt(self, run: Run) -> Callable[[], object]:
-        """Hurt the victim; return a function that undoes it where possible."""
+        """Inject the fault; return a function that undoes it where possible."""
         hurt = self.head if self.victim in ("head", "controller", "launcher") else self.host
         if how := CABLES.get(self.how):
             self._cable = self._network.worsen(hurt, **how)
@@ -185,10 +185,10 @@ class Cell:
         return []
 
     def _of_cable(self) -> list[str]:
-        """Return a problem if the cable was not as bad as intended."""
+        """Return a problem if the cable did not show the intended fault."""
         frames = self._cable() if self._cable else {}
         as_bad = not frames or (frames[SHOWN_BY[self.how]] and not frames["overflowed"])
-        return [] if as_bad else [f"the cable was another one: {frames}"]
+        return [] if as_bad else [f"the cable did not misbehave as intended: {frames}"]
 
     def _verdict(self, run: Run, code: int) -> list[str]:
         if not expected(self.name).survives:
@@ -209,7 +209,7 @@ class Cell:
         """Compare the counts with the users' log."""
         directory = run.directory / "run"
         if not directory.exists():
-            return ["the run has left nothing"]
+            return ["the run has left no directory"]
         counted = load(locate(str(directory))).summary["counters"].get("turns", 0)
         everywhere = [
             (at_place, at_ns)
@@ -309,7 +309,7 @@ def main() -> int:
     known = (*CELLS, *RAY_CELLS)
     cells = known if os.environ.get("AMOC_RAY") else CELLS
     parser.add_argument("--only", default=",".join(cells), help=f"of {', '.join(known)}")
-    parser.add_argument("--at-once", type=int, help="cells side by side (default: idle cores)")
+    parser.add_argument("--at-once", type=int, help="cells in parallel (default: idle cores)")
     options = parser.parse_args()
     names = options.only.split(",")
     if unknown := set(names) - set(known):

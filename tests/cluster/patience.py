@@ -1,4 +1,4 @@
-"""How long to wait for what comes later on a busy machine: in time for which its cores sufficed."""
+"""Deadlines for busy machines: time in which a process waited for a core does not count."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 
 DEADLINE_S = 60.0
-"""Without the time in which somebody had to wait for a core."""
+"""Longest wait, not counting time in which some process waited for a core."""
 LONGEST_S = 5 * DEADLINE_S
-"""With it."""
+"""Longest wait, counting that time as well."""
 _PRESSURE = Path("/proc/pressure/cpu")
 
 
 def stalled_s() -> float:
-    """How long some process of this machine has waited for a core, since it was booted."""
-    with suppress(OSError):  # a kernel without
+    """Return how long some process of this machine has waited for a core since the boot."""
+    with suppress(OSError):  # a kernel without pressure statistics
         line = _PRESSURE.read_text().splitlines()[0]
         return int(line.rpartition("total=")[2]) / 1e6
     return 0.0

@@ -1,10 +1,10 @@
-"""A Ray cluster on small hosts: a head without CPUs, workers, and a host outside.
+"""A Ray cluster on small hosts: a head without CPUs, workers, and a host outside the cluster.
 
-Ray has an environment of its own, for it is large; AMOC_RAY names its Python. Whoever wants to use
-the cluster has to know its token. A worker that is silent is noticed within 8 s, not 64.
+Ray is large, so it is in a separate environment, whose Python AMOC_RAY names. Access to the cluster
+requires its token. A worker that does not respond is detected within 8 s instead of 64.
 
-To start a host costs 4 s of CPU, which are Ray's own, and a run some 7 s. So where AMOC_RAY_SHORT
-names the Python, as CI has it, some of what there is to test is left out.
+Starting a host takes Ray 4 s of CPU time, and a run about 7 s. So if the Python is given by
+AMOC_RAY_SHORT, as in CI, some of the tests are left out.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ PORT, CLIENT_PORT = 6379, 10001
 WORKERS = CPUS = 2
 ATTEMPTS = 4
 START_S = 60.0
-"""How long an attempt to start hosts may take. On a busy machine Ray gives up by itself after 30 s,
-and now and then not at all."""
+"""Time limit for an attempt to start hosts. On a busy machine Ray usually gives up after 30 s, but
+sometimes never."""
 TOKEN = "0123456789abcdef" * 4
-# A host that misses so many checks counts as dead; one is made each half second.
+# A host is checked every half second, and counts as dead after this many failed checks.
 _QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
     "RAY_health_check_period_ms": "500",
     "RAY_health_check_timeout_ms": "1000",
-    # With 3 it would be noticed in 4 s, but so would a worker that a busy machine holds up.
+    # With 3 it would take 4 s, but slow workers on a busy machine would be lost as well.
     "RAY_health_check_failure_threshold": "5",
 }
 _TOO_SLOW = "timed out during startup"
 _TIMED_OUT = (124, 137)
-"""What timeout(1) ends with."""
+"""Exit codes of timeout(1)."""
 
 
 def python() -> str:
-    """A Python with Ray, and what amoc depends on."""
+    """Return a Python with Ray and amoc's dependencies; skip the test if there is none."""
     variables = ("AMOC_RAY", "AMOC_RAY_SHORT")
     found = next(filter(None, map(os.environ.get, variables)), "")
     if not found:
-        pytest.skip(f"{' or '.join(variables)} names no Python that has Ray")
+        pytest.skip(f"{' or '.join(variables)} must name a Python that has Ray")
     return found
 
 
@@ -56,10 +56,10 @@ class RayCluster:
 
     Attributes:
         head: The host of Ray's head.
-        workers: Those with CPUs.
-        outside: Another one.
-        inner: What ``--cluster`` says on a host of the cluster.
-        outer: What it says outside.
+        workers: The hosts with CPUs.
+        outside: A host that is not in the cluster.
+        inner: The value of ``--cluster`` on a host of the cluster.
+        outer: Its value on a host outside.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -74,10 +74,10 @@ class RayCluster:
         try:
             for host in self.network.hosts:
                 host.run("mount", "-t", "tmpfs", "tmpfs", "/dev/shm")
-            # Its paths are too long for sockets anywhere else.
+            # In other directories the paths of its sockets would be too long.
             head = ["--head", f"--port={PORT}", "--num-cpus=0", "--temp-dir=/run/ray"]
             client = [f"--ray-client-server-port={CLIENT_PORT}"]
-            # Each of them costs a second: nothing is shown, scaled, or logged by actors there.
+            # Each of these takes a second: the dashboard, the autoscaler, and logs of actors.
             without = ["--include-dashboard=false", "--no-monitor", "--include-log-monitor=false"]
             self._bring_up([self.head], [*head, *client, *without])
             join = [f"--address={self.head.address}:{PORT}", f"--num-cpus={CPUS}"]
@@ -87,16 +87,16 @@ class RayCluster:
             raise
 
     def env(self, host: Host, token: str = TOKEN) -> dict[str, str]:
-        """The environment of whoever uses Ray on a host."""
+        """Return the environment variables for using Ray on a host."""
         own = {"HOME": str(host.home), "TMPDIR": str(host.home), "PYTHONPATH": str(ROOT)}
-        # Whoever is refused asks 20 times, once a second.
+        # A client that is refused retries 20 times, once a second.
         patience = {} if token == TOKEN else {"RAY_NUM_REDIS_GET_RETRIES": "1"}
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **_QUICK, **patience, **own}
 
     def _start(self, host: Host, *options: str) -> subprocess.Popen[bytes]:
         own = [f"--node-ip-address={host.address}", "--object-store-memory=80000000"]
         bounded = ["timeout", "--kill-after=5", f"{START_S:.0f}", self._program, "start"]
-        # To a file: a pipe that something of Ray holds has no end.
+        # A file, because processes of Ray would keep a pipe open.
         with _said(host).open("wb") as output:
             return subprocess.Popen(
                 host.inside([*bounded, *own, "--disable-usage-stats", *options], self.env(host)),
@@ -106,7 +106,7 @@ class RayCluster:
             )
 
     def _bring_up(self, hosts: Sequence[Host], options: Sequence[str]) -> None:
-        """Start Ray on hosts; again where a busy machine was too slow for that."""
+        """Start Ray on hosts, and retry those that a busy machine was too slow to start."""
         for attempt in range(ATTEMPTS):
             starting = [(host, self._start(host, *options)) for host in hosts]
             ended = [(host, one.wait(LONGEST_S)) for host, one in starting]
@@ -121,7 +121,7 @@ class RayCluster:
                 host.run(self._program, "stop", "--force")
 
     def power_off(self, host: Host) -> None:
-        """End a host at once; nobody is told."""
+        """End a host abruptly, as a power failure does."""
         self.network.cut(host)
         host.close()
 
@@ -133,7 +133,7 @@ class RayCluster:
 
 
 def _said(host: Host) -> Path:
-    """Where ``ray start`` writes on a host."""
+    """Return the file with the output of ``ray start`` on a host."""
     return host.home / "ray-start"
 
 

@@ -1,4 +1,4 @@
-"""Runs on small hosts: where their users ran, and what is left of them."""
+"""Runs on small hosts: where their users have run, and what is left of them afterwards."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Run:
         sources.mkdir()
         (sources / "trial.py").write_text(text)
         (sources / "helper.py").write_text(f"TURNS = {turns}\n")
-        # Larger than one chunk of what is sent.
+        # Larger than a single chunk of the transfer.
         (sources / "names.csv").write_text("name\n" + 600_000 * "ann\n")
         command = [python, "-m", "amoc", "run", str(sources / "trial.py"), "--limited-ok"]
         once = ["--workers", "1", "--set", "repeat_num=1", "--set", "user_rate=infinity"]

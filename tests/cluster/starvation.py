@@ -1,4 +1,4 @@
-"""How long processes of a trial waited for a core: whether its host was too busy.
+"""How long the processes of a test waited for a core, to tell whether the host was too busy.
 
 A process that has waited for a core for too long may miss a timeout, with
 nothing wrong in the code under test. The kernel counts how long each process has waited; time that

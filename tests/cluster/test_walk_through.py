@@ -1,4 +1,4 @@
-"""A long walk through a run over ssh."""
+"""A run over ssh whose users are changed by commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A walk through a run on several hosts: users are added and removed, and somebody looks on."""
+"""A run on several hosts in which users are added and removed, while a second terminal watches."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.cluster.patience import DEADLINE_S, eventually
 from tests.cluster.runs import Run
 
 USERS, ADDED, REMOVED = 100, 50, 25
-"""How many begin, are added, and are removed each way."""
+"""Users at the start, users added, and users removed by each of the two ways."""
 
 
 class Console:
@@ -30,21 +30,21 @@ class Console:
         return self._run.head.inside([*self._command, *command, *self._where], self._env)
 
     def give(self, *command: str) -> str:
-        """What a command says that has to succeed."""
+        """Give a command, which must succeed; return its output."""
         return checked(self._inside(*command))
 
     def status(self) -> Any:
-        """The run, as it is now."""
+        """Return the run's present status."""
         return json.loads(self.give("status", "--json", "-"))
 
     def wait_for_running(self, count: int) -> None:
-        """Wait until so many users run."""
+        """Wait until exactly `count` users are running."""
         eventually(
             lambda: self.status()["users"]["running"] == count, lambda: str(self.status()["users"])
         )
 
-    def look_on_and_leave(self) -> str:
-        """Attach to the run, and leave it as a person does; what was shown."""
+    def attach_and_detach(self) -> str:
+        """Attach to the run and detach with Ctrl-C; return what was shown."""
         with subprocess.Popen(
             self._inside("attach"),
             stdin=subprocess.DEVNULL,
@@ -62,9 +62,9 @@ class Console:
 
 
 def walk_through(run: Run, console: Console) -> None:
-    """Do all that with a run of `USERS` users that do not end by themselves, and stop it.
+    """Add users to a run of `USERS` endless users, remove some, watch it, and stop it.
 
-    They are placed in turn, and nothing is lost that was counted.
+    Checks that users are placed round robin, and that no count is lost.
     """
     run.wait_for_users(USERS)
     hosts = len(run.nodes)
@@ -83,7 +83,7 @@ def walk_through(run: Run, console: Console) -> None:
     console.wait_for_running(left)
     *others, last = console.status()["nodes"]
     assert last["users"] < min(node["users"] for node in others)
-    assert "running" in console.look_on_and_leave()
+    assert "running" in console.attach_and_detach()
     assert console.status()["users"]["running"] == left
     console.give("stop")
     assert run.end() == 0, run.output

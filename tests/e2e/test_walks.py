@@ -1,4 +1,4 @@
-"""How long a walk through the processes of a run is can be counted where Python can tell."""
+"""The functions of a walk through the processes of a run are counted, if Python can trace them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.skipif(
     sys.version_info[:2] != (3, 12), reason="Python 3.11 has no sys.monitoring; one other is enough"
 )
-def test_the_way_of_a_coordinator_s_group_begins_and_ends_where_the_documentation_says() -> None:
+def test_the_walk_of_a_coordinators_group_passes_through_the_node() -> None:
     command = [sys.executable, "-m", "benchmarks.walks", "coordinator", "--runs", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,14 +19,14 @@ from urllib.parse import parse_qs
 TOKEN_S = 1.0
 """How long a token is valid."""
 EVERY_NTH_REFUSED = 3
-"""Of payments."""
+"""One payment in this many is refused."""
 
 Answer = tuple[int, object]
 Handler = Callable[..., Answer]
 numbers = itertools.count(1)
 sessions: dict[str, str] = {}
 visits: set[str] = set()
-"""Forms that were handed out and not sent back."""
+"""CSRF tokens of login forms that were served and have not been submitted yet."""
 tokens: dict[str, float] = {}
 orders: dict[int, dict[str, Any]] = {}
 files: dict[str, int] = {}

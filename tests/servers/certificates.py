@@ -1,4 +1,4 @@
-"""The certificates of a server that speaks TLS in tests, good and bad ones."""
+"""Certificates for TLS servers in tests, valid and invalid ones."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ServerCertificates:
 
     Attributes:
         ca: The authority that clients and servers trust.
-        other_ca: One that signed none of them.
-        valid: For ``localhost`` and hosts below it that need a good one.
-        expired: For ``expired.localhost``.
-        misnamed: For another name than the host that has it.
-        users: Of users, with ``{id}`` for the number; see `issue_user`.
+        other_ca: An authority that has signed none of them.
+        valid: A valid certificate, for ``localhost`` and subdomains.
+        expired: An expired one, for ``expired.localhost``.
+        misnamed: One that is not for the name of its host.
+        users: The path of users' certificates, with ``{id}`` for the number; see `issue_user`.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -30,5 +30,5 @@ class ServerCertificates:
         self.users = str(directory / "user_{id}.pem")
 
     def issue_user(self, number: int) -> None:
-        """Make a user's certificate."""
+        """Issue a certificate for a user."""
         self._authority.issue(f"user_{number}.pem", jid=f"user_{number}@localhost")

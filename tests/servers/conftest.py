@@ -36,7 +36,7 @@ def ejabberd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ejabberd]:
 
 @pytest.fixture(scope="session", params=["prosody", "ejabberd"])
 def xmpp_server(request: pytest.FixtureRequest) -> XmppServer:
-    """Either of them."""
+    """prosody, then ejabberd."""
     server: XmppServer = request.getfixturevalue(request.param)
     return server
 
@@ -66,7 +66,7 @@ def embedded_services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embe
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> ServerCertificates:
-    """The certificates of the servers with TLS."""
+    """Certificates for the servers with TLS."""
     return ServerCertificates(tmp_path_factory.mktemp("certificates"))
 
 
@@ -93,13 +93,13 @@ def services(request: pytest.FixtureRequest) -> XmppServer:
 
 @pytest.fixture
 def xmpp_name(request: pytest.FixtureRequest) -> str:
-    """Which server `services` is."""
+    """The name of the server that `services` is."""
     return str(request.node.callspec.params["services"])
 
 
 @pytest.fixture
 def connect(services: XmppServer) -> Connect:
-    """`xmpp.connect` to a server with all services, as a user of one's own, who is available."""
+    """`xmpp.connect` to a server with all services, by default as a new user, with presence."""
 
     def call(user_id: int | None = None, **options: Any) -> xmpp.Client:
         number = services.new_user() if user_id is None else user_id

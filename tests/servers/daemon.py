@@ -1,6 +1,6 @@
 """A server for tests: one process on loopback, which does not outlive them.
 
-Ports lie below 32768, where no outgoing connection can take them between our look and the server's.
+Ports are below 32768, so no outgoing connection can take one between our check and the server's.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ PORTS = range(20_000, 32_000)
 
 
 def dies_with_us(signal: str = "TERM") -> list[str]:
-    """Return what a server's command begins with, for the kernel to end it when we are killed.
+    """Return the beginning of a server's command, which has the kernel end it if we are killed.
 
-    A killed test run tears nothing down. setpriv, which is part of util-linux, becomes the server,
-    so the pid stays.
+    A test run that is killed does not clean up. setpriv, which is part of util-linux, becomes the
+    server, so the pid stays the same.
     """
     return ["setpriv", "--pdeathsig", signal] if shutil.which("setpriv") else []
 
 
 def required(missing: str) -> None:
-    """Skip the calling test because of what is `missing`, or fail it where nothing may be."""
+    """Skip the calling test as something is `missing`; fail it if AMOC_REQUIRE_SERVERS is 1."""
     if os.environ.get("AMOC_REQUIRE_SERVERS") == "1":
         pytest.fail(f"AMOC_REQUIRE_SERVERS is 1, but {missing}")
     pytest.skip(missing)
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ones; see `free_port`."""
+    """Return as many different ports; see `free_port`."""
     found: set[int] = set()
     while len(found) < count:
         found.add(free_port())
@@ -46,7 +46,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on, out of reach of outgoing connections."""
+    """Return a free loopback port, outside the range of outgoing connections."""
     candidates = random.SystemRandom().sample(PORTS, 200)
     for port in candidates:
         with socket.socket() as probe:
@@ -63,7 +63,7 @@ class Daemon:
     """A server process.
 
     Attributes:
-        port: Where it listens, on 127.0.0.1.
+        port: The port on 127.0.0.1 where it listens.
     """
 
     death_signal = "TERM"
@@ -71,7 +71,7 @@ class Daemon:
     def __init__(
         self, command: list[str], port: int, log: Path, env: dict[str, str], *others: int
     ) -> None:
-        """Start it, and wait until it takes TCP connections on `port` and `others`.
+        """Start it, and wait until it accepts TCP connections on `port` and `others`.
 
         Its output goes to `log`.
         """
@@ -84,7 +84,7 @@ class Daemon:
         self.start()
 
     def start(self) -> None:
-        """Start it, again if it was killed."""
+        """Start it, or restart it after `kill`."""
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 [*dies_with_us(self.death_signal), *self._command],
@@ -110,16 +110,16 @@ class Daemon:
                 time.sleep(0.02)
                 continue
             return
-        raise AssertionError(f"nobody listens on port {port}: {self._log.read_text()}")
+        raise AssertionError(f"nothing listens on port {port}: {self._log.read_text()}")
 
     @property
     def pid(self) -> int:
-        """Its process."""
+        """Its process id."""
         assert self._process is not None
         return self._process.pid
 
     def kill(self) -> None:
-        """End it as a crash would, and wait until it is gone."""
+        """Kill it (SIGKILL), and wait until it has ended."""
         assert self._process is not None
         self._process.kill()
         self._process.wait(DEADLINE_S)
@@ -135,14 +135,14 @@ class XmppServer(Daemon):
     """An XMPP server with accounts ``user_1`` / ``password_1`` and so on.
 
     Attributes:
-        domain: Its domain, in which the accounts are.
+        domain: The domain of the accounts.
         anonymous: A domain for logins without an account.
-        http_port: Where it speaks WebSocket and BOSH.
-        websocket_path: Its path for WebSocket.
-        bosh_path: Its path for BOSH.
+        http_port: The port for WebSocket and BOSH.
+        websocket_path: The path for WebSocket.
+        bosh_path: The path for BOSH.
         component: The domain of an external component.
         component_secret: Its password.
-        component_port: Where external components connect to.
+        component_port: The port for external components.
     """
 
     http_port: int
@@ -155,26 +155,26 @@ class XmppServer(Daemon):
     component_secret = "s3cret"
     component_port: int
     accounts = sys.maxsize
-    """How many accounts there are."""
+    """The number of accounts."""
     _taken = 0
 
     @property
     def address(self) -> str:
-        """Where clients connect to, ``host:port``."""
+        """The address for clients, ``host:port``."""
         return f"127.0.0.1:{self.port}"
 
     @property
     def websocket(self) -> str:
-        """Where WebSocket clients connect to."""
+        """The URL for WebSocket clients."""
         return f"ws://127.0.0.1:{self.http_port}{self.websocket_path}"
 
     def new_user(self) -> int:
-        """A user whom no other test has: tests share a server, and each takes users of its own."""
+        """Return a user that no other test uses: tests share the server."""
         self._taken += 1
-        assert self._taken <= self.accounts, f"its {self.accounts} accounts are all taken"
+        assert self._taken <= self.accounts, f"all of its {self.accounts} accounts are in use"
         return self._taken
 
     @property
     def bosh(self) -> str:
-        """Where BOSH clients connect to."""
+        """The URL for BOSH clients."""
         return f"http://127.0.0.1:{self.http_port}{self.bosh_path}"

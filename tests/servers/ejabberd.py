@@ -1,6 +1,6 @@
-"""ejabberd for tests: one Erlang process on loopback, configured in a directory of its own.
+"""ejabberd for tests: one Erlang process on loopback, with its configuration in a directory.
 
-Debian's ejabberdctl wants root and a node name of the host; Erlang started by itself needs neither.
+Debian's ejabberdctl requires root and a node name of the host; plain Erlang needs neither.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _DIRECT = """
 
 
 def _certfiles(certificates: ServerCertificates) -> str:
-    # It takes each host's by the name in the certificate; one that has none gets another's.
+    # ejabberd finds a host's certificate by name; a host without one gets that of another.
     return (
         f"certfiles: ['{certificates.valid}', '{certificates.expired}']\n"
         f"ca_file: '{certificates.ca}'\nc2s_cafile: '{certificates.ca}'\n"
@@ -70,7 +70,7 @@ class Ejabberd(XmppServer):
 
     @staticmethod
     def available() -> None:
-        """Skip the calling test if ejabberd is not installed, or fail it where it must be."""
+        """Skip the calling test if ejabberd is not installed, or fail it if it is required."""
         if not shutil.which("erl") or not any(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app")):
             required("ejabberd is not installed (apt install ejabberd)")
 

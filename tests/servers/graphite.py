@@ -1,6 +1,6 @@
-"""Graphite for tests: carbon-cache and graphite-web of Debian, in a directory of their own.
+"""Graphite for tests: Debian's carbon-cache and graphite-web, in a separate directory.
 
-Nothing of what the packages have set up is used: neither their configuration nor their data.
+The configuration and data that the packages install are not used.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ DATABASES = {{
 
 
 def available() -> None:
-    """Skip the calling test if Graphite is not installed, or fail it where it must be."""
+    """Skip the calling test if Graphite is not installed, or fail it if it is required."""
     for program in ("carbon-cache", "graphite-manage"):
         if not shutil.which(program):
             required(f"{program} is not installed (apt install graphite-carbon graphite-web)")
@@ -70,8 +70,8 @@ class Graphite:
     """A running Graphite.
 
     Attributes:
-        carbon: Takes lines on its port.
-        web: Answers queries and takes events on its port.
+        carbon: Receives lines on its port.
+        web: Answers queries and receives events on its port.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -117,15 +117,15 @@ class Graphite:
         )
 
     def stop(self) -> None:
-        """End it."""
+        """Stop it."""
         self.web.kill()
         self.carbon.kill()
 
     def rendered(self, target: str, from_s: int, until_s: int) -> dict[str, dict[int, float]]:
-        """Values of the series that `target` names, by their time; those that are there.
+        """Return the existing values of the series that match `target`, by time.
 
         Args:
-            target: A path of Graphite; it may hold wildcards and functions.
+            target: A Graphite path; may contain wildcards and functions.
             from_s: The first second.
             until_s: The last one.
         """
@@ -139,7 +139,7 @@ class Graphite:
         }
         status, body = self._get(f"/render?{urlencode(query)}")
         if status == 500 and b"Unable to read header" in body:
-            return {}  # carbon is just about to make the file
+            return {}  # carbon is just creating the file
         assert status == 200, body
         return {
             series["target"]: {at: value for value, at in series["datapoints"] if value is not None}
@@ -147,14 +147,14 @@ class Graphite:
         }
 
     def events(self, tags: str) -> list[dict[str, Any]]:
-        """The events that have one of `tags`, separated by spaces."""
+        """Return the events with any of `tags`, which are separated by spaces."""
         status, body = self._get(f"/events/get_data?{urlencode({'tags': tags})}")
         assert status == 200, body
         found: list[dict[str, Any]] = json.loads(body)
         return found
 
     def _get(self, path: str) -> tuple[int, bytes]:
-        # The exporters of a test run on its hub, so waiting for an answer must not block that.
+        # A test's exporters run on its hub, so waiting for the response must not block the hub.
         connection = HTTPConnection("127.0.0.1", self.web.port)
         connection.sock = socket.create_connection(("127.0.0.1", self.web.port), DEADLINE_S)
         try:

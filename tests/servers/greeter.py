@@ -1,4 +1,4 @@
-"""A server of gRPC for tests, with Python's own library: it greets, and counts to three.
+"""A gRPC server for tests, using the library grpcio: it says hello, and counts to three.
 
 It is a program: ``python greeter.py PORT``.
 """

@@ -1,7 +1,7 @@
-"""httpbin for tests: an application that answers with what it was asked, and every way to answer.
+"""httpbin for tests: it responds with the request itself, or in any way that is asked for.
 
-It does not go together with a current greenlet before Python 3.12, so it may have an interpreter of
-its own, which AMOC_HTTPBIN names.
+Before Python 3.12 it is incompatible with current versions of greenlet, so it may be installed for
+another interpreter, which AMOC_HTTPBIN names.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import sys
 from httpbin import app
 from werkzeug.serving import WSGIRequestHandler, run_simple
 WSGIRequestHandler.protocol_version = "HTTP/1.1"
-def with_chunks(environ, start):  # which httpbin takes from gunicorn only
+def with_chunks(environ, start):  # httpbin accepts them from gunicorn only
     environ["SERVER_SOFTWARE"] = "gunicorn/1"
     return app(environ, start)
 run_simple("127.0.0.1", int(sys.argv[1]), with_chunks, threaded=True)

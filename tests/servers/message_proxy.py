@@ -1,11 +1,11 @@
-"""A proxy between users and an XMPP server that drops, doubles, swaps and holds back messages.
+"""A proxy between users and an XMPP server that drops, duplicates, swaps and delays messages.
 
     message_proxy.py LISTEN TARGET HOLD
 
-What happens to a message follows from its number alone, which amoc has put into its id; so no two
-things happen to one message, and a test can tell which numbers it wants. A message that is swapped
-comes after the next one of its pair; one that is held back comes HOLD seconds later. At SIGTERM it
-says as JSON what it did, a list of these: direction, action, pair, number, and the connection.
+What happens to a message depends only on its number, which amoc puts into the message's id. So
+only one thing happens to each message, and a test knows which. A swapped message is sent after the
+next one of the same sender and recipient, a delayed one HOLD seconds later. On SIGTERM the proxy
+prints what it did as a JSON list of (direction, action, pair, number, connection).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class OneWay:
             self.writer.close()
 
     def pass_on(self) -> None:
-        """Pass on all but what may be the beginning of a message."""
+        """Forward everything except what may be the beginning of a message."""
         at = 0
         for found in MESSAGE.finditer(self.buffer):
             self.writer.write(self.buffer[at : found.start()])

@@ -1,4 +1,4 @@
-"""mosquitto, a broker of MQTT, for tests."""
+"""mosquitto, an MQTT broker, for tests."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.servers.daemon import Daemon, free_port, required
 
 
 class Mosquitto(Daemon):
-    """A running broker that takes anybody."""
+    """A running broker that accepts any client."""
 
     def __init__(self, directory: Path) -> None:
         """Start it in `directory`."""

@@ -1,4 +1,4 @@
-"""nginx for tests: a reverse proxy in front of another server's HTTP port, plain and with TLS."""
+"""nginx for tests: a reverse proxy for another server's HTTP port, with and without TLS."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ http {{
 }}
 """
 ONE_PROCESS = "master_process off;"
-"""So that none is left when it is killed."""
+"""So that no process is left when nginx is killed."""
 
 _HTTP = """
     access_log off;
@@ -54,13 +54,13 @@ _HTTP = """
 def command(
     directory: Path, http: str, connections: int = 1024, processes: str = ONE_PROCESS
 ) -> list[str]:
-    """What starts nginx in `directory`, which gets its configuration.
+    """Write a configuration to `directory`; return the command that starts nginx with it.
 
     Args:
-        directory: Where all its files are.
-        http: What stands in the block of that name.
-        connections: How many it may have.
-        processes: How many it consists of, and what each may do.
+        directory: The directory of all its files.
+        http: The contents of the block of that name.
+        connections: The maximum number of connections.
+        processes: Directives for its processes: how many there are, and their limits.
     """
     config = directory / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
@@ -76,8 +76,8 @@ class Nginx(Daemon):
     """A running nginx.
 
     Attributes:
-        certificate: The file with its certificate, for 127.0.0.1.
-        tls_port: Where it speaks HTTPS.
+        certificate: The file of its certificate, for 127.0.0.1.
+        tls_port: The port for HTTPS.
     """
 
     def __init__(self, directory: Path, upstream: int) -> None:

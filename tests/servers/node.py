@@ -1,6 +1,6 @@
-"""Packages of npm, and servers that run on Node.js.
+"""npm packages, and servers that run on Node.js.
 
-They are looked for in the directory that AMOC_NODE_MODULES names, then where npm keeps packages.
+Packages are searched for in the directory AMOC_NODE_MODULES, then in that of npm.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PROGRAMS = Path(__file__).parent / "javascript"
 
 
 def modules(package: str) -> Path:
-    """Where `package` of npm is; skips the calling test without it, or fails where it must be."""
+    """Return the directory of an npm package; skip or fail the calling test if there is none."""
     places = [Path(os.environ["AMOC_NODE_MODULES"])] if "AMOC_NODE_MODULES" in os.environ else []
     if shutil.which("npm"):
         done = subprocess.run(
@@ -31,7 +31,7 @@ def modules(package: str) -> Path:
 
 
 class Echo(Daemon):
-    """A WebSocket server (the package ws) that sends back what it gets."""
+    """A WebSocket server (the package ws) that echoes what it receives."""
 
     def __init__(self, directory: Path) -> None:
         """Start it; its output goes to `directory`."""

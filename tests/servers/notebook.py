@@ -1,6 +1,6 @@
-"""A Python with pandas and a Jupyter kernel, for tests: AMOC_NOTEBOOK names it.
+"""The Python of AMOC_NOTEBOOK, which has pandas and a Jupyter kernel, for tests.
 
-They have an environment of their own, with what amoc depends on: pandas and IPython are large.
+These are large, so they are in a separate environment, together with amoc's dependencies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ print(json.dumps([[dict(one) for one in cell.outputs] for cell in book.cells]))
 
 
 def run(program: str, cwd: Path, *arguments: str, given: str = "") -> str:
-    """Run a Python program with pandas; what it prints."""
+    """Run a Python program with pandas; return its output."""
     python = os.environ.get("AMOC_NOTEBOOK", "")
     if not python:
         required("pandas and ipykernel are not installed (AMOC_NOTEBOOK may name a Python)")
@@ -47,6 +47,6 @@ def run(program: str, cwd: Path, *arguments: str, given: str = "") -> str:
 
 
 def executed(cells: Sequence[str], cwd: Path) -> list[list[dict[str, Any]]]:
-    """The outputs of each cell of a notebook that a kernel has run."""
+    """Run a notebook; return the outputs of each cell."""
     found: list[list[dict[str, Any]]] = json.loads(run(_PROGRAM, cwd, given=json.dumps([*cells])))
     return found

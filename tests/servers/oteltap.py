@@ -1,6 +1,6 @@
-"""oteltap for tests: a receiver of OTLP written by others, in Rust, that prints what it decodes.
+"""oteltap for tests: a third-party OTLP receiver in Rust that prints what it decodes.
 
-It has an environment of its own, which AMOC_OTELTAP names: its package comes with a binary, for
+It is in a separate environment, whose Python AMOC_OTELTAP names: its package contains a binary, for
 x86-64 only.
 """
 
@@ -19,7 +19,7 @@ class OtelTap(Daemon):
     """A running receiver."""
 
     def __init__(self, directory: Path) -> None:
-        """Start it; what it receives goes to `directory`."""
+        """Start it; what it receives is written to `directory`."""
         python = os.environ.get("AMOC_OTELTAP", "")
         if not python:
             required("oteltap is not installed (AMOC_OTELTAP may name a Python that has it)")
@@ -30,7 +30,7 @@ class OtelTap(Daemon):
         self.url = f"http://127.0.0.1:{port}"
 
     def received(self) -> Iterator[dict[str, Any]]:
-        """What it has received so far, as it tells it."""
+        """Yield what it has received so far, as it prints it."""
         for line in self._said.read_text().splitlines():
             if line.startswith("{"):
                 yield json.loads(line)

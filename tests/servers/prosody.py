@@ -1,4 +1,4 @@
-"""prosody for tests: one process on loopback, configured in a directory of its own.
+"""prosody for tests: one process on loopback, with its configuration in a directory.
 
 with Prosody(directory, accounts=200) as server:
     ...  # server.address, server.domain; user_1 / password_1 and so on can log in
@@ -83,7 +83,7 @@ class Prosody(XmppServer):
 
     @staticmethod
     def available() -> None:
-        """Skip the calling test if prosody is not installed, or fail it where it must be."""
+        """Skip the calling test if prosody is not installed, or fail it if it is required."""
         if not shutil.which("prosody"):
             required("prosody is not installed (apt install prosody)")
 
@@ -97,8 +97,8 @@ class Prosody(XmppServer):
     ) -> None:
         """Start it in `directory`, with accounts ``user_1`` / ``password_1`` up to `accounts`.
 
-        With `services` it has rooms, archives, nodes and so on, which cost time and change what
-        becomes of messages. With `certificates` it speaks TLS. A lost session can be resumed for
+        With `services` it has rooms, archives, nodes and so on, which take time and change how
+        messages are handled. With `certificates` it offers TLS. A lost session can be resumed for
         `resume_s`.
         """
         self.accounts = accounts
@@ -108,7 +108,7 @@ class Prosody(XmppServer):
             _write_accounts(directory / "data" / TLS_1_2.replace(".", "%2e") / "accounts", accounts)
         _write_certificate(directory)
         config = directory / "prosody.cfg.lua"
-        # Others may not create nodes.
+        # Only admins may create nodes.
         admins = ", ".join(f'"user_{one}@{self.domain}"' for one in range(1, accounts + 1))
         offered = _SERVICES.format(
             domain=self.domain,
@@ -124,7 +124,7 @@ class Prosody(XmppServer):
                 direct_ssl="c2s_direct_tls_" + _ssl(certificates.valid).strip()
                 if certificates
                 else "",
-                # Without a certificate it would offer STARTTLS all the same, and fail.
+                # Without a certificate it would still offer STARTTLS, which would fail.
                 tls='"tls", ' if certificates else "",
                 ssl=_ssl(certificates.valid, RESUMABLE) if certificates else "",
                 tls_hosts=_tls_hosts(certificates) if certificates else "",

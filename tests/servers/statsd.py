@@ -1,7 +1,7 @@
-"""statsd for tests: the daemon of npm, asked by its management port for what it has added up.
+"""statsd for tests: the daemon from npm, whose sums are read from its management port.
 
-It is looked for in the directory that AMOC_STATSD names, then where npm keeps its packages. Its
-interval is so long that nothing is flushed while a test looks.
+It is searched for in the directory AMOC_STATSD, then in that of npm. Its flush interval is longer
+than any test, so its sums are never reset during one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _VALUE = re.compile(r"^\s*'?([^\s']+)'?: (-?[\d.e+-]+),?$", re.MULTILINE)
 
 
 def available() -> Path:
-    """Where statsd is; skips the calling test if it is not installed, or fails where it must be."""
+    """Return the directory of statsd; skip or fail the calling test if it is not installed."""
     places = [Path(os.environ["AMOC_STATSD"])] if "AMOC_STATSD" in os.environ else []
     if shutil.which("npm"):
         done = subprocess.run(
@@ -43,7 +43,7 @@ class Statsd:
     """
 
     def __init__(self, place: Path, directory: Path) -> None:
-        """Start the one in `place`, in `directory`."""
+        """Start the statsd of the directory `place` in `directory`."""
         self.port, self._management = free_port(), free_port()
         config = {
             "address": "127.0.0.1",
@@ -62,15 +62,15 @@ class Statsd:
         )
 
     def start(self) -> None:
-        """Start it again."""
+        """Restart it."""
         self._daemon.start()
 
     def kill(self) -> None:
-        """End it as a crash would; it forgets what it knew."""
+        """Kill it; it loses its sums."""
         self._daemon.kill()
 
     def known(self, what: str) -> dict[str, float]:
-        """Its ``counters`` or ``gauges``."""
+        """Return its ``counters`` or ``gauges``."""
         with socket.create_connection(("127.0.0.1", self._management), DEADLINE_S) as asking:
             asking.sendall(f"{what}\n".encode())
             answer = b""

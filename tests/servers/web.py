@@ -1,4 +1,4 @@
-"""Web servers for tests of HTTP: nginx with answers of all kinds, and a small application."""
+"""Web servers for HTTP tests: nginx with all kinds of responses, and a small application."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Web(Daemon):
     """A running nginx.
 
     Attributes:
-        url, tls_url: Where it speaks HTTP, and HTTPS.
-        files: What it serves under ``/files/``.
+        url, tls_url: Its base URLs for HTTP and HTTPS.
+        files: The directory that it serves under ``/files/``.
     """
 
     def __init__(self, directory: Path, certificate: str) -> None:
@@ -71,7 +71,7 @@ class Application(Daemon):
 
 
 class Greeter(Daemon):
-    """`tests.servers.greeter`, running: a server of gRPC."""
+    """`tests.servers.greeter`, running: a gRPC server."""
 
     def __init__(self, directory: Path) -> None:
         """Start it; its output goes to `directory`."""
@@ -81,7 +81,7 @@ class Greeter(Daemon):
 
 
 class GrpcFront(Daemon):
-    """nginx before a server of gRPC."""
+    """nginx as a proxy for a gRPC server."""
 
     def __init__(self, directory: Path, upstream: int) -> None:
         """Start it in `directory`, in front of the port `upstream`."""

@@ -1,4 +1,4 @@
-"""What tests start in namespaces ends with them, whatever has become of it."""
+"""What tests start in namespaces ends with the test, even if the test fails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.once
 
 def test_a_failed_test_leaves_no_files_of_another_user(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        pytest.skip("only root can take another user's place")
+        pytest.skip("only root can become another user")
     if why := namespaces.missing():
         pytest.skip(why)
     sleep = Path(shutil.which("sleep") or "/bin/sleep").resolve()

@@ -25,7 +25,7 @@ def test_a_missing_name_is_an_attribute_error():
 
 
 @pytest.mark.parametrize("package", [amoc, metrics], ids=lambda one: one.__name__)
-def test_all_names_of_a_table_of_contents_are_there(package):
+def test_every_name_in_all_exists(package):
     for name in package.__all__:
         assert getattr(package, name) is not None
 

@@ -1,4 +1,4 @@
-"""What the operator is told has a level, and a traceback follows its line."""
+"""Messages to the operator have a level, and a traceback follows its message."""
 
 from __future__ import annotations
 

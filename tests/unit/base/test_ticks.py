@@ -10,8 +10,8 @@ from amoc.base.ticks import to_next_tick_s
 
 
 @given(st.lists(st.integers(0, 10**18), min_size=1, max_size=5), st.sampled_from([0.5, 1.0, 2.0]))
-def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
-    """And at those of half a second, so all of it is done at one of these."""
+def test_periodic_work_is_due_at_common_ticks(times_ns, period_s):
+    """The ticks are half a second apart, so work with longer periods shares them."""
     found = set()
     for now_ns in times_ns:
         with pytest.MonkeyPatch.context() as patch:
@@ -23,7 +23,7 @@ def test_what_has_a_period_is_done_at_the_same_moments(times_ns, period_s):
 
 
 @given(st.integers(0, 10**18), st.integers(0, 10**18), st.sampled_from([0.5, 1.0, 2.0]))
-def test_a_process_can_do_all_of_it_when_another_one_wakes_it_up(now_ns, woken_ns, period_s):
+def test_ticks_can_be_aligned_with_wake_ups_by_another_process(now_ns, woken_ns, period_s):
     ticks.align(woken_ns)
     try:
         with pytest.MonkeyPatch.context() as patch:

@@ -1,4 +1,4 @@
-"""A run below a parent process is stopped once, though the kernel signals for each thread."""
+"""A run of a parent process is stopped once, although the kernel sends a signal per thread."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_a_second_stop_signal_during_shutdown_is_ignored(
     monkeypatch: pytest.MonkeyPatch, line: int
 ) -> None:
     sent: list[tuple[int, int]] = []
-    monkeypatch.setattr(os, "kill", lambda *told: sent.append(told))
+    monkeypatch.setattr(os, "kill", lambda *arguments: sent.append(arguments))
     stop = child_main.stop_once()
     lines = 0
 

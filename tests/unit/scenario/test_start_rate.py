@@ -1,4 +1,4 @@
-"""How many users may start in a minute: user_rate before interarrival, stages before defaults."""
+"""The start rate: user_rate takes precedence over interarrival, and stages over defaults."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from amoc.scenario.start_rate import first_rate, start_rate
 
 
-def test_the_rate_of_starts_is_that_of_user_rate_or_of_interarrival():
+def test_the_start_rate_is_user_rate_or_follows_from_interarrival():
     assert start_rate(50.0, None) == 1200.0
     assert start_rate(50.0, 7.0) == 7.0
     assert start_rate(0.0, None) == inf

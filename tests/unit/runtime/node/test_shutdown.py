@@ -24,7 +24,7 @@ def test_all_users_are_asked_to_stop_before_the_next_sample():
 
     def sample() -> None:
         done.append("sample")
-        for index in (0, 1):  # the loop turns meanwhile
+        for index in (0, 1):  # their replies arrive meanwhile
             shutdown.users_gone(UsersGone(index, 0, []))
 
     stopped = gevent.spawn(shutdown.stop, 5.0, sample).get(timeout=60)

@@ -19,7 +19,7 @@ def test_beats_in_a_turn_are_as_late_as_it_lasts_and_others_as_usual() -> None:
     assert list(skipped.end(1500, 1501, USUAL)) == [USUAL, 1]  # due at 1100 and 1500
 
 
-def test_a_process_that_was_stopped_is_late_for_all_since_it_was_due() -> None:
+def test_after_a_process_was_stopped_all_beats_since_the_due_time_are_late() -> None:
     skipped = SkippedBeats(0, INTERVAL)
     assert list(skipped.turn(0, 1)) == []
     assert list(skipped.end(DUE, 750, USUAL)) == [USUAL, USUAL, USUAL, USUAL, 250, 150, 50]
