@@ -23,8 +23,26 @@ from gevent.hub import Hub
 
 READ_BYTES: Final = 16 << 10
 """Maximum plaintext in a TLS record."""
-_buffers: Final[WeakKeyDictionary[Hub, tuple[ssl.MemoryBIO, ssl.MemoryBIO]]] = WeakKeyDictionary()
-"""The two buffers of each thread, which has one hub: what comes in, and what goes out."""
+
+
+class _Buffers:
+    """The buffers of all connections of a thread.
+
+    Attributes:
+        incoming: What OpenSSL is to read.
+        outgoing: What it has written.
+        in_use: Whether a call uses them, so that they may not be empty.
+    """
+
+    __slots__ = ("in_use", "incoming", "outgoing")
+
+    def __init__(self) -> None:
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.in_use = False
+
+
+_buffers: Final[WeakKeyDictionary[Hub, _Buffers]] = WeakKeyDictionary()
+"""By the thread's hub."""
 
 
 class TlsEngine:
@@ -38,8 +56,7 @@ class TlsEngine:
     """
 
     __slots__ = (
-        *("_incoming", "_outgoing", "_ssl", "_unencrypted", "ended", "established", "to_peer"),
-        "waiting",
+        *("_buffers", "_ssl", "_unencrypted", "ended", "established", "to_peer", "waiting"),
     )
 
     def __init__(
@@ -61,9 +78,11 @@ class TlsEngine:
         hub = get_hub()
         buffers = _buffers.get(hub)
         if buffers is None:
-            buffers = _buffers[hub] = (ssl.MemoryBIO(), ssl.MemoryBIO())
-        self._incoming, self._outgoing = buffers
-        self._ssl = context.wrap_bio(*buffers, server_side, server_name, session)
+            buffers = _buffers[hub] = _Buffers()
+        self._buffers = buffers
+        self._ssl = context.wrap_bio(
+            buffers.incoming, buffers.outgoing, server_side, server_name, session
+        )
         self.to_peer = b""
         self._unencrypted: bytearray | None = None
         self.waiting = 0
@@ -72,10 +91,13 @@ class TlsEngine:
 
     def start(self) -> None:
         """Begin the handshake; a client's first bytes are then `outgoing`."""
+        buffers = self._buffers
+        buffers.in_use = True
         try:
             self._shake_hands()
         finally:
-            self._take()
+            self.to_peer += buffers.outgoing.read()
+            buffers.in_use = False
 
     def received(self, data: bytes) -> bytes:
         """Decrypt `data`, the peer's next bytes, and return the plaintext they complete.
@@ -85,29 +107,34 @@ class TlsEngine:
         Raises:
             ssl.SSLError: The peer violated the protocol, or cannot be trusted.
         """
-        self._incoming.write(data)
+        buffers = self._buffers
+        buffers.in_use = True
+        buffers.incoming.write(data)
         try:
             return self._read(len(data) or READ_BYTES)
         except ssl.SSLError:
-            self._incoming.read()  # nobody else may see the rest
+            buffers.incoming.read()  # nobody else may see the rest
             raise
         finally:
-            if self._outgoing.pending:
-                self._take()
+            if buffers.outgoing.pending:
+                self.to_peer += buffers.outgoing.read()
+            buffers.in_use = False
 
     def encrypt(self, data: bytes | bytearray) -> None:
         """Encrypt plaintext; before the end of the handshake it is kept until then."""
-        is_busy = self._incoming.pending or self._outgoing.pending
-        if is_busy or self._unencrypted is not None or not self.established:
+        buffers = self._buffers
+        if buffers.in_use or self._unencrypted is not None or not self.established:
             if self._unencrypted is None:
                 self._unencrypted = bytearray()
             self._unencrypted += data
             self.waiting = len(self._unencrypted)
             return
+        buffers.in_use = True
         try:
             sent = self._write(data)
         finally:
-            self._take()
+            self.to_peer += buffers.outgoing.read()
+            buffers.in_use = False
         if sent < len(data):
             self._unencrypted = bytearray(memoryview(data)[sent:])
             self.waiting = len(self._unencrypted)
@@ -119,11 +146,14 @@ class TlsEngine:
 
     def finish(self) -> None:
         """End this side (close_notify), which is then `outgoing`. Never fails."""
-        if self._incoming.pending or self._outgoing.pending or not self.established:
+        buffers = self._buffers
+        if buffers.in_use or not self.established:
             return
+        buffers.in_use = True
         with suppress(ssl.SSLError):  # it wants the peer's close_notify, which is not needed
             self._ssl.unwrap()
-        self._take()
+        self.to_peer += buffers.outgoing.read()
+        buffers.in_use = False
 
     # Properties of the established connection
 
@@ -156,11 +186,6 @@ class TlsEngine:
         """Return the channel binding tls-unique (RFC 5929); None in TLS 1.3, which has none."""
         return None if self.version == "TLSv1.3" else self._ssl.get_channel_binding("tls-unique")
 
-    def _take(self) -> None:
-        """Take what OpenSSL has written out of the shared buffer."""
-        data = self._outgoing.read()
-        self.to_peer = self.to_peer + data if self.to_peer else data
-
     def _shake_hands(self) -> None:
         try:
             self._ssl.do_handshake()
@@ -175,7 +200,7 @@ class TlsEngine:
             self._shake_hands()
             if not self.established:
                 return b""
-        incoming, read = self._incoming, self._ssl.read
+        incoming, read = self._buffers.incoming, self._ssl.read
         texts: list[bytes] = []
         try:
             # An empty result is the peer's close_notify. Do not read again if nothing is left, as
@@ -200,7 +225,7 @@ class TlsEngine:
 
     def _ended(self) -> None:
         self.ended = True
-        self._incoming.read()  # whatever follows counts for nobody
+        self._buffers.incoming.read()  # whatever follows counts for nobody
 
     def _encrypt_waiting(self) -> None:
         waiting = self._unencrypted
