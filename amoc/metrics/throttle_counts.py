@@ -29,7 +29,7 @@ class ThrottleCounts(NamedTuple):
     def beyond(self, known: Sequence[int]) -> ThrottleCounts:
         """Return how much each count exceeds that in `known`, at least 0."""
         pairs = zip(self, known, strict=True)
-        return ThrottleCounts._make([max(0, now - before) for now, before in pairs])
+        return ThrottleCounts._make([now - before if now > before else 0 for now, before in pairs])
 
 
 class Count:

@@ -102,6 +102,8 @@ class SlotAllocator(Generic[Asker]):
     def _way_ns(self) -> int:
         """Return how much earlier than here a slot is too late, on its way to the farthest node."""
         round_trip_ns = self._latency.round_trip_ns
+        if not round_trip_ns:
+            return 0
         return min(2 * round_trip_ns, round_trip_ns // 2 + VOID_NS + EARLY_NS)
 
     def _queue_turn(self, asker: Asker, account: Account) -> None:
@@ -245,8 +247,13 @@ class SlotAllocator(Generic[Asker]):
         way_ns = 2 * self._latency.round_trip_ns
         if not ALONE_NS <= span.spacing_ns <= MAX_HORIZON_NS:
             return HORIZON_NS + way_ns
-        far_ns = max(int(AHEAD * span.spacing_ns), LONG_HORIZON_NS)
-        return way_ns + max(HORIZON_NS, min(far_ns, MAX_HORIZON_NS, span.end_ns - 1 - now_ns))
+        far_ns = int(AHEAD * span.spacing_ns)
+        if far_ns < LONG_HORIZON_NS:
+            far_ns = LONG_HORIZON_NS
+        elif far_ns > MAX_HORIZON_NS:
+            far_ns = MAX_HORIZON_NS
+        left_ns = span.end_ns - 1 - now_ns
+        return way_ns + (far_ns if far_ns <= left_ns else max(HORIZON_NS, left_ns))
 
     def _deal_returned(self, now_ns: int, dealt: list[tuple[Asker, Block]]) -> None:
         returned, self._returned = self._returned, []
@@ -283,7 +290,9 @@ class SlotAllocator(Generic[Asker]):
                 step * block.spacing_ns,
             )
             account.recent.append(own)
-            account.covered_ns = max(account.covered_ns, own.due_at(rounds - 1))
+            last_ns = own.due_at(rounds - 1)
+            if last_ns > account.covered_ns:
+                account.covered_ns = last_ns
             dealt.append((asker, own))
             self._may_hold_later.add(asker)
             account.served = next(self._turns)

@@ -91,7 +91,9 @@ class Span:
         """Return how many of its slots are due before `t_ns`."""
         if self.spacing_ns == inf or t_ns <= self.begin_ns:
             return 0
-        count = max(0, int((t_ns - self.begin_ns) / self.spacing_ns - self.need))
+        count = ceil((t_ns - self.begin_ns) / self.spacing_ns - self.need)
+        if count < 0:
+            count = 0
         while count and self.due_ns(count - 1) >= t_ns:
             count -= 1
         while self.due_ns(count) < t_ns:

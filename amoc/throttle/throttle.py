@@ -325,9 +325,12 @@ class Throttle(Generic[Asker]):
         if want.epoch < self.first_epoch:
             return  # about an earlier throttle of this name, or before a switch to or from permits
         self._waiting[asker] = want.waiting
-        self._known[asker] = max(want.in_force, self._known.get(asker, 0))
-        self._missed += max(0, want.missed - self._late.get(asker, 0))
-        self._late[asker] = want.missed
+        if want.in_force > self._known.get(asker, 0):
+            self._known[asker] = want.in_force
+        late = self._late.get(asker, 0)
+        if want.missed != late:
+            self._missed += max(0, want.missed - late)
+            self._late[asker] = want.missed
         if self._slots is not None:
             self._slots.want(
                 asker, want.outstanding, want.seen, want.since_ns, now_ns, want.given_back_ns
