@@ -9,7 +9,10 @@ from __future__ import annotations
 import io
 import os
 import sys
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _failure = ""
 
@@ -32,14 +35,14 @@ def give_up(fd: int, error: OSError) -> None:
 class _Unfailing(io.FileIO):
     """A file descriptor that discards output instead of raising."""
 
-    def write(self, data: object) -> int:
+    def write(self, data: ReadableBuffer, /) -> int:
         try:
-            return super().write(data)  # type: ignore[arg-type]
+            return super().write(data)
         except BlockingIOError:
             raise
         except OSError as error:
             give_up(self.fileno(), error)
-            return len(memoryview(data))  # type: ignore[arg-type]
+            return len(memoryview(data))
 
 
 def open_streams() -> None:

@@ -34,7 +34,7 @@ class Parsed(click.ParamType[T]):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> T:
         """Return the value, or raise a usage error."""
         if not isinstance(value, str):
-            return value  # type: ignore[no-any-return]
+            return value  # type: ignore[no-any-return]  # an option's default is a T
         try:
             return self._parse(value)
         except ValueError as error:

@@ -11,6 +11,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -144,7 +145,7 @@ class _Module(ModuleType):
         return Placeholder(what)
 
 
-class StandIn:
+class StandIn(Loader):
     """Locust's modules, for one locustfile.
 
     Attributes:
@@ -182,7 +183,7 @@ class StandIn:
         """Find modules of Locust that have no replacement."""
         if name.partition(".")[0] not in ("locust", "locust_plugins", "locust_cloud"):
             return None
-        return importlib.util.spec_from_loader(name, self)  # type: ignore[arg-type]
+        return importlib.util.spec_from_loader(name, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
         """Create a module whose names are all missing."""

@@ -6,6 +6,7 @@ import json
 from http import HTTPStatus
 
 from flask import Request
+from flask.json.provider import DefaultJSONProvider
 from flask_openapi3 import Info, OpenAPI, Server
 
 from amoc import __version__
@@ -70,7 +71,7 @@ class Application(OpenAPI):
 
     def generate_spec_json(self) -> None:
         """Generate the document. Operations without input get no response for invalid input."""
-        super().generate_spec_json()  # type: ignore[no-untyped-call]
+        super().generate_spec_json()  # type: ignore[no-untyped-call]  # flask-openapi3's
         for path in self.spec_json["paths"].values():
             for operation in path.values():
                 if not (operation.get("parameters") or operation.get("requestBody")):
@@ -93,7 +94,8 @@ def create_app(service: Service) -> Application:
     )
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    app.json.sort_keys = False  # type: ignore[attr-defined]
+    assert isinstance(app.json, DefaultJSONProvider)
+    app.json.sort_keys = False
     app.url_map.strict_slashes = True
     app.url_map.merge_slashes = False
     problems.handle(app)

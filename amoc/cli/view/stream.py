@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+from io import TextIOWrapper
 from typing import TextIO, cast
 
 from gevent import get_hub, getcurrent
@@ -83,5 +84,6 @@ def prepared(stream: TextIO, patient: bool = True) -> TextIO:
             standard library is patched.
     """
     stream.flush()
-    stream.reconfigure(errors="backslashreplace")  # type: ignore[attr-defined]
-    return cast("TextIO", _Patient(stream)) if patient else stream
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return cast("TextIO", _Patient(stream)) if patient else stream  # it has what rich uses

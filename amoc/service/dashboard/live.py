@@ -143,7 +143,8 @@ class Watched:
         if found is None:
             message = page.since(version)
             if not controls:
-                parts: JsonObject = message["fragments"]  # type: ignore[assignment]
+                parts = message["fragments"]
+                assert isinstance(parts, dict)
                 message["fragments"] = {
                     name: html for name, html in parts.items() if name != "controls"
                 }
