@@ -58,6 +58,8 @@ MAX_GONE = 1_000
 """Most stopped throttles to remember; fewer than the controller remembers epochs of."""
 REMIND_S = 1.0
 """How often to repeat a demand to the controller, in case the message was lost."""
+UNWANTED_REMIND_S = 3.0
+"""The same while there was none at the last check."""
 
 
 class Gate:
@@ -110,8 +112,7 @@ class Gate:
         self._reports: list[tuple[int, int, WorkerQueue]] = []
         self._report_ns = NEVER_NS
         self._report_timer = get_hub().loop.timer(0)
-        self._reminder = get_hub().loop.timer(to_next_tick_s(REMIND_S), REMIND_S)
-        self._reminder.start(self._remind)
+        self._set_reminder(REMIND_S)
 
     def __repr__(self) -> str:
         waiting = sum(one.waiting for one in self.queues.values())
@@ -256,7 +257,14 @@ class Gate:
                 self._send(self._worker, queue.want(now_ns))
         self._set_report_timer()
 
+    def _set_reminder(self, period_s: float) -> None:
+        self._reminder = get_hub().loop.timer(to_next_tick_s(period_s))
+        self._reminder.start(self._remind)
+
     def _remind(self) -> None:
+        self._reminder.close()
+        wanted = any(queue.outstanding for queue in self.queues.values())
+        self._set_reminder(REMIND_S if wanted else UNWANTED_REMIND_S)
         now_ns = monotonic_ns()
         for queue in self.queues.values():
             if queue.is_overdue(now_ns, int(REMIND_S * S_NS)):
