@@ -32,8 +32,11 @@ T = TypeVar("T")
 _switch = greenlet.switch
 
 
-class Waiter(Generic[T]):
-    """One greenlet's wait for one value.
+class WaiterBase(Generic[T]):
+    """One greenlet's wait for one value: a `Waiter`, or an object that is waited on repeatedly.
+
+    The latter has slots for `greenlet`, `done`, `value`, `error` and `raised`, and sets `done` to
+    False before each wait. After an error it must not be waited on again.
 
     Attributes:
         done: Whether the value or an error has been set, or is no longer wanted.
@@ -45,6 +48,9 @@ class Waiter(Generic[T]):
         alarm: Watches the time limit in `amoc.base.waiting.wait` while it is free; None for a
             timer.
     """
+
+    if not TYPE_CHECKING:  # else mypy refuses to set the attributes
+        __slots__ = ()
 
     # Class defaults: an object is made for each wait, and most of these never change.
     greenlet: greenlet | None = None
@@ -139,6 +145,10 @@ class Waiter(Generic[T]):
             hub.loop.run_callback(self.resume)
 
 
+class Waiter(WaiterBase[T]):
+    """One greenlet's wait for one value, made for it."""
+
+
 class Alarm:
     """Time limits of consecutive waits, watched by one timer that is seldom reset.
 
@@ -183,7 +193,7 @@ class Alarm:
             self.waiter.resume()
 
 
-AnyWaiter = Waiter[Any]  # Any: neither `object` nor a type variable includes all of them
+AnyWaiter = WaiterBase[Any]  # Any: neither `object` nor a type variable includes all of them
 """A waiter for a value of any type."""
 
 

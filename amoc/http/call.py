@@ -49,13 +49,13 @@ class Call:
         name: Its name in the results.
         terms: Limits, and how the response is read.
         begin_ns: Start time, on the monotonic clock.
-        redirects: Maximum number of redirects to follow; None for the session's.
+        most_redirects: Maximum number of redirects to follow; None for the session's.
         followed: Number of redirects followed so far.
         strayed: Whether a redirect has led to another server.
         recorder: Records a success, unless the caller does so itself.
         allow: Statuses of 400 and above that do not count as failures.
         traceparent: Trace context to send, see `amoc.steps.tracing`.
-        auth, body, headers: Those of this request; headers are added to the session's.
+        auth, body, own_headers: Those of this request; headers are added to the session's.
         line: The request line, if this is a GET of a plain path without options (the common case).
     """
 
@@ -72,8 +72,8 @@ class Call:
     recorder: Recorder | None = None
     auth: Auth | None = None
     body: Body | None = None
-    headers: HeaderValues | None = None
-    redirects: int | None = None
+    own_headers: HeaderValues | None = None
+    most_redirects: int | None = None
     followed = 0
     strayed = False
     allow: int | Iterable[int] = ()
@@ -84,6 +84,7 @@ class Call:
         """The URL that the request goes to."""
         return Address(self.origin, self.target)
 
-    def __str__(self) -> str:
-        """Return method and URL without secrets, for messages."""
+    @property
+    def shown(self) -> str:
+        """Method and URL without secrets, for messages."""
         return f"{self.method} {discreet(str(self.address))}"

@@ -6,7 +6,7 @@ import errno
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic_ns
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gevent import socket as gevent_socket
 
@@ -20,6 +20,9 @@ from amoc.http import errors, meters
 from amoc.http.connection import Connection
 from amoc.http.tls import TlsChannel, terms_for
 from amoc.http.urls import Origin, parse
+
+if TYPE_CHECKING:
+    from amoc.http.call import Call
 
 MAX_PROXY_HEAD: Final = 16 << 10
 _CONNECTED: Final = 200
@@ -69,7 +72,7 @@ class Proxy(NamedTuple):
 
 
 def open_connection(
-    origin: Origin, route: Route, proxy: Proxy | None, who: object, deadline_ns: int
+    origin: Origin, route: Route, proxy: Proxy | None, call: Call, deadline_ns: int
 ) -> Connection:
     """Open a connection to `origin`.
 
@@ -77,7 +80,7 @@ def open_connection(
         origin: The server.
         route: Options of the connection.
         proxy: Proxy to connect through, if any.
-        who: Describes the request in error messages.
+        call: The request, for error messages.
         deadline_ns: When the whole request must be complete, on the monotonic clock.
 
     Raises:
@@ -85,11 +88,11 @@ def open_connection(
         RequestTimeout: A timeout has expired.
         ScenarioError: The options are invalid.
     """
-    sock = _tcp_to(proxy.origin if proxy else origin, route, who, deadline_ns)
+    sock = _tcp_to(proxy.origin if proxy else origin, route, call, deadline_ns)
     try:
         if proxy is not None and origin.secure:
-            _tunnel(sock, origin, proxy, who, _left(route, deadline_ns))
-        channel = _secured(sock, origin, route, who, deadline_ns) if origin.secure else None
+            _tunnel(sock, origin, proxy, call, _left(route, deadline_ns))
+        channel = _secured(sock, origin, route, call, deadline_ns) if origin.secure else None
         return Connection(sock, channel)
     except BaseException:
         sock.close()
@@ -100,16 +103,16 @@ def _left(route: Route, deadline_ns: int) -> float:
     return max(min(route.connect_s, (deadline_ns - monotonic_ns()) / S_NS), 0.0)
 
 
-def _tcp_to(origin: Origin, route: Route, who: object, deadline_ns: int) -> Socket:
+def _tcp_to(origin: Origin, route: Route, call: Call, deadline_ns: int) -> Socket:
     left = _left(route, deadline_ns)
     begin_ns = monotonic_ns()
     try:
         found = _resolved(origin, route.dns, left)
     except TimeoutError:
-        raise errors.timed_out(who, "dns", left) from None
+        raise errors.timed_out(call.shown, "dns", left) from None
     except OSError as error:
         raise errors.ConnectError(
-            f"{who}: the name {origin.host} cannot be resolved: {error.strerror or error}",
+            f"{call.shown}: the name {origin.host} cannot be resolved: {error.strerror or error}",
             "unknown host",
         ) from None
     known_ns = monotonic_ns()
@@ -130,8 +133,8 @@ def _tcp_to(origin: Origin, route: Route, who: object, deadline_ns: int) -> Sock
         meters.opened.inc()
         return sock
     if isinstance(failure, TimeoutError) and failure.errno is None:
-        raise errors.timed_out(who, "connect", left)
-    raise errors.cannot_connect(failure, who, route.source)
+        raise errors.timed_out(call.shown, "connect", left)
+    raise errors.cannot_connect(failure, call.shown, route.source)
 
 
 def _resolved(origin: Origin, dns: Dns, timeout: float) -> tuple[Address, ...]:
@@ -156,7 +159,7 @@ def _split(address: str, port: int) -> tuple[str, int]:
 
 
 def _secured(
-    sock: Socket, origin: Origin, route: Route, who: object, deadline_ns: int
+    sock: Socket, origin: Origin, route: Route, call: Call, deadline_ns: int
 ) -> TlsChannel:
     left = _left(route, deadline_ns)
     name = route.server_name or origin.host
@@ -166,14 +169,16 @@ def _secured(
     try:
         channel = TlsChannel(terms)
     except (ValueError, UnicodeError):
-        raise ScenarioError(f"{who}: a certificate cannot be for the name {name!r}") from None
+        raise ScenarioError(
+            f"{call.shown}: a certificate cannot be for the name {name!r}"
+        ) from None
     begin_ns = monotonic_ns()
     try:
         channel.handshake(sock, left)
     except TimeoutError:
-        raise errors.timed_out(who, "tls", left) from None
+        raise errors.timed_out(call.shown, "tls", left) from None
     except OSError as error:
-        raise errors.tls_failed(error, who, name) from None
+        raise errors.tls_failed(error, call.shown, name) from None
     meters.tls.record_ns(monotonic_ns() - begin_ns)
     if channel.is_resumed:
         meters.tls_resumed.inc()
@@ -182,7 +187,7 @@ def _secured(
     return channel
 
 
-def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: float) -> None:
+def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, call: Call, timeout: float) -> None:
     """Have the proxy connect to `origin` (CONNECT, RFC 9110 section 9.3.6)."""
     host = f"[{origin.host}]" if ":" in origin.host else origin.host
     where = f"{host}:{origin.port}"
@@ -196,7 +201,7 @@ def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: fl
         while b"\r\n\r\n" not in head and len(head) < MAX_PROXY_HEAD:
             left = (deadline_ns - monotonic_ns()) / S_NS
             if left <= 0:
-                raise errors.timed_out(who, "connect", timeout)
+                raise errors.timed_out(call.shown, "connect", timeout)
             gevent_socket.wait_read(sock.fileno(), timeout=left, timeout_exc=TimeoutError())
             seen = sock.recv(MAX_PROXY_HEAD, gevent_socket.MSG_PEEK)
             end = (head + seen).find(b"\r\n\r\n")
@@ -205,13 +210,16 @@ def _tunnel(sock: Socket, origin: Origin, proxy: Proxy, who: object, timeout: fl
                 break
             head += taken
     except TimeoutError:
-        raise errors.timed_out(who, "connect", timeout) from None
+        raise errors.timed_out(call.shown, "connect", timeout) from None
     except OSError as error:
-        raise errors.ProxyError(f"{who}: the proxy: {errors.text_of(error)}", "proxy") from None
+        raise errors.ProxyError(
+            f"{call.shown}: the proxy: {errors.text_of(error)}", "proxy"
+        ) from None
     line = head.partition(b"\r\n")[0].decode("latin-1")
     status = line.split(" ")[1:2]
     if not line.startswith("HTTP/1.") or status != [str(_CONNECTED)]:
         raise errors.ProxyError(
-            f"{who}: the proxy {proxy.origin} must connect to {where}, but answered {line[:80]!r}",
+            f"{call.shown}: the proxy {proxy.origin} must connect to {where},"
+            f" but answered {line[:80]!r}",
             "proxy",
         )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gevent import get_hub
 
 from amoc.base.tcp import FEW_BYTES, READ, READ_BYTES, WRITE, Socket
-from amoc.base.waiting import Waiter, wait
+from amoc.base.waiting import Waiter, WaiterBase, wait
 from amoc.http import errors
 from amoc.http.call import Terms
 from amoc.http.deadlines import Deadlines, Silence
@@ -39,8 +39,11 @@ _NO_POOL: Final[Pool[Connection]] = Pool(0)
 """Pool of a connection that is not kept."""
 
 
-class Connection:
+class Connection(WaiterBase[None]):
     """A connected socket that speaks HTTP/1.1, with a time limit while a request is in flight.
+
+    It is itself what its user usually waits on, so that there is no other object to touch. An error
+    in that wait ends the connection.
 
     Attributes:
         is_open: Whether another request can be made.
@@ -57,21 +60,20 @@ class Connection:
 
     __slots__ = (
         *("_awaits_leave", "_channel", "_is_last", "_limit"),
-        *("_hub", "_recv", "_send", "_sending", "_silence", "_size", "_sock", "_stalled"),
-        *("_usual", "_waiter", "_watcher", "_writer"),
-        *("begin_ns", "end_ns", "failure", "first_ns", "is_open", "is_reused", "pool", "reader"),
-        *("sent", "since_ns"),
+        *("_hub", "_sending", "_silence", "_size", "_sock", "_stalled"),
+        *("_waiter", "_watcher", "_writer"),
+        *("begin_ns", "done", "end_ns", "error", "failure", "first_ns", "greenlet", "is_open"),
+        *("is_reused", "pool", "raised", "reader", "sent", "since_ns", "value"),
     )
 
     def __init__(self, sock: Socket, channel: TlsChannel | None = None) -> None:
         """Take ownership of a connected, non-blocking socket."""
         self._sock = sock
-        self._recv, self._send = sock.recv, sock.send
         self._channel = channel
         self.reader = Reader()
-        self._waiter: Waiter[None] | None = None
-        self._usual: Waiter[None] = Waiter()  # reused; an error in it ends the connection
-        self._usual.error = self._usual.greenlet = None
+        self._waiter: WaiterBase[None] | None = None
+        self.done = self.raised = False
+        self.error = self.greenlet = self.value = None
         self._silence: Silence | None = None
         self._writer: _IoWatcher | None = None
         self.pool: Pool[Connection] = _NO_POOL
@@ -85,7 +87,7 @@ class Connection:
         self.begin_ns = self.first_ns = self.end_ns = self.since_ns = 0
         self._hub = get_hub()
         self._watcher = self._hub.loop.io(sock.fileno(), READ)
-        self._watcher.start(self._readable)
+        self._watcher.start(_readable, self)
 
     def exchange(
         self, data: bytes, terms: Terms, begin_ns: int, body: Iterable[bytes] | None = None
@@ -117,8 +119,7 @@ class Connection:
                 self._transmit(data)
             else:
                 try:  # `_push` inlined: nearly all requests are sent by one call
-                    send = self._send
-                    sent = self.sent = send(data)
+                    sent = self.sent = self._sock.send(data)
                 except OSError:
                     sent = self.sent = 0
                 if sent < len(data):
@@ -127,11 +128,10 @@ class Connection:
                 self._transmit_body(body, terms.asks_leave)
             if terms.silence is not None and self.since_ns:  # else it has failed already
                 self._silence = Silence(self.silent, terms.silence)
-            waiter = self._usual
             while not (reader.complete or self.failure or (terms.streams and reader.in_body)):
-                waiter.done = False
-                self._waiter = waiter
-                wait(waiter, inf, self._hub)
+                self.done = False
+                self._waiter = self
+                wait(self, inf, self._hub)
         except BaseException:
             self.close()
             raise
@@ -163,7 +163,7 @@ class Connection:
         piece = reader.take()
         if self._stalled and self.is_open:
             self._stalled = False
-            self._watcher.start(self._readable)
+            self._watcher.start(_readable, self)
             if self._silence is not None:
                 self._silence.heard(monotonic_ns())
         if not piece:
@@ -191,7 +191,7 @@ class Connection:
     def is_alive(self) -> bool:
         """Return whether an idle connection still seems to be open. Closes it if not."""
         try:
-            self._recv(1, _PEEK)
+            self._sock.recv(1, _PEEK)
         except BlockingIOError:
             return True
         except OSError:
@@ -243,7 +243,7 @@ class Connection:
         """Send `view`, waiting while the kernel's buffer is full. Stops if the server responds."""
         while view:
             try:
-                sent = self._send(view)
+                sent = self._sock.send(view)
             except OSError as error:
                 if isinstance(error, BLOCKED) and self._wait_writable():
                     continue
@@ -287,8 +287,7 @@ class Connection:
         """Process the next bytes of a response: `data`, or else what the socket has."""
         if not data:
             try:
-                recv = self._recv
-                data = recv(self._size)
+                data = self._sock.recv(self._size)
             except BLOCKED:
                 return
             except OSError as error:
@@ -342,7 +341,7 @@ class Connection:
             self._lost(None, is_truncated=channel is not None)
             return
         try:
-            text = channel.received(data, self._send)
+            text = channel.received(data, self._sock.send)
         except OSError as error:
             self._lost(error.with_traceback(None))
             return
@@ -392,3 +391,7 @@ class Connection:
         if waiter is not None:
             self._waiter = None
             waiter.give(None)
+
+
+_readable: Final = Connection._readable
+"""Passed to watchers with the connection: a bound method would be one more object for each."""

@@ -10,7 +10,6 @@ import re
 import time
 from collections.abc import Iterator
 from email.message import Message
-from functools import cached_property
 from http.cookiejar import Cookie, CookieJar, DefaultCookiePolicy
 from typing import Final
 from urllib.request import Request
@@ -49,13 +48,18 @@ class Cookies:
         any: Whether the session has any cookies.
     """
 
+    __slots__ = ("_known", "_made", "any")
+
     def __init__(self) -> None:
         self._known: dict[Origin, tuple[float, str]] = {}
+        self._made: CookieJar | None = None
         self.any = False
 
-    @cached_property
+    @property
     def _jar(self) -> CookieJar:
-        return CookieJar(_POLICY)  # created on demand: most sessions have no cookies
+        if self._made is None:  # created on demand: most sessions have no cookies
+            self._made = CookieJar(_POLICY)
+        return self._made
 
     def __iter__(self) -> Iterator[str]:
         return (one.name for one in self._jar)

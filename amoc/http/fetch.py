@@ -62,15 +62,17 @@ class Fetcher:
         """Close all idle connections."""
         self._pools.close()
 
-    def fetch(self, call: Call) -> Answer:
-        """Make a request and return its response, or the last one if redirects are followed.
+    def fetch(self, answer: Answer) -> None:
+        """Make the request that `answer` is, and complete it with the response.
+
+        If redirects are followed, that is the last one.
 
         Raises:
             RequestError: There is no usable response.
             ScenarioError: The request is invalid.
         """
         while True:
-            connection = self._exchange(call)
+            connection = self._exchange(answer)
             reader = connection.reader
             status, known = reader.status, reader.known
             if known is not None:
@@ -78,23 +80,21 @@ class Fetcher:
             else:
                 head, heeded = _new_head(reader)
             if heeded is not None and "set-cookie" in heeded and self._config.keeps_cookies:
-                self.cookies.take(heeded, call.address)
-            if status < 300 or status >= 400 or not self._redirects(call, connection, head):
+                self.cookies.take(heeded, answer.address)
+            if status < 300 or status >= 400 or not self._redirects(answer, connection, head):
                 break
         encoding = "" if heeded is None else heeded.get("content-encoding", "")
-        answer = Answer()
-        answer.call = call
         answer.status = status
         answer.head = head
         answer.ok = True
         answer.cause = ""
         first_ns = answer.first_byte_ns = connection.first_ns - connection.begin_ns
-        if call.terms.streams:
-            answer.ns = connection.first_ns - call.begin_ns
-            answer.stream = Stream(connection, str(call), encoding)
+        if answer.terms.streams:
+            answer.ns = connection.first_ns - answer.begin_ns
+            answer.stream = Stream(connection, answer.shown, encoding)
             _judge(answer)
-            return answer
-        ns = answer.ns = connection.end_ns - call.begin_ns
+            return
+        ns = answer.ns = connection.end_ns - answer.begin_ns
         if known is None:
             body = answer.bytes = reader.take()
         else:
@@ -105,7 +105,7 @@ class Fetcher:
             pool.last = connection  # `Pool.keep` inlined: most sessions have one connection
         else:
             pool.keep(connection)
-        step = call.recorder
+        step = answer.recorder
         if step is not None and body and not encoding and connection.is_reused:
             one = step.composed.get(status) or meters.of_request(step, status)
             if one:
@@ -116,8 +116,7 @@ class Fetcher:
             meters.answered(connection)
             _judge(answer)
         if encoding and body:
-            answer.bytes = _decoded(body, encoding, call)
-        return answer
+            answer.bytes = _decoded(body, encoding, answer)
 
     def drop(self, connection: Connection) -> None:
         """Discard the rest of a response. Count it, and keep its connection if it can be reused."""
@@ -127,7 +126,7 @@ class Fetcher:
 
     def _redirects(self, call: Call, connection: Connection, head: bytes) -> bool:
         """Whether a response leads somewhere else. If so, `call` goes there, and it is dropped."""
-        most = self._config.redirects if call.redirects is None else call.redirects
+        most = self._config.redirects if call.most_redirects is None else call.most_redirects
         if not most:
             return False
         try:
@@ -168,7 +167,7 @@ class Fetcher:
                 return connection
             meters.failed(connection)
             try:
-                connection.check(str(call))
+                connection.check(call.shown)
             except errors.ClosedEarly as error:
                 # The server closed the connection while it was idle, and has not read the request.
                 replayable = call.method in SAFE and (body is None or body.is_replayable)
@@ -191,7 +190,7 @@ class Fetcher:
         origin, target = call.origin, call.target
         body, config = call.body, self._config
         if call.auth is None and not (config.netrc or call.strayed):
-            own = call.headers
+            own = call.own_headers
             lines = self.heads.lines_with(origin, own) if own else self.heads.lines(origin)
         else:
             lines = block(self._headers(call))
@@ -205,7 +204,7 @@ class Fetcher:
             framed = framing(call.method, length, "" if "\ncontent-type:" in lower else media)
             if framed and ("\ncontent-length:" in lower or "\ntransfer-encoding:" in lower):
                 raise ScenarioError(
-                    f"{call}: Content-Length and Transfer-Encoding must be left to the body,"
+                    f"{call.shown}: Content-Length and Transfer-Encoding must be left to the body,"
                     " got one of them in headers"
                 )
             lines += framed
@@ -221,7 +220,7 @@ class Fetcher:
         auth = call.auth or self._config.auth_for(call.origin)
         if auth is not None:
             headers = merged(headers, {"Authorization": authorization(auth)})
-        return merged(headers, call.headers or {})
+        return merged(headers, call.own_headers or {})
 
 
 class TracedFetcher(Fetcher):
@@ -259,7 +258,7 @@ def _follow(call: Call, most: int, status: int, location: str) -> bool:
     """
     if not location or status in (300, 304, 305) or status > 308:
         return False
-    who = str(call)
+    who = call.shown
     if call.followed >= most:
         raise errors.RedirectError(
             f"{who}: more than {most} redirects, the last one to {shown(location)}",
@@ -282,7 +281,7 @@ def _follow(call: Call, most: int, status: int, location: str) -> bool:
         )
     if there.origin != call.origin:
         call.auth, call.strayed = None, True
-        call.headers = without_secrets(call.headers) if call.headers else None
+        call.own_headers = without_secrets(call.own_headers) if call.own_headers else None
     call.line = b""
     call.origin, call.target = there.origin, there.target
     call.followed += 1
@@ -292,7 +291,7 @@ def _follow(call: Call, most: int, status: int, location: str) -> bool:
 
 def _judge(answer: Answer) -> None:
     """Mark a response as failed if its status says so."""
-    status, allow = answer.status, answer.call.allow
+    status, allow = answer.status, answer.allow
     if status >= 400 and status not in ((allow,) if isinstance(allow, int) else allow):
         answer.ok, answer.cause, answer.message = False, f"status {status}", answer.reason
 
@@ -302,8 +301,9 @@ def _decoded(body: bytes, encoding: str, call: Call) -> bytes:
     try:
         return decoding.decode(body, encoding, most)
     except decoding.Undecodable as error:
-        raise errors.BadEncoding(f"{call}: {error}", f"bad encoding ({encoding})") from None
+        raise errors.BadEncoding(f"{call.shown}: {error}", f"bad encoding ({encoding})") from None
     except decoding.TooLong:
         raise errors.AnswerTooLarge(
-            f"{call}: the decompressed body must have at most {most} bytes", "answer too large"
+            f"{call.shown}: the decompressed body must have at most {most} bytes",
+            "answer too large",
         ) from None

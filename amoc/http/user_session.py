@@ -130,23 +130,24 @@ class Session:
         return self._perform(method, url, name, options)
 
     def _perform(self, method: str, url: str, name: str | None, options: Options) -> Answer:
-        call = self._prepared(method, url, name, options, False)
-        one = registry.current.composed.get(call.name)
+        answer = self._prepared(method, url, name, options, False)
+        one = registry.current.composed.get(answer.name)
         if type(one) is not Recorder:  # `recorder_of` inlined: nearly all names are known
-            one = names.recorder_of(call.name)
-            call.name = one.name
+            one = names.recorder_of(answer.name)
+            answer.name = one.name
+        error: RequestError | None
         if stopwatch.throttled:  # there may also be a response time to record
             with steps.made(one) as step:
-                answer, error = self._traced(call, step)
+                error = self._traced(answer, step)
                 if answer.cause:
                     step.fail(answer.cause, answer.message)
                 step.read(len(answer.bytes))
         else:
-            call.recorder, error = one, None
+            answer.recorder, error = one, None
             try:
-                answer = self._fetcher.fetch(call)  # `_attempt` inlined
+                self._fetcher.fetch(answer)  # `_attempt` inlined
             except RequestError as refusal:
-                answer, error = _unanswered(call, refusal)
+                error = _unanswered(answer, refusal)
             except BaseException as broken:
                 if is_end(broken):
                     meters.unanswered.inc()
@@ -179,11 +180,11 @@ class Session:
         The request ends with the block. Closes the connection if the body was not read completely.
         Arguments and errors are those of `request`.
         """
-        call = self._prepared(method, url, name, options, True)
-        one = names.recorder_of(call.name)
-        call.name = one.name
+        answer = self._prepared(method, url, name, options, True)
+        one = names.recorder_of(answer.name)
+        answer.name = one.name
         with steps.made(one) as step:
-            answer, error = self._traced(call, step)
+            error = self._traced(answer, step)
             if answer.cause:
                 step.fail(answer.cause, answer.message)
             if error is not None and self._config.raises:
@@ -201,14 +202,14 @@ class Session:
                     step.read(answer.stream.size)
                     self.finish(answer)
 
-    def _traced(self, call: Call, step: Step) -> tuple[Answer, RequestError | None]:
+    def _traced(self, answer: Answer, step: Step) -> RequestError | None:
         """Make a request as `_attempt` does, within a step that may have a span."""
         if not (parent := step.traceparent):
-            return self._attempt(call)
-        call.traceparent = parent
-        call.line = b""  # the request now has an additional header
-        method, origin = call.method, call.origin
-        answer, error = self._attempt(call)
+            return self._attempt(answer)
+        answer.traceparent = parent
+        answer.line = b""  # the request now has an additional header
+        method, origin = answer.method, answer.origin
+        error = self._attempt(answer)
         facts: dict[str, str | int] = {
             "http.request.method": method,
             "url.scheme": origin.scheme,
@@ -218,7 +219,7 @@ class Session:
         if answer.status:
             facts["http.response.status_code"] = answer.status
         step.describe(facts)
-        return answer, error
+        return error
 
     def attempt(
         self, method: str, url: str, options: dict[str, object], *, streams: bool = False
@@ -240,7 +241,8 @@ class Session:
         """
         name = cast("str | None", options.pop("name", None))
         given = cast("Options", options)  # names and values are checked as for a scenario's
-        return self._attempt(self._prepared(method, url, name, given, streams))
+        answer = self._prepared(method, url, name, given, streams)
+        return answer, self._attempt(answer)
 
     def finish(self, answer: Answer) -> None:
         """End a streamed response. Its remaining body is discarded."""
@@ -269,7 +271,7 @@ class Session:
 
     def _prepared(
         self, method: str, url: str, name: str | None, options: Options, streams: bool
-    ) -> Call:
+    ) -> Answer:
         begin_ns = monotonic_ns()
         if pause.clock.since_ns:
             pause.wait_resumed()
@@ -279,26 +281,26 @@ class Session:
             terms = _special(method, terms)
         if streams:
             terms = replace(terms, streams=True)
-        call = Call()
+        answer = Answer()
         if options and "allow" in options:
-            call.allow = options.pop("allow")
-        call.name = f"{method} {named(url)}" if name is None else name
-        call.method = method
-        call.terms = terms
-        call.begin_ns = begin_ns
+            answer.allow = options.pop("allow")
+        answer.name = f"{method} {named(url)}" if name is None else name
+        answer.method = method
+        answer.terms = terms
+        answer.begin_ns = begin_ns
         if not options and self._is_plain:
             line = urls.known_lines.get(url) or urls.line_of(url)
             if line:
-                call.origin = self._origin
-                call.target = url
-                call.line = line if method == "GET" else b""
-                return call
-        call.origin, call.target, user = self._address(url, options)
+                answer.origin = self._origin
+                answer.target = url
+                answer.line = line if method == "GET" else b""
+                return answer
+        answer.origin, answer.target, user = self._address(url, options)
         if options:
-            _apply(options, call)
-        if user is not None and call.auth is None:
-            call.auth = user
-        return call
+            _apply(options, answer)
+        if user is not None and answer.auth is None:
+            answer.auth = user
+        return answer
 
     def _address(self, url: str, options: Options) -> tuple[Origin, str, tuple[str, str] | None]:
         """Return server, target, and the credentials that the URL contains."""
@@ -319,24 +321,24 @@ class Session:
             target = with_query(target, params)
         return origin, target, None if user is None else (user, password or "")
 
-    def _attempt(self, call: Call) -> tuple[Answer, RequestError | None]:
-        """Make a request. Return its answer, and the error if there is no response."""
+    def _attempt(self, answer: Answer) -> RequestError | None:
+        """Make the request that `answer` is. Return the error if there is no response."""
         try:
-            return self._fetcher.fetch(call), None
+            self._fetcher.fetch(answer)
         except RequestError as error:
-            return _unanswered(call, error)
+            return _unanswered(answer, error)
         except BaseException as broken:
             if is_end(broken):
                 meters.unanswered.inc()
             raise
+        return None
 
 
-def _unanswered(call: Call, error: RequestError) -> tuple[Answer, RequestError]:
-    answer = Answer()
-    answer.call = call
-    answer.ns = monotonic_ns() - call.begin_ns
+def _unanswered(answer: Answer, error: RequestError) -> RequestError:
+    answer.status, answer.head, answer.bytes, answer.first_byte_ns = 0, b"", b"", 0
+    answer.ns = monotonic_ns() - answer.begin_ns
     answer.ok, answer.cause, answer.message = False, error.cause, str(error)
-    return answer, error.with_traceback(None)  # whose frames would refer back to the error
+    return error.with_traceback(None)  # whose frames would refer back to the error
 
 
 @lru_cache(maxsize=64)
@@ -373,9 +375,9 @@ def _apply(options: Options, call: Call) -> None:
         if not 0 < timeout < 1e9:
             raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
         call.terms = replace(call.terms, limit=deadlines.of(timeout))
-    call.redirects = options.get("redirects")
+    call.most_redirects = options.get("redirects")
     call.body = bodies.of(options)
     if options.get("expect_continue") and call.body is not None:
         call.terms = replace(call.terms, asks_leave=True)
-    call.headers = options.get("headers")
+    call.own_headers = options.get("headers")
     call.auth = options.get("auth")
