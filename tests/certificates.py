@@ -1,4 +1,4 @@
-"""Certificates for tests: an authority of their own, and what it signs."""
+"""Certificates for tests, signed by an authority that is created for them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Authority:
     """A certificate authority.
 
     Attributes:
-        directory: Where its files are.
-        ca: Its certificate, for those who are to trust it.
+        directory: The directory of its files.
+        ca: The file of its certificate, for those that should trust it.
     """
 
     def __init__(self, directory: Path, name: str = "Test CA") -> None:
@@ -40,13 +40,13 @@ class Authority:
     def issue(
         self, file: str, names: Sequence[str] = ("localhost",), days: float = 2, jid: str = ""
     ) -> str:
-        """A PEM file with a certificate and its key.
+        """Issue a certificate; return the PEM file with the certificate and its key.
 
         Args:
             file: Its name.
-            names: Of hosts, or IP addresses.
-            days: How long it is valid; negative: it has expired.
-            jid: Whose certificate it is, for SASL EXTERNAL.
+            names: Host names or IP addresses.
+            days: How many days it is valid; negative if it has expired.
+            jid: The user that it identifies, for SASL EXTERNAL.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, (jid or names[0]))])

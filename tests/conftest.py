@@ -1,11 +1,11 @@
-"""What all tests share.
+"""Configuration of all tests.
 
-Hypothesis has no deadlines, for on a shared machine a pause is none. And signals that whoever
-started the tests has ignored (a script does so for what it runs in the background) are not ignored
-here: amoc respects that, and the tests send them.
+Hypothesis has no deadlines, because on a shared machine an example may be slow without a fault.
+Signals that were ignored when the tests were started (as a shell does for background jobs) are
+reset: amoc would ignore them as well, but the tests send them.
 
-What does not depend on the interpreter is marked `once`, for one of a matrix to run: tests of pure
-modules, of what people read, and those with browsers and servers. Forks, signals, threads and
+Tests that do not depend on the Python version are marked `once`, for a single job of the matrix:
+those of pure modules, of texts, and those with browsers and servers. Forks, signals, threads and
 greenlets do depend on it.
 """
 
@@ -43,9 +43,9 @@ for signum in (signal.SIGINT, signal.SIGHUP):
 ONCE = frozenset(
     {"browser", "cluster", "servers", "results", "cli", "control", "service", "recording"}
 )
-"""Directories of tests."""
+"""Directories of tests that are `once`."""
 SERVERS = frozenset({"prosody", "xmpp_server"})
-"""Fixtures that are real servers."""
+"""Fixtures that start real servers."""
 ONCE_FILES = frozenset(
     ROOT / f"tests/{name}.py"
     for name in (
@@ -63,17 +63,17 @@ ONCE_FILES = frozenset(
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    # To import what is then not run, fixtures included, takes as long as some of the tests.
+    # Importing deselected tests and their fixtures would take as long as some of the tests.
     unwanted = config.option.markexpr == "not once" and ROOT / "tests" in collection_path.parents
     return True if unwanted and runs_once(collection_path) else None
 
 
 def pytest_collection(session: pytest.Session) -> None:
-    """Has each of xdist's workers compile a share of all files, of which the others read the rest.
+    """Has each of xdist's workers compile a part of all files, and read the rest from the others.
 
-    Without this each compiles all of them, which costs a clean checkout 45 s of CPU time, and
-    parses those of amoc for the constants that hypothesis tries: 2.2 s in each worker. And the
-    collector would look again and again at tests that stay to the end: 1.8 s of each 11.5.
+    Otherwise each compiles all of them, which takes 45 s of CPU time in a clean checkout, and
+    parses those of amoc for the constants that hypothesis tries, 2.2 s in each worker. It also
+    keeps the garbage collector from traversing the tests again and again, 1.8 s of 11.5.
     """
     gc.disable()
     if (worker := getattr(session.config, "workerinput", None)) is None:
@@ -113,9 +113,9 @@ def pytest_collection_modifyitems(
 def slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
     """Order tests so that each of xdist's workers begins with an equal share of the slow ones.
 
-    It deals blocks of equal length, and what is left of one is taken from its end. By directory,
-    the first block would be all tests with processes and servers, which mostly wait; the others
-    would have used the cores before, and quick tests would not be left to fill the end.
+    xdist deals blocks of equal length, and an idle worker takes tests from the end of a block.
+    Ordered by directory, the first block would have all tests with processes and servers, which
+    mostly wait, and no quick tests would be left to use the cores at the end.
     """
     unit = ROOT / "tests" / "unit"
     quick = [one for one in items if unit in one.path.parents]
@@ -130,7 +130,7 @@ def slow_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
 
 @cache
 def runs_once(path: Path) -> bool:
-    """Whether a directory of tests is `once`, or a file."""
+    """Return whether a test file, or its whole directory, is `once`."""
     if path in ONCE_FILES or not ONCE.isdisjoint(path.relative_to(ROOT).parts[1:]):
         return True
     return path.suffix == ".py" and imports_only_pure(path)

@@ -1,4 +1,4 @@
-"""Mutation testing: how many small faults in pure modules do the unit tests of their room notice?
+"""Mutation testing: how many small faults in pure modules are detected by their room's tests?
 
 A mutant is a module with one changed operator, constant, condition or order of arguments, or one
 statement less. It exists in the memory of a fork of this process, which runs the room's tests until
@@ -50,7 +50,7 @@ KEEP_ORDER = ("isinstance", "TypeVar", "zip")
 
 
 def changed(node: ast.AST) -> Iterator[ast.AST]:
-    """The faults that are made of `node`."""
+    """Yield the possible faults of `node`."""
     match node:
         case ast.Compare(left, [op, *ops], right):
             yield ast.Compare(left, [OPERATORS[type(op)](), *ops], right)
@@ -77,7 +77,7 @@ def changed(node: ast.AST) -> Iterator[ast.AST]:
 
 
 class Mutator(ast.NodeTransformer):
-    """Finds all faults of a module, and makes the one with number `wanted`."""
+    """Finds all possible faults of a module, and injects the one with the number `wanted`."""
 
     def __init__(self, module: str, wanted: int = -1) -> None:
         self.module, self.wanted = module, wanted
@@ -102,7 +102,7 @@ class Mutator(ast.NodeTransformer):
         return node
 
     def find_spec(self, name: str, *_: object) -> object:
-        """The mutant, to whoever imports its module."""
+        """Imports the mutant instead of the module."""
         if name != self.module:
             return None
         loader = SourceFileLoader(name, path := str(MODULES[name]))
@@ -111,7 +111,7 @@ class Mutator(ast.NodeTransformer):
 
 
 class Quick:
-    """Has hypothesis show no smaller example of what fails."""
+    """Keeps hypothesis from shrinking failing examples."""
 
     def pytest_configure(self) -> None:
         phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)
@@ -120,7 +120,7 @@ class Quick:
 
 
 def outcome(mutant: tuple[str, int], files: list[Path], seed: int, limit_s: float) -> int | None:
-    """How pytest ends with a mutant: its exit code, below 0 a signal, None after `limit_s`."""
+    """Return pytest's exit code with a mutant; negative for a signal, None after `limit_s`."""
     child = os.fork()
     if not child:
         os.setsid()
@@ -141,7 +141,7 @@ def outcome(mutant: tuple[str, int], files: list[Path], seed: int, limit_s: floa
 
 
 def sample(room: str, size: int, seed: int) -> bool:
-    """Try so many mutants of a room's pure modules; whether enough of them are noticed."""
+    """Test some mutants of a room's pure modules; return whether enough of them are detected."""
     modules = [one for one in MODULES if one.startswith(f"amoc.{room}.") and is_pure(one)]
     tests = sorted((ROOT / "tests/unit" / room).rglob("test_*.py"))
     everything = [(one, number) for one in modules for number in range(len(Mutator(one).found))]

@@ -1,7 +1,7 @@
-"""The command line without its start: each command is a fork of one process that has imported it.
+"""Commands without their startup time: each is a fork of one process that has imported amoc.
 
-For tests that look at what commands and runs do: of the CPU time of a short run, Python and its
-imports are two thirds. How amoc starts is for other tests.
+For tests of what commands and runs do. Starting Python and its imports take two thirds of the CPU
+time of a short run. The start itself is covered by other tests.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ MODULES = (
     *("amoc.results.export.junit", "amoc.runtime.controller.report_writer", "amoc.runtime.host"),
     *("amoc.runtime.local_launcher", "pydantic.main", "pydantic.type_adapter", "rich.ansi"),
 )
-"""What commands import when they are called, but for what must find a patched standard library."""
+"""Imports of commands, except those that require the patched standard library."""
 
 
 def amoc(
     *arguments: str, cwd: Path, env: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """What a command prints and ends with.
+    """Run a command; return its output and exit code.
 
     Args:
         arguments: The command and its arguments.
-        cwd: Where it is called.
-        env: All of its environment; None means ours.
+        cwd: Its working directory.
+        env: All of its environment variables; None means ours.
     """
     with tempfile.TemporaryDirectory(prefix="amoc-said-") as said:
         files = [Path(said, name) for name in ("stdout", "stderr")]
@@ -60,17 +60,17 @@ def amoc(
 
 
 class Command:
-    """A command that runs, with as much of `subprocess.Popen` as tests need.
+    """A running command, with those parts of the API of `subprocess.Popen` that tests need.
 
     Attributes:
         pid: Its process id.
-        returncode: How it has ended, once somebody has asked.
+        returncode: Its exit code, once `poll` or `wait` has found that it has ended.
     """
 
     def __init__(
         self, arguments: Sequence[str], cwd: Path, env: dict[str, str], stdout: Path, stderr: Path
     ) -> None:
-        """Start it; what it prints goes to files, and there is nothing to read for it."""
+        """Start it with its output in files and an empty standard input."""
         self.returncode: int | None = None
         self._server = _server("serve" if "serve" in arguments[:1] else "all others")
         for file in (stdout, stderr):
@@ -79,14 +79,14 @@ class Command:
         self._pidfd = os.pidfd_open(self.pid)  # there until its end is asked for
 
     def poll(self) -> int | None:
-        """How it has ended; None while it runs."""
+        """Return its exit code; None while it is running."""
         if self.returncode is None and select.select([self._pidfd], [], [], 0)[0]:
             os.close(self._pidfd)
             self.returncode = _answer(self._server, self.pid)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """How it ends, within so many seconds."""
+        """Wait for its end for at most `timeout` seconds; return its exit code."""
         if self.returncode is None and not select.select([self._pidfd], [], [], timeout)[0]:
             raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
         code = self.poll()
@@ -94,12 +94,12 @@ class Command:
         return code
 
     def terminate(self) -> None:
-        """Ask it to end, if it runs."""
+        """Send SIGTERM if it is running."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """End it at once, if it runs."""
+        """Send SIGKILL if it is running."""
         if self.poll() is None:
             os.kill(self.pid, signal.SIGKILL)
             self.wait()
@@ -109,7 +109,7 @@ _asking = Lock()
 
 
 def _answer(server: subprocess.Popen[bytes], asked: object) -> int:
-    """What a server answers: to a command its process id, to such an id how it has ended."""
+    """Return the response to a request: a process id for a command, an exit code for an id."""
     with _asking:
         assert server.stdin is not None
         assert server.stdout is not None
@@ -132,7 +132,7 @@ def _server(commands: str) -> subprocess.Popen[bytes]:
 
 
 def serve(commands: str) -> None:
-    """Start commands and answer for them until nobody asks."""
+    """Start commands, and serve requests about them, until all clients have left."""
     main = import_module("amoc.cli.main").main
     if commands == "serve":  # what that needs finds a patched standard library
         import_module("amoc.runtime.supervisor.monkey_patch").patch()

@@ -1,4 +1,4 @@
-"""What the modules of amoc import, read from their text."""
+"""The imports of amoc's modules, determined from their source."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODULES = {
 
 @cache
 def imports(module: str) -> frozenset[str]:
-    """The modules that `module` imports, anywhere in its text."""
+    """Return the modules that `module` imports, anywhere in its source."""
     return imports_of(MODULES[module])
 
 
@@ -35,7 +35,7 @@ def imports_of(file: Path) -> frozenset[str]:
 
 
 def way_to_impure(module: str) -> list[str]:
-    """How `module` comes to import what is not pure: a chain of modules, or nothing."""
+    """Return the chain of imports from `module` to one that is not pure; empty if there is none."""
     ways, seen = [[module]], {module}
     while ways:
         way = ways.pop()
@@ -50,12 +50,12 @@ def way_to_impure(module: str) -> list[str]:
 
 @cache
 def is_pure(module: str) -> bool:
-    """Whether `module` says so in the first paragraph of its docstring."""
+    """Return whether the first paragraph of the module's docstring says that it is pure."""
     opening = MODULES[module].read_text().partition("\n\n")[0]
     return opening.startswith('"""') and "Pure." in opening
 
 
 def imports_only_pure(test: Path) -> bool:
-    """Whether a test file tests decisions and nothing else: all that it imports of amoc is pure."""
+    """Return whether a test file imports only pure modules of amoc, so that it tests decisions."""
     found = {name for name in imports_of(test) if name.partition(".")[0] == "amoc"}
     return bool(found) and all(name in MODULES and is_pure(name) for name in found)

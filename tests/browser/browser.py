@@ -1,4 +1,4 @@
-"""Debian's chromium, driven by playwright; it may reach nothing, and says what it wanted to."""
+"""Debian's chromium, driven by playwright, without network access; it records all requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 COMMANDS = ("chromium-headless-shell", "chromium")
-"""The engine without a browser around it takes a third of the CPU time."""
+"""The headless shell takes a third of the CPU time of the full browser."""
 FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -29,11 +29,11 @@ DEADLINE_MS = 20_000
 DESKTOP = {"viewport": {"width": 1280, "height": 900}}
 PHONE = {"viewport": {"width": 390, "height": 844}, "device_scale_factor": 2, "is_mobile": True}
 HOSTILE = "</script><script>alert(1)</script><img src=http://127.0.0.1:9/x onerror=alert(2)>"
-"""What a scenario or a target may say; none of it may be obeyed."""
+"""Text that a scenario or a target may send; no page may execute any of it."""
 
 
 def available() -> str:
-    """Where chromium is; skips the calling test if nowhere, or fails where it must be."""
+    """Return the path of chromium; skip or fail the calling test if it is not installed."""
     if path := next(filter(None, map(shutil.which, COMMANDS)), None):
         return path
     missing = f"{COMMANDS[0]} is not installed"
@@ -45,7 +45,7 @@ def available() -> str:
 @contextmanager
 def chromium() -> Iterator[Browser]:
     """A browser with a fresh profile."""
-    # 0.4 s of CPU time, which all of xdist's workers would take and few of them need.
+    # Imported here: it takes 0.4 s of CPU time in each of xdist's workers, few of which need it.
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as driver:
@@ -55,13 +55,13 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visit:
-    """A page that is open, and what went wrong with it.
+    """An open page, and the errors in it.
 
     Attributes:
         page: The page.
-        complaints: What the console said, errors of scripts, and dialogues.
-        requests: What it asked for besides itself.
-        refused: Which of that its policy did not let out.
+        complaints: Console messages, script errors and dialogs.
+        requests: URLs that it requested besides its own.
+        refused: Those that were blocked by its policy.
     """
 
     def __init__(self, browser: Browser, file: Path, script: str = "", **context: object) -> None:
@@ -97,11 +97,11 @@ class Visit:
         self._context.close()
 
     def draw_all(self) -> None:
-        """Draw the charts that are not near the window, too."""
+        """Draw all charts, including those outside the window."""
         self.page.evaluate("amocReport.page.figures.forEach(amocReport.page.show)")
 
     def ink(self, chart: str) -> int:
-        """How many pixels of a chart's canvas are not blank."""
+        """Return the number of pixels of a chart's canvas that are not blank."""
         return self.page.evaluate(
             """(key) => {
                 const canvas = document.querySelector(`[data-chart="${key}"] canvas`);
@@ -115,7 +115,7 @@ class Visit:
         )
 
     def scale(self, chart: str, axis: str = "x") -> list[float]:
-        """What an axis of a chart shows, from and to."""
+        """Return the lower and the upper end of a chart's axis."""
         return self.page.evaluate(
             """([key, axis]) => {
                 const figure = document.querySelector(`[data-chart="${key}"]`);

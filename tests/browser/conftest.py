@@ -1,4 +1,4 @@
-"""The browser of the tests that look at pages."""
+"""The browser for tests of pages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One for a module's tests, and gone before others start: playwright's loop is in their way."""
-    asyncio_greenlet.stop()  # that of tests before this one, where it would be in playwright's way
+    """One for the tests of a module, closed before others: playwright's loop would disturb them."""
+    asyncio_greenlet.stop()  # of earlier tests, which would disturb playwright
     with chromium() as browser:
         yield browser

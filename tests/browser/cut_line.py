@@ -1,4 +1,4 @@
-"""A line to a server that a test can cut, and mend again."""
+"""A connection to a server that a test can cut and restore."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Self
 
 
 class CutLine:
-    """Passes connections on to a port of this host.
+    """Forwards connections to a port of this host.
 
     Attributes:
-        port: Where it listens.
+        port: The port on which it listens.
     """
 
     def __init__(self, target: int) -> None:
@@ -27,7 +27,7 @@ class CutLine:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self) -> None:
-        """Break all connections, and those that come."""
+        """Close all connections, and each new one."""
         self._whole.clear()
         with self._lock:
             for end in self._ends:
@@ -35,7 +35,7 @@ class CutLine:
                     end.shutdown(socket.SHUT_RDWR)
 
     def mend(self) -> None:
-        """Pass on connections that come."""
+        """Forward new connections again."""
         self._whole.set()
 
     def _accept(self) -> None:

@@ -33,7 +33,7 @@ def eventually(
 ) -> Any:
     """Wait until `condition` returns a true value, and return it; fail the test at the deadline.
 
-    A callable `what` is asked only then.
+    A callable `what` is called only then.
     """
     begun = time.monotonic()
     while True:

@@ -52,7 +52,7 @@ def test_a_component_receives_all_of_its_domains_stanzas_and_answers(
         assert count(meters.message_ttd) - timed == 2
 
 
-def test_a_component_asks_and_is_asked(echo: xmpp.Component, connect: Connect) -> None:
+def test_a_component_sends_and_answers_requests(echo: xmpp.Component, connect: Connect) -> None:
     with connect() as alice:
         asked = gevent.spawn(alice.disco, "echo.localhost", timeout=PATIENCE_S)
         assert "urn:xmpp:ping" in asked.get(timeout=PATIENCE_S).features

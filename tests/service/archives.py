@@ -1,4 +1,4 @@
-"""Archives that nobody should unpack as they are."""
+"""Malicious archives, which must not be unpacked."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ BOMB = bytes(65 << 20)
 
 
 def bomb_in_a_header() -> bytes:
-    """A tar file whose header claims a gigabyte of attributes, all zeros, well compressed."""
+    """Return a tar file with a header of a gigabyte of zeros, which compresses well."""
     info = tarfile.TarInfo("pax")
     info.type, info.size = tarfile.XHDTYPE, 1 << 30
     packer = zlib.compressobj(9, wbits=zlib.MAX_WBITS | 16)
@@ -77,7 +77,7 @@ ATTACKS: dict[str, Callable[[], bytes]] = {
 
 
 def reason(why: str) -> str:
-    """What is said of the attack of that name."""
+    """Return the error message for the attack of that name."""
     expected = {
         "only relative": "must be relative",
         "only files": "only files and directories",

@@ -1,4 +1,4 @@
-"""amoc in namespaces of its own, installed in /opt, as a package or an image has it."""
+"""amoc in separate namespaces, installed in /opt, as in a package or an image."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 
 from tests.process.support import DEADLINE_S, ROOT, eventually
 
-# Takes a root directory. /opt in there has an interpreter and libraries that are somebody's home
-# elsewhere, and that nobody else can read there.
+# Takes a root directory, and mounts the interpreter and libraries in its /opt: where they are now,
+# for example in a home directory, other users may be unable to read them.
 INSTALL = r"""
 install_amoc() {
     mount -t tmpfs tmpfs "$1/opt"
@@ -33,31 +33,31 @@ END
 
 
 class Inside:
-    """Namespaces in which something runs.
+    """Namespaces with running processes.
 
     Attributes:
-        pid: Of their first process, as this host has it.
+        pid: The pid of their first process, as seen from this host.
     """
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
 
     def try_to_run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """How a command ends in there."""
+        """Run a command inside; return its result."""
         inside = ("nsenter", "-t", str(self.pid), "-m", "-p", "-n", "--", *command)
         return subprocess.run(
             inside, capture_output=True, text=True, timeout=DEADLINE_S, check=False
         )
 
     def run(self, *command: str) -> str:
-        """What a command prints in there, which must end well."""
+        """Run a command inside, which must succeed; return its output."""
         done = self.try_to_run(*command)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
 
 def missing(*programs: str) -> str:
-    """Why there can be no namespaces here; empty if there can."""
+    """Return why namespaces cannot be created here; empty if they can."""
     for program in ("unshare", "nsenter", "ip", "curl", "setpriv", *programs):
         if shutil.which(program) is None:
             return f"{program} is not installed"
@@ -75,13 +75,13 @@ def missing(*programs: str) -> str:
 def unshared(
     script: Path, program: Path, *arguments: object, first: tuple[str, ...] = ()
 ) -> Iterator[Inside]:
-    """A script in namespaces of its own, once it has become `program`; they end with the block.
+    """Run a script in new namespaces, which end with the block; wait until it executes `program`.
 
     Args:
-        script: Its variables `sources`, `python` and `libraries` are what `INSTALL` needs.
-        program: What it executes in the end.
-        arguments: Of the script.
-        first: A command that executes another one, which is given to it.
+        script: A shell script; it has the variables that `INSTALL` needs.
+        program: The program that it finally executes.
+        arguments: Arguments of the script.
+        first: A command that executes the command given as its arguments.
     """
     libraries = next(one for one in map(Path, sys.path) if (one / "gevent").is_dir())
     script.write_text(
@@ -110,9 +110,9 @@ def unshared(
 
         yield Inside(eventually(begun, f"{program} is the first process"))
     finally:
-        # The first process, with all that is in the namespace; `unshare` reaps it and ends. To kill
-        # that instead is not enough: the kernel forgets --kill-child when the process takes another
-        # user's place.
+        # Kill the first process, and with it everything in the namespace; `unshare` reaps it and
+        # exits. Killing `unshare` is not enough: the kernel drops --kill-child when the process
+        # changes to another user.
         with suppress(FileNotFoundError):
             for pid in below():
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""systemd itself, with nothing but amoc's unit: in namespaces of its own, as a container has it."""
+"""The real systemd with only amoc's unit, in separate namespaces, as in a container."""
 
 from __future__ import annotations
 
@@ -42,11 +42,11 @@ class Systemd(Inside):
     """A running systemd."""
 
     def property(self, name: str) -> str:
-        """A property of the unit."""
+        """Return a property of the unit."""
         return self.run("systemctl", "show", "--value", "--property", name, "amoc").strip()
 
     def wait_until_active(self) -> None:
-        """Wait until it takes requests."""
+        """Wait until it accepts requests."""
 
         def active() -> bool:
             if "failed" in self.try_to_run("systemctl", "is-failed", "amoc").stdout:
@@ -58,7 +58,7 @@ class Systemd(Inside):
 
 
 def missing() -> str:
-    """Why systemd cannot run here; empty if it can."""
+    """Return why systemd cannot run here; empty if it can."""
     if os.geteuid() != 0:
         return "only root can start systemd"
     if not SYSTEMD.exists():
@@ -70,7 +70,7 @@ def missing() -> str:
 
 @contextmanager
 def booted(state: Path, unit: Path) -> Iterator[Systemd]:
-    """systemd that starts `unit`, with `state` as its /var/lib; nothing outlives the block."""
+    """Run systemd with `unit`, and `state` as its /var/lib; no process outlives the block."""
     base = _group_base()
     assert base is not None
     group = base / f"amoc-test-{os.getpid()}"
@@ -86,7 +86,7 @@ def booted(state: Path, unit: Path) -> Iterator[Systemd]:
 
 
 def _group_base() -> Path | None:
-    """Where a cgroup of version 2 can be made."""
+    """Return a directory in which a version 2 cgroup can be created."""
     found = (one for one in _GROUPS if (one / "cgroup.procs").exists() and os.access(one, os.W_OK))
     return next((one for one in found if (one / "cgroup.controllers").exists()), None)
 

@@ -128,7 +128,7 @@ def test_it_is_in_the_csv_and_in_the_json(point, part, name, figure):
 
 
 @every_figure
-def test_it_is_charted_if_its_table_says_how(point, part, name, figure):
+def test_a_figure_has_a_chart_if_it_declares_one(point, part, name, figure):
     made = generator_charts.workers if part == "worker" else generator_charts.hosts
     charts = {chart.key: chart for chart in made([row_of(1.0, [point], active=True)])}
     chart = charts.get(key(name) if part == "worker" else f"host_{key(name)}")
@@ -142,7 +142,7 @@ def test_it_is_charted_if_its_table_says_how(point, part, name, figure):
 
 
 @every_figure
-def test_it_has_its_column_in_the_view_if_its_table_says_so(point, part, name, figure):
+def test_a_figure_has_a_column_in_the_view_if_it_declares_one(point, part, name, figure):
     status = Status(state=State.RUNNING)
     status.points.append(point)
     [section] = [one for one in all_of(status) if one.title == "workers"]

@@ -85,5 +85,5 @@ def test_private_names_are_found(source):
     assert list(private_names(source))
 
 
-def test_names_of_its_own_and_special_ones_are_no_matter():
+def test_a_modules_own_private_names_and_public_protocols_are_allowed():
     assert not list(private_names("self._name = one.__name__\nmessage._replace(a=1)"))

@@ -1,4 +1,4 @@
-"""Answers that are looked at before they count, in both ways to look."""
+"""Responses that are checked before they are counted, in both ways of checking."""
 
 from locust import FastHttpUser, HttpUser, constant, tag, task
 from locust.exception import StopUser

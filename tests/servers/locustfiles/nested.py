@@ -1,4 +1,4 @@
-"""A reader of a forum: threads within boards, and an order in which an account is made."""
+"""A reader of a forum: threads within boards, and a sequence of steps to create an account."""
 
 from locust import HttpUser, SequentialTaskSet, TaskSet, constant, task
 from locust.exception import RescheduleTask, StopUser

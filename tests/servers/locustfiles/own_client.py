@@ -1,4 +1,4 @@
-"""A client of one's own that tells of its requests, and listeners that hear of all of them."""
+"""A custom client that reports its requests, and listeners to all of them."""
 
 import time
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Users that come and go as a load shape says, of the classes that it says."""
+"""Users whose number and classes follow a load shape."""
 
 from locust import HttpUser, LoadTestShape, constant, task
 

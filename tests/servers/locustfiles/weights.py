@@ -1,4 +1,4 @@
-"""A shopper who looks more often than it buys, and then leaves."""
+"""A shopper that views items more often than it buys, and then leaves."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Both sides of coordinators in one process: a controller's, and those of some workers."""
+"""Both sides of coordinators in one process: the controller's, and those of some workers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEADLINE_S = 60.0
 
 
 def until(condition: Callable[[], Any], what: str = "") -> Any:
-    """Let the loop turn until `condition` holds; what it said."""
+    """Let the loop run until `condition` returns a true value, and return it."""
     give_up = now_ns() + int(DEADLINE_S * 1e9)
     while not (value := condition()):
         assert now_ns() < give_up, what or condition
@@ -34,13 +34,13 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
 
 
 class Worker:
-    """One worker's end, and its line, which can be cut."""
+    """A worker's side, whose connection can be cut."""
 
     def __init__(self, cluster: Cluster, origin: WorkerId) -> None:
         self.origin = origin
         self.alive = True
         self.deaf = False
-        """What it is sent is kept here, and not heard."""
+        """Whether messages to it are kept in `unheard` instead of being delivered."""
         self.unheard: list[bytes] = []
         self.failures: list[BaseException] = []
         self._cluster = cluster
@@ -64,7 +64,7 @@ class Worker:
 
 
 class Cluster:
-    """A controller's end and the workers that are up."""
+    """The controller's side, and the workers that are up."""
 
     def __init__(self, seed: int = 7, now: Callable[[], int] = now_ns) -> None:
         self.notes: list[str] = []
@@ -93,7 +93,7 @@ class Cluster:
         self.groups.worker_lost(worker.origin)
 
     def ask(self, operation: str, *arguments: Any, origin: WorkerId | None = None) -> Any:
-        """A call, over the wire and back."""
+        """Make a call; it and its answer are packed and unpacked."""
         there = unpack(pack(arguments))
         answer = self.groups.operations[f"coordinator.{operation}"](origin, *there)
         return unpack(pack(answer))
@@ -101,7 +101,7 @@ class Cluster:
     def start_in_init(
         self, name: str, plan: Any, timeout: float | None = None, scope: str = "run"
     ) -> None:
-        """What init() does, before there are workers."""
+        """Do what init() does, before there are workers."""
         items = parse(name, plan)
         init_plans.start(name, items)
         self.ask("start", name, [item.shape for item in items], timeout, scope, None)
@@ -118,7 +118,7 @@ class Cluster:
         worker.actions.learn(name, incarnation, items)
 
     def quiet(self) -> bool:
-        """Whether all groups have been run."""
+        """Return whether all groups have been run."""
         return not any(one.acting for one in self.groups.states())
 
     def flush(self) -> None:
@@ -127,7 +127,7 @@ class Cluster:
 
 
 class Crowd:
-    """What a user needs of those it belongs to."""
+    """The parts of a user pool that a user needs."""
 
     seed = 0
     repeat_num = 1.0

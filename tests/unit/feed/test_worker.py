@@ -123,7 +123,7 @@ def test_rows_of_a_lost_worker_are_reported_and_not_dealt_again():
     assert told.endswith(" rows of feed rows; they are not handed out again")
 
 
-def test_a_worker_lost_during_a_recall_holds_up_nobody():
+def test_a_worker_lost_during_a_recall_does_not_block_the_others():
     joined = Joined(range(4))
     crowd, _ = joined.take(1)
     wait_gone(crowd)

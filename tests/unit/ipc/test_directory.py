@@ -65,7 +65,7 @@ def test_a_run_with_any_live_process_keeps_its_directory(base: Path, name: str) 
     assert not directory.exists()
 
 
-def test_one_that_is_too_busy_to_accept_is_there(base: Path) -> None:
+def test_a_directory_whose_owner_is_too_busy_to_accept_is_kept(base: Path) -> None:
     directory = left(base)
     (directory / "commands").unlink()
     with bound(directory / "commands"):

@@ -36,7 +36,7 @@ def main() -> None:
     sys.exit(3)
 
 
-def test_each_node_is_told_its_own_and_the_launcher_knows_how_it_ended() -> None:
+def test_each_node_receives_its_own_bootstrap_and_the_launcher_knows_how_it_ended() -> None:
     nodes = LocalLauncher(start, 2).start("/nowhere")
     said: list[list[str]] = [[], []]
     for node, lines in zip(nodes, said, strict=True):

@@ -46,7 +46,7 @@ def test_an_invalid_rate_is_refused(text, why):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 10**6), st.floats(0, 100))
-def test_a_plan_keeps_them(rate, most, seconds):
+def test_arrivals_survive_serialisation(rate, most, seconds):
     one = Arrivals.parse(f"{rate}/s", most)
     assert Arrivals.from_json(one.to_json()) == one
     assert one.count_until(seconds) == rate * seconds

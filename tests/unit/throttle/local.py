@@ -17,7 +17,7 @@ HERE = WorkerId("here", 0, 1)
 
 
 def connect(rates: Mapping[str, str] | None = None) -> tuple[Pacer, Gate]:
-    """A pacer and a gate that speak to each other; spawn the pacer's `run`, attach the gate."""
+    """Return a pacer and a gate that are connected; spawn the pacer's `run`, attach the gate."""
     gathered: list[bytes] = []
 
     def deliver() -> None:

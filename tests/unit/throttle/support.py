@@ -20,7 +20,7 @@ DEADLINE_S = 60.0
 
 
 def eventually(condition: Callable[[], Any], what: str) -> Any:
-    """What `condition` returns as soon as it is true; fails the test when it never is."""
+    """Wait until `condition` returns a true value, and return it; fail the test at the deadline."""
     give_up = now_ns() + int(DEADLINE_S * S_NS)
     while not (result := condition()):
         if now_ns() > give_up:
@@ -37,13 +37,13 @@ def counted(name: str, what: str) -> float:
 
 
 def size_of(what: object) -> int:
-    """What all that `what` keeps takes, roughly."""
+    """Return the approximate size of `what` and everything it refers to."""
     return len(pickle.dumps(what))
 
 
 @dataclass
 class Used:
-    """One slot that was used."""
+    """A used slot."""
 
     name: str
     epoch: int

@@ -28,7 +28,7 @@ def test_steps_keep_up_with_clocks_that_drift():
     assert STEP_NS / (STEP_S * S_NS) >= MAX_DRIFT_PPM / 1e6
 
 
-def test_on_the_controllers_host_there_is_nothing_to_learn():
+def test_on_the_controllers_host_the_clock_is_known_from_the_start():
     clock = NodeClock(host_clock())
     assert clock.is_known
     clock.note(0, 10**18, 10**18, 1)

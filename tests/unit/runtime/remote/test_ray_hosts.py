@@ -39,7 +39,7 @@ def test_each_bundle_fills_a_host_and_what_is_missing_is_asked_for(cpus, wanted)
     assert asked[there:] == [1.0] * (wanted - there)
 
 
-def test_it_is_said_how_many_hosts_there_are():
+def test_the_state_of_the_cluster_names_its_hosts():
     two = [RayHost("a", "10.0.0.1", 2.0), RayHost("b", "10.0.0.2", 2.0)]
     assert state([], 2) == "Ray has 0 hosts with CPUs, but --nodes says 2"
     assert state(two[:1], 2) == "Ray has 1 host with CPUs (10.0.0.1), but --nodes says 2"
