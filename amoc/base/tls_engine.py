@@ -6,6 +6,8 @@ takes plaintext. After either, `outgoing` returns bytes for the peer.
 OpenSSL reads from one memory buffer and writes to another. Both are empty between two calls, as
 OpenSSL keeps an unfinished record itself. So all connections of a thread share them: a pair of its
 own would take 1.8 kB per connection, and as much as its largest burst for as long as it lives.
+Only the garbage collector can interrupt a call, to close a forgotten connection, which then goes
+without using the buffers.
 
 A write may have to wait for the peer (a renegotiation in TLS 1.2). Its plaintext is kept and
 encrypted later.
