@@ -65,8 +65,8 @@ class PreciseTimer:
 
     def set(self, at_ns: int) -> None:
         """Fire at `at_ns`, instead of any earlier setting; at once if that has passed."""
-        spec = self._spec
-        spec.value_s, spec.value_ns = divmod(max(to_host_ns(at_ns), 1), S_NS)
+        host_ns, spec = to_host_ns(at_ns), self._spec
+        spec.value_s, spec.value_ns = divmod(host_ns if host_ns > 0 else 1, S_NS)
         self._settime(self._fd, ABSTIME, self._pointer, None)
 
     def close(self) -> None:

@@ -159,16 +159,19 @@ class SlotStock:
         heap = self._heap
         entry = heap[0]
         block, index = entry.block, entry.used
-        slot = entry[0], block, block.first + index * block.stride, entry.mark
+        # Unpacked, because looking up a field of a named tuple takes as long as all of them here.
+        _, _, first, stride, size, begin_ns, spacing_ns = block
+        slot = entry[0], block, first + index * stride, entry.mark
         self.size -= 1
         index += 1
-        if index == block.size:
-            heappop(heap)
-        else:
+        if index < size:
             entry.used = index
-            entry[0] = block.due_ns + ceil(index * block.spacing_ns)
-            if len(heap) > 1:
-                heapreplace(heap, entry)
+            entry[0] = self.next_ns = begin_ns + ceil(index * spacing_ns)
+            if len(heap) == 1:
+                return slot
+            heapreplace(heap, entry)
+        else:
+            heappop(heap)
         self.next_ns = heap[0][0] if heap else NEVER_NS
         return slot
 

@@ -157,9 +157,9 @@ def _caller() -> User:
 
 def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None:
     """Wait in `queue`; return the permit if the throttle limits concurrency."""
-    caller = getcurrent()
+    caller, hub = getcurrent(), get_hub()
     # The hub cannot wait, and a switch from the hub to itself would be lost.
-    if caller is get_hub():
+    if caller is hub:
         raise ScenarioError("a handler runs inside the event loop and must not wait for anything")
     if getattr(caller, "pending_interrupt", None) is not None:
         check_interrupt()
@@ -168,7 +168,7 @@ def _pass(gate: gates.Gate, queue: WorkerQueue, timeout: float) -> Permit | None
     at_once = token is not None
     if not at_once:
         try:
-            wait_for(waiter, timeout)
+            wait_for(waiter, timeout, hub)
         finally:
             token = waiter.value
             if token is None:

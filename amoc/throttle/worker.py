@@ -304,8 +304,9 @@ class Gate:
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        heap = self._heap
-        at_ns = max(heap[0][0], self._rung_ns + self._lull_ns) if heap else NEVER_NS
+        at_ns, earliest_ns = NEVER_NS, self._rung_ns + self._lull_ns
+        if self._heap and (at_ns := self._heap[0][0]) < earliest_ns:
+            at_ns = earliest_ns
         if at_ns != self._alarm_ns:  # during a lull most due times fall on the same alarm
             self._alarm_ns = at_ns
             self._alarm.set(at_ns)
