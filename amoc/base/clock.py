@@ -122,6 +122,11 @@ def format_duration(seconds: float) -> str:
     return f"{hours}h{minutes:02}m{rest:02}s" if hours else f"{minutes}m{rest:02}s"
 
 
+def utc_text(at: datetime) -> str:
+    """Return a time in UTC, which has that time zone, as ``2026-11-25T02:47:59.123Z``."""
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 def time_of_day(stamp: str) -> str:
     """Format an ISO 8601 time: ``2026-11-25 02:47:59 UTC``; other text is returned, shortened."""
     try:

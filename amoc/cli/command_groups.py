@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from amoc.base.text import nearest
+
 
 class Sections(click.Group):
     """Commands in sections, some of which have a line per command and others names only.
@@ -51,6 +53,18 @@ class Sections(click.Group):
             for command in getattr(module, "COMMANDS", None) or (getattr(module, cmd_name),):
                 self.add_command(command)
         return self.commands.get(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command to call; if there is none, name the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if close := nearest(args[0], self.list_commands(ctx), 0.6):
+                said = f"{error.message.rstrip('.')}; did you mean {close}?"
+                raise click.UsageError(said, ctx) from None
+            raise
 
     def all_commands(self) -> dict[str, click.Command]:
         """Import all commands. Return them by name."""

@@ -7,6 +7,7 @@ Commands, and most of what they import, are loaded when they are called. So runs
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import sys
 from typing import NoReturn
@@ -15,7 +16,7 @@ import click
 
 from amoc import __version__
 from amoc.base import collector, early_interrupt
-from amoc.base.errors import AmocError, ExitCode, UsageError
+from amoc.base.errors import AmocError, ExitCode, ResourceError, UsageError
 from amoc.cli import command_groups, output
 from amoc.cli.messages import fail, say
 from amoc.control.commands import COMMANDS as CONTROL
@@ -35,6 +36,14 @@ from amoc.control.commands import COMMANDS as CONTROL
 @click.version_option(__version__, prog_name="amoc")
 def cli() -> None:
     """Run load tests with large numbers of virtual users."""
+
+
+_LACKS = {
+    errno.ENOMEM: "there is not enough memory to run amoc (see ulimit -v, or a container's limit)",
+    errno.EMFILE: "too many files are open in this process: raise its limit (ulimit -Hn)",
+    errno.ENFILE: "too many files are open on this host (see fs.file-max)",
+}
+"""What the system lacks when it refuses something, by error number."""
 
 
 def main() -> NoReturn:
@@ -74,3 +83,8 @@ def _run() -> int:
         return fail(UsageError(f"{error.format_message()} (see --help)"))
     except (KeyboardInterrupt, click.Abort):
         return ExitCode.INTERRUPTED
+    except (OSError, MemoryError) as error:
+        lack = _LACKS.get(errno.ENOMEM if isinstance(error, MemoryError) else error.errno or 0)
+        if lack is None:
+            raise
+        return fail(ResourceError(lack))

@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from amoc.base import json_lines
-from amoc.base.clock import S_NS, US_NS, now_ns
+from amoc.base.clock import S_NS, US_NS, now_ns, utc_text
 from amoc.base.json_plain import Json, plain_object
 from amoc.base.line_check import CRC, LINE, LineCheck
 from amoc.base.text import counted
@@ -83,7 +83,7 @@ class Journal:
         at = datetime.now(UTC) - timedelta(microseconds=(now - when_ns) / US_NS)
         begun_ns = self._begun_ns
         entry: dict[str, Json] = {
-            "at": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "at": utc_text(at),
             "t_s": None if begun_ns is None else round((when_ns - begun_ns) / S_NS, 6),
             "kind": kind,
             **plain_object(fields),

@@ -8,6 +8,7 @@ second should know if there were only 147.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 from amoc.results.series import Point
@@ -30,6 +31,8 @@ class _Passed:
     lacking: float = 0.0  # missing executions in seconds in which users waited throughout
     waiting: bool = False  # whether users waited at the end of the latest second
     idle_s: float = 0.0  # seconds without any user
+    # missing executions in other seconds, by the throttles at which users waited throughout
+    held: Counter[str] = field(default_factory=Counter)
 
     @property
     def reached(self) -> bool:
@@ -53,18 +56,25 @@ class Shortfall:
         """Take the next second of the window."""
         if not point.active_s:
             return
-        for name, throttle in point.throttles.items():
-            if name in self.except_for or throttle.wanted is None:
-                continue
-            one = self._throttles.setdefault(name, _Passed())
+        counted = {
+            name: (throttle, self._throttles.setdefault(name, _Passed()))
+            for name, throttle in point.throttles.items()
+            if name not in self.except_for and throttle.wanted is not None
+        }
+        # If users wait at both ends of a second, assume that they waited throughout. At the
+        # beginning or end of an outage of the target, they wait at one end only.
+        full = {name for name, (now, one) in counted.items() if one.waiting and now.waiting}
+        for name, (throttle, one) in counted.items():
+            assert throttle.wanted is not None
             one.wanted += throttle.wanted
             one.passed += throttle.executions
             if throttle.wanted:
                 one.wanted_s += point.active_s
-                # If users wait at both ends of a second, assume that they waited throughout. At
-                # the beginning or end of an outage of the target, they wait at one end only.
-                if one.waiting and throttle.waiting:
-                    one.lacking += throttle.wanted - throttle.executions
+                missing = throttle.wanted - throttle.executions
+                if name in full:
+                    one.lacking += missing
+                else:
+                    one.held.update(dict.fromkeys(sorted(full), max(0.0, missing)))
                 came = throttle.requests or throttle.executions or throttle.waiting
                 one.idle_s += 0.0 if came else point.active_s
             one.waiting = throttle.waiting > 0
@@ -78,8 +88,11 @@ class Shortfall:
 
 def _sentence(name: str, one: _Passed) -> str:
     passed, wanted = (f"{count / one.wanted_s:.4g}/s" for count in (one.passed, one.wanted))
-    if one.lacking > (one.wanted - one.passed) / 2:
+    missing = one.wanted - one.passed
+    if one.lacking > missing / 2:
         why = "users were waiting, so the load generator handed out its slots too late"
+    elif held := [other for other, count in one.held.items() if count > missing / 2]:
+        why = f"users were waiting at throttle {' and '.join(held)} instead"
     elif one.idle_s > IDLE * one.wanted_s:
         digits = 0 if one.wanted_s >= 10 else 1
         why = f"no user reached it in {one.idle_s:.{digits}f} of {one.wanted_s:.{digits}f} s"

@@ -15,7 +15,7 @@ from math import isfinite
 from types import MappingProxyType
 from typing import cast
 
-from amoc.base.clock import format_duration
+from amoc.base.clock import format_duration, utc_text
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
@@ -188,8 +188,7 @@ def _ended_at(facts: JournalFacts, whole: Tally) -> str:
         return str(facts.end["at"])
     if whole.last is None or not whole.last.at:
         return ""
-    last = datetime.fromtimestamp(whole.last.at, UTC).isoformat(timespec="milliseconds")
-    return last.replace("+00:00", "Z")
+    return utc_text(datetime.fromtimestamp(whole.last.at, UTC))
 
 
 def _end(end: Entry | None, duration_s: float, running: bool) -> tuple[str, int | None, list[str]]:

@@ -14,10 +14,12 @@ from typing import NamedTuple
 
 import zmq
 
+from amoc.base.process import raise_fd_limit
 from amoc.ipc import bus
 from amoc.ipc.messages.lifecycle import Bootstrap
 from amoc.ipc.messages.links import FROM_NODE, TO_NODE, FromNode, ToNode
 from amoc.runtime.launcher import LaunchedNode, Launcher, node_name
+from amoc.scenario.fd_budget import check_limit
 from amoc.scenario.run_plan import RunPlan
 from amoc.scenario.settings import Source
 
@@ -65,6 +67,7 @@ def launch(plan: RunPlan, launcher: Launcher) -> Launched:
     Raises:
         ResourceError: They cannot be started, or the sockets cannot be created.
     """
+    check_limit(raise_fd_limit())
     started_at = datetime.now(UTC)
     # The start time, and a part of the seed to tell apart runs of the same second.
     run_id = f"{started_at:%Y%m%dT%H%M%S}-{plan.seed % 0x10000:04x}"

@@ -10,6 +10,11 @@ from amoc.base.errors import ResourceError
 RESERVED_FDS = 100
 """Descriptors needed by a worker itself: link to the node, logs, libraries, spare ones."""
 
+LEAST_FDS = 64
+"""A limit below which amoc's own processes cannot work."""
+
+_ELSEWHERE = " (or LimitNOFILE= in systemd, nofile in /etc/security/limits.conf)"
+
 declared: dict[str, int | Callable[[], int]] = {}
 
 
@@ -26,6 +31,19 @@ def needs_fds(module: str, per_user: int | Callable[[], int]) -> None:
 def fds_per_user() -> int:
     """Return the number of descriptors per user for all imported modules."""
     return sum(one if isinstance(one, int) else one() for one in declared.values())
+
+
+def check_limit(limit: int) -> None:
+    """Check that amoc's own processes can work with the limit of each.
+
+    Raises:
+        ResourceError: They cannot.
+    """
+    if limit < LEAST_FDS:
+        raise ResourceError(
+            f"amoc needs a limit of at least {LEAST_FDS} file descriptors, but it is {limit};"
+            f" raise it with 'ulimit -Hn {LEAST_FDS}'{_ELSEWHERE}"
+        )
 
 
 def check_fds(users: int, processes: int, per_user: int, limit: int, what: str = "worker") -> None:
@@ -47,6 +65,6 @@ def check_fds(users: int, processes: int, per_user: int, limit: int, what: str =
         raise ResourceError(
             f"{users} users on {processes} {what}{'s' * (processes > 1)} need {needed} file"
             f" descriptors in each, but the limit is {limit} (enough for {fit} users);"
-            f" raise it with 'ulimit -Hn {needed}' (or LimitNOFILE= in systemd, nofile in"
-            " /etc/security/limits.conf)" + (", or use more --workers" if what == "worker" else "")
+            f" raise it with 'ulimit -Hn {needed}'{_ELSEWHERE}"
+            + (", or use more --workers" if what == "worker" else "")
         )

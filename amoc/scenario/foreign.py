@@ -64,12 +64,17 @@ def _is_wanted(setting: str, sources: Sequence[Source]) -> bool:
 def _binds_start(node: ast.stmt) -> bool:
     match node:
         case ast.FunctionDef(name="start") | ast.AsyncFunctionDef(name="start"):
-            return True
+            return not any(_listens(one) for one in node.decorator_list)
         case ast.Assign(targets=targets):
             return any(isinstance(one, ast.Name) and one.id == "start" for one in targets)
         case ast.ImportFrom(names=names) | ast.Import(names=names):
             return any((one.asname or one.name) == "start" for one in names)
     return False
+
+
+def _listens(decorator: ast.expr) -> bool:
+    """Return whether it is ``@events.test_start.add_listener``, of whichever event."""
+    return isinstance(decorator, ast.Attribute) and decorator.attr == "add_listener"
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

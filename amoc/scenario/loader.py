@@ -98,6 +98,8 @@ class Scenario:
             return
 
         def fail(error: BaseException) -> None:
+            if isinstance(error, Error):
+                raise ScenarioError(f"terminate() of {self.source} failed: {error.reason}")
             raise ScenarioError(
                 f"terminate() of {self.source} raised {describe(error, self.directory)}"
             ) from error

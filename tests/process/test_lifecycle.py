@@ -489,6 +489,17 @@ def test_too_few_file_descriptors_are_reported_in_one_line(scenario: Write) -> N
     )
 
 
+@pytest.mark.once
+@pytest.mark.parametrize("limit", [20, 30, 63])
+def test_a_limit_that_is_too_low_for_amoc_itself_is_reported_in_one_line(limit: int) -> None:
+    refuses(
+        7,
+        f"amoc needs a limit of at least 64 file descriptors, but it is {limit}; raise it with",
+        "scenarios/hello.py",
+        limits={resource.RLIMIT_NOFILE: limit},
+    )
+
+
 def test_a_module_on_pythonpath_can_be_the_scenario(scenario: Write, tmp_path: Path) -> None:
     scenario("def start(user_id): print('from a module')", name="some_module.py")
     with started(

@@ -46,8 +46,9 @@ def _plan(record: SavedRun) -> dict[str, str]:
     """Return the plan, from the journal."""
     entry = next((one for one in record.journal if one["kind"] == "run"), {})
     plan, setup = entry.get("plan") or {}, {}
-    if users := plan.get("users"):
-        setup["users"] = f"{users[0]} to {users[1] - 1}"
+    first, end = plan.get("users") or (0, 0)
+    if end > first:  # there may be only stages or an arrival rate
+        setup["users"] = f"{first} to {end - 1}"
     if stages := plan.get("stages"):
         setup["stages"] = str(stages["text"])
     if arrivals := plan.get("arrivals"):

@@ -92,6 +92,9 @@ _SHARES: dict[str, tuple[str, ...]] = {
 _UP_AND_DOWN = frozenset({"running", "resting", "waiting"})
 
 _STATISTIC = re.compile(r"(.+)\.(p\d+(?:\.\d+)?|total|count|rate|mean|min|max|last)")
+_ELSEWHERE = re.compile(r"(.+?)(?:\.|: *)(?:p\((\d+(?:\.\d+)?)\)|(avg|average|med|median))")
+"""Matches a statistic as other load generators write it: ``.p(95)``, ``.avg``, ``.med``."""
+_HERE = {"avg": "mean", "average": "mean", "med": "p50", "median": "p50"}
 _RATIO = re.compile(rf"\.(?:{'|'.join((*COUNTS, *Counted))})\s*/")
 """Matches what looks like the name of a throttle or coordinator but is two measures."""
 _THROTTLE = re.compile(rf"throttle\.(.+?)\.(?:({'|'.join(COUNTS)})(\.rate)?|{WAITING})")
@@ -128,6 +131,8 @@ class Measure(NamedTuple):
         fit = {kind: unit for kind, unit in self.units.items() if unit in units}
         if not fit:
             if not self.statistic and Unit.TIME in units and None not in self.units:
+                if found := _ELSEWHERE.fullmatch(self.text):
+                    raise ValueError(f"{self.text} names no statistic; use {_here(found)}")
                 raise ValueError(
                     f"{self.text} names no statistic; only a timer's statistic, such as"
                     f" {self.text}.p99, is a duration"
@@ -295,6 +300,8 @@ def parse(text: str) -> Measure:
         return Measure(text, name, statistic, {None: _BUILT_IN[text]})
     found = _STATISTIC.fullmatch(text)
     name, statistic = (found[1], found[2]) if found else (text, "")
+    if (other := _ELSEWHERE.fullmatch(text)) and other[2]:  # a counter may be called x.avg
+        raise ValueError(f"{text} names no statistic; use {_here(other)}")
     if name in reserved.COUNTED:
         there = ", ".join(one for one in _BUILT_IN if one.partition(".")[0] == name)
         raise ValueError(f"there is no {text}; use one of {there}")
@@ -307,6 +314,12 @@ def parse(text: str) -> Measure:
             )
         return Measure(text, name, statistic, _PERCENTILE)
     return Measure(text, name, statistic, _STATISTICS[statistic])
+
+
+def _here(found: re.Match[str]) -> str:
+    """Return what `_ELSEWHERE` has matched as amoc writes it."""
+    name, percent, word = found.groups()
+    return f"{name}.{f'p{percent}' if percent else _HERE[word]}"
 
 
 def _shared(name: str) -> str:

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from amoc.base.clock import utc_text
 from amoc.base.errors import AmocError, ExitCode
 from amoc.ipc.messages.lifecycle import Loaded
 from amoc.results import replay
@@ -60,7 +61,7 @@ class RunFiles:
         self.directory = RunDirectory.create(self._plan.run_directory, loaded.name, started_at)
         self._journal = Journal(self.directory.journal, self._warn)
         self._series = SeriesRecorder(self.directory.series, self._warn)
-        at = started_at.isoformat(timespec="milliseconds")
+        at = utc_text(started_at)
         self.write("run", started_at=at, **replay.record_of(self._plan, loaded, self._run_id))
         return self._journal
 

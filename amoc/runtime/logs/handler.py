@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from amoc.base.clock import now_ns
+from amoc.base.clock import now_ns, utc_text
 from amoc.base.operator_log import OperatorLog
 from amoc.base.redaction import hide
 from amoc.base.text import numberless
@@ -226,8 +226,7 @@ def _prints(handler: logging.Handler) -> bool:
 
 
 def _utc(at_s: float | None = None) -> str:
-    when = datetime.now(UTC) if at_s is None else datetime.fromtimestamp(at_s, UTC)
-    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_text(datetime.now(UTC) if at_s is None else datetime.fromtimestamp(at_s, UTC))
 
 
 def _error_of(record: logging.LogRecord) -> BaseException | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -81,6 +82,33 @@ def test_an_exit_from_a_command_ends_the_process_as_in_any_program(
 
     monkeypatch.setitem(cli.commands, "end", click.Command("end", callback=end))
     assert refused_in_process("end") == (code, said)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [
+        (OSError(errno.ENOMEM, ""), "there is not enough memory to run amoc"),
+        (MemoryError(), "there is not enough memory to run amoc"),
+        (OSError(errno.EMFILE, ""), "too many files are open in this process"),
+    ],
+)
+def test_what_the_system_lacks_is_said_in_one_line(refused_in_process, monkeypatch, ending, said):
+    def end() -> None:
+        raise ending
+
+    monkeypatch.setitem(cli.commands, "end", click.Command("end", callback=end))
+    code, lines = refused_in_process("end")
+    assert code == 7
+    (line,) = lines
+    assert line.startswith(f"amoc: {said}")
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [("rnu", "; did you mean run?"), ("compair", "; did you mean compare?"), ("xyzzy", ".")],
+)
+def test_an_unknown_command_is_compared_with_the_known_ones(refused_in_process, given, hint):
+    assert refused_in_process(given) == (2, [f"amoc: No such command '{given}'{hint} (see --help)"])
 
 
 # Rejected before anything is started

@@ -45,6 +45,17 @@ def test_with_no_users_waiting_during_the_outage_the_target_was_too_slow():
     assert "no users were waiting when executions were missing" in note
 
 
+@pytest.mark.parametrize("executions", [10, 0])
+def test_users_that_wait_at_another_throttle_are_named_as_the_reason(executions):
+    slow = ThrottlePoint(10.0, 1.0, "run", executions=executions, waiting=30)
+    fast = ThrottlePoint(20.0, 1.0, "run", executions=executions, waiting=0)
+    throttles = {"fast": fast._replace(wanted=20.0), "slow": slow._replace(wanted=executions)}
+    (note,) = notes(
+        Point(t_s=float(at), span_s=1.0, throttles=throttles, active_s=1.0) for at in range(30)
+    )
+    assert note.endswith(" of the configured 20/s: users were waiting at throttle slow instead")
+
+
 def test_with_late_slots_after_an_outage_the_generator_was_too_slow():
     made = [*[(400, 9)] * 5, (380, 0), (390, 9), *[(147, 9)] * 5]
     (note,) = notes(second(number, *one) for number, one in enumerate(made))

@@ -243,6 +243,13 @@ def test_a_terminate_that_raises_is_reported_with_its_line(write):
         found.terminate(None)
 
 
+def test_a_terminate_that_gives_a_reason_is_reported_by_it(write):
+    source = "from amoc import Error\ndef terminate(state): raise Error('2 rooms are left')\n"
+    found = load(write(START + source))
+    with pytest.raises(ScenarioError, match=r"^terminate\(\) of \S* failed: 2 rooms are left$"):
+        found.terminate(None)
+
+
 def test_an_exception_whose_str_fails_can_still_be_described():
     class Broken(Exception):
         def __str__(self):

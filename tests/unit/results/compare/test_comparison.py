@@ -179,6 +179,15 @@ def test_differences_between_plans_are_listed(tmp_path):
     }
 
 
+def test_a_plan_without_a_number_of_users_has_none_in_the_setup(tmp_path):
+    records = []
+    for name, plan in (("a", {"users": [1, 11]}), ("b", {"users": [1, 1]})):
+        runs.leave(tmp_path / name, runs.points(5), runs.journal(5, plan=plan))
+        records.append(load(RunDirectory(tmp_path / name)))
+    found = {one.name: (one.first, one.second) for one in compare(*records).setup}
+    assert found == {"users": ("1 to 10", "")}
+
+
 @pytest.mark.once
 @pytest.mark.slow
 def test_among_many_pairs_of_similar_runs_hardly_any_metric_differs(tmp_path):
