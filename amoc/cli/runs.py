@@ -52,17 +52,24 @@ def runs(limit: int, json_file: str | None) -> None:
 
 def _of(server: RestClient, limit: int) -> list[ListedRun]:
     """Return the runs of a server."""
+    from amoc.client.answers import RunInfo, each
     from amoc.results.run_list import ListedRun
     from amoc.scenario.scenario_files import name_of
 
-    names = set(ListedRun.__dataclass_fields__)
     answer = server.request("GET", f"/runs?limit={min(limit, MAX_ASKED)}")
     return [
         ListedRun(
-            name=one["id"],
+            name=one.id,
             directory="",
-            scenario=name_of(one["scenario"]),  # its path on the server means nothing here
-            **{key: value for key, value in one.items() if key in names - {"scenario"}},
+            scenario=name_of(one.scenario),  # its path on the server means nothing here
+            started_at=one.started_at,
+            verdict=one.verdict,
+            comment=one.comment,
+            duration_s=one.duration_s,
+            users=one.users,
+            requests=one.requests,
+            failures=one.failures,
+            p95_s=one.p95_s,
         )
-        for one in answer["runs"]
+        for one in each(RunInfo, answer["runs"])
     ]

@@ -142,6 +142,7 @@ class RunInfo(Answer):
         state: ``queued``, ``starting``, ``running``, ``over``, or ``failed`` before a user started.
         verdict: As in its summary.
         users: Maximum number of concurrent users.
+        p95_s: 95th percentile of successful requests.
         error: Why it failed to start.
     """
 
@@ -155,6 +156,7 @@ class RunInfo(Answer):
     users: int | None = None
     requests: int | None = None
     failures: int | None = None
+    p95_s: float | None = None
     error: str = ""
 
     @property

@@ -32,10 +32,16 @@ _OPEN = (SIGN_IN, "/dashboard/sign-out")
 _OPEN_BELOW = "/assets/"
 
 
-def role() -> Role:
-    """Return the role of this request's client."""
-    found: Role = g.role
+def role() -> Role | None:
+    """Return the role of this request's client; None on paths that are open to everyone."""
+    found: Role | None = g.role
     return found
+
+
+def may(needed: Role) -> bool:
+    """Return whether this request's client has the role `needed`."""
+    found = role()
+    return found is not None and found >= needed
 
 
 def token_checker(app: Flask) -> TokenChecker:
@@ -62,17 +68,17 @@ def register(app: Flask, service: Service) -> None:
             g.role = None
             return None
         try:
-            g.role = checker.role(_token())
+            found = g.role = checker.role(_token())
         except Problem as problem:
             if problem.status is HTTPStatus.UNAUTHORIZED and _wants_page():
                 return redirect(f"{SIGN_IN}?to={quote(request.full_path.rstrip('?'))}")
             raise
         needed = _needed()
-        if g.role < needed:
+        if found < needed:
             raise Problem(
                 HTTPStatus.FORBIDDEN,
                 f"this requires the role {needed.name.lower()}, but the token has the role"
-                f" {g.role.name.lower()}",
+                f" {found.name.lower()}",
             )
         return None
 

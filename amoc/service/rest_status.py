@@ -54,6 +54,8 @@ def register(app: OpenAPI, service: Service) -> None:
     @app.get("/status", tags=[_TAG], responses=responses(ok=StatusBody))
     def status() -> JsonObject:
         """Get the status of the server, and of each running run."""
+        role = guard.role()
+        assert role is not None  # the path is not open to everyone
         runs = [{"run": one.id, **answer} for one, answer in answers(service, "status")]
         return {
             "amoc": "up",
@@ -63,7 +65,7 @@ def register(app: OpenAPI, service: Service) -> None:
             "queued": [one.id for one in service.runs.queue if one.state == QUEUED],
             "parallel": service.runs.queue.parallel,
             "uploads": service.config.upload,
-            "role": guard.role().name.lower(),
+            "role": role.name.lower(),
         }
 
     @app.get("/nodes", tags=[_TAG], responses=responses(ok=NodesBody))

@@ -12,8 +12,9 @@ import json
 from collections.abc import Iterator
 from http import HTTPStatus
 
-from flask import Response, g, request
+from flask import Response, request
 
+from amoc.service import guard
 from amoc.service.problems import Problem
 from amoc.service.tokens import Role
 
@@ -59,7 +60,7 @@ def stream(events: Iterator[str]) -> Response:
     Raises:
         Problem: There are too many streams.
     """
-    most = MAX_STREAMS - KEPT_STREAMS if g.role is Role.READ else MAX_STREAMS
+    most = MAX_STREAMS - KEPT_STREAMS if guard.role() is Role.READ else MAX_STREAMS
     if _open >= most:
         raise Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,

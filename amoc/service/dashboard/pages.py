@@ -101,7 +101,7 @@ def register(app: OpenAPI, service: Service) -> None:
         shown = live.page_of(directory)
         fragments: Mapping[str, str]
         if shown is not None:
-            if guard.role() >= Role.RUN:
+            if guard.may(Role.RUN):
                 declared.look(directory.id, shown)
             fragments, head, data = shown.fragments, title(shown.summary), shown.first_data()
         else:
@@ -130,7 +130,7 @@ def register(app: OpenAPI, service: Service) -> None:
     def run_events(id: str) -> Response:
         directory = service.runs.find(id)
         version = sse.last_seen(request.args.get("after", 0, int))
-        return sse.stream(live.of(directory).events(version, guard.role() >= Role.RUN))
+        return sse.stream(live.of(directory).events(version, guard.may(Role.RUN)))
 
     @app.route("/dashboard/compare/<a>/<b>")
     @_told
@@ -199,16 +199,15 @@ def _told(view: Callable[_P, Response]) -> Callable[_P, Response]:
 
 def page(template: str, here: str = "", **context: object) -> Response:
     """Return a page of the dashboard, with what its client may do."""
-    role = guard.role()
     said = {"title": "amoc", "policy": "", "style": "", "script": "", "data": ""} | context
     text = parts.rendered(
         template,
         **said,
         here=here,
         assets=version_of_assets(),
-        may_run=role is not None and role >= Role.RUN,
-        may_delete=role is not None and role >= Role.ADMIN,
-        signed_in=guard.COOKIE in request.cookies and role is not None,
+        may_run=guard.may(Role.RUN),
+        may_delete=guard.may(Role.ADMIN),
+        signed_in=guard.COOKIE in request.cookies and guard.may(Role.READ),
     )
     return Response(text, mimetype="text/html")
 
@@ -236,21 +235,20 @@ def _list(service: Service, live: LivePages, query: str, limit: int) -> str:
     rows = [
         runs_table.row(live.so_far(one), service.runs.error_of(one.name)) for one in some[:limit]
     ]
-    role = guard.role()
     return parts.rendered(
         "parts/list.html",
         runs=rows,
         query=query,
         more=min(MAX_LIMIT, 2 * limit) if len(some) > limit < MAX_LIMIT else 0,
-        may_run=role >= Role.RUN,
-        may_delete=role >= Role.ADMIN,
+        may_run=guard.may(Role.RUN),
+        may_delete=guard.may(Role.ADMIN),
     )
 
 
 def _start_page(service: Service, chosen: str) -> Response:
     about, problem = None, ""
     settings: Sequence[SettingBody] = ()
-    if guard.role() < Role.RUN:
+    if not guard.may(Role.RUN):
         raise Problem(HTTPStatus.FORBIDDEN, "starting a run requires the role run")
     if chosen:
         try:
@@ -268,5 +266,5 @@ def _start_page(service: Service, chosen: str) -> Response:
         problem=problem,
         load=forms.load(),
         groups=forms.groups(settings),
-        may_upload=service.config.upload and guard.role() >= Role.ADMIN,
+        may_upload=service.config.upload and guard.may(Role.ADMIN),
     )
