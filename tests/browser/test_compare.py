@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory) -> Path:
-    """A run, and another one that is slower, shorter, and says hostile things."""
+    """A run, and another one that is slower and shorter and contains hostile text."""
     directory = tmp_path_factory.mktemp("runs")
     runs.leave(directory / "a", runs.points(60), runs.journal(60))
     slower = runs.points(40, seed=2, service_s=0.03, stall=range(20, 22))
@@ -46,7 +46,7 @@ def test_all_charts_are_drawn_and_fit_the_screen(browser, compared, screen):
         assert visit.requests == []
 
 
-def test_what_differs_stands_first_and_hostile_text_does_nothing(browser, compared):
+def test_differences_come_first_and_hostile_text_is_not_executed(browser, compared):
     with Visit(browser, compared, **DESKTOP) as visit:
         assert visit.page.locator("h1 .word").inner_text() == "significant changes"
         row = visit.page.locator("#changes tr", has_text="p50").first.inner_text()

@@ -1,4 +1,4 @@
-"""A server whose runs are on other hosts: its operator has named them, and clients cannot."""
+"""A server with runs on other hosts, which are chosen by its operator and not by clients."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_runs_are_on_the_hosts_of_the_server_or_on_fewer_or_on_its_own(hosts, tm
         return (tmp_path / "serve.txt").read_text()
 
     def run(command: str, *options: str) -> tuple[int, str]:
-        """How many hosts a run was on, and what was printed."""
+        """Run it; return the number of hosts it was on, and the output."""
         log.unlink(missing_ok=True)
         url = re.search(r"http\S+", said())
         assert url is not None

@@ -1,4 +1,4 @@
-"""The session of docs/rest.md works as it stands."""
+"""The example session in docs/rest.md works as printed."""
 
 from __future__ import annotations
 

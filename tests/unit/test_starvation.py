@@ -1,4 +1,4 @@
-"""A trial whose processes did not get to run in time is told from one that went wrong."""
+"""A cell whose processes were starved of CPU time is distinguished from one that failed."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from amoc.base.context import WorkerContext, active, find
 
 
 class Part:
-    """Of a worker."""
+    """A part of a worker."""
 
 
 def test_without_a_worker_there_are_no_parts():

@@ -7,11 +7,11 @@ import gevent
 from amoc.base.loop_turns import LoopTurns
 
 
-def test_a_turn_begins_before_all_that_it_does_and_ends_after_it() -> None:
+def test_everything_done_in_a_turn_is_between_its_beginning_and_its_end() -> None:
     seen: list[str] = []
 
     def user() -> None:
-        gevent.sleep(0.01)  # what a timer wakes up is amid a turn; this test need not be
+        gevent.sleep(0.01)  # then this greenlet runs in the middle of a turn, woken by a timer
         turns.start()
         gevent.sleep(0.01)
         seen.append("timer")

@@ -1,4 +1,4 @@
-"""Many calls in the loop: in order, all of them, and the loop turns in between."""
+"""Batches of calls in the loop: all are made, in order, and the loop runs in between."""
 
 from __future__ import annotations
 

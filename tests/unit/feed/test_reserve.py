@@ -14,7 +14,7 @@ def numbers(ranges):
 
 @given(st.lists(st.integers(0, 20), max_size=10), st.lists(st.integers(1, 30), max_size=30))
 def test_rows_come_out_in_order_and_the_rest_is_returned(counts, takes):
-    """Ranges of so many rows, each behind a gap; then so many are taken at the most."""
+    """`counts` are the sizes of ranges with gaps in between, `takes` the most rows to take."""
     reserve, put, taken = Reserve(), [], []
     for at, count in enumerate(counts):
         reserve.put(at * 100, count)
@@ -35,7 +35,7 @@ def test_rows_come_out_in_order_and_the_rest_is_returned(counts, takes):
 
 def test_a_block_lasts_a_worker_a_fifth_of_a_second():
     reserve, now_ns = Reserve(), 10**15
-    assert reserve.wants(now_ns) == MIN_BLOCK  # the first says nothing of how fast rows are used
+    assert reserve.wants(now_ns) == MIN_BLOCK  # before the rate of use is known
     sizes = []
     for _ in range(12):
         now_ns += LASTS_NS - 1

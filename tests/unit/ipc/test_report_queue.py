@@ -1,4 +1,4 @@
-"""Reports that gather: all of them leave, in order, in batches that are not too large."""
+"""Queued reports: all are sent, in order, in batches of limited size."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_reports_leave_in_order_in_batches_of_limited_size(lengths):
 
 
 @given(st.text("abc"), st.integers(0, 2**40), st.integers(0, 2**40), st.integers(0, 70_000))
-def test_a_batch_is_what_a_parent_reads(child, number, acknowledged, count):
+def test_a_batch_can_be_unpacked_by_the_parent(child, number, acknowledged, count):
     items = [FROM_NODE.pack(Note("info", str(count)))] * count
     packed = pack_batch(child, number, acknowledged, items)
     name, *numbers, records = unpack(packed)

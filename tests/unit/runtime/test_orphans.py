@@ -19,7 +19,7 @@ PR_SET_CHILD_SUBREAPER = 36  # of prctl(2)
 
 @pytest.fixture(autouse=True)
 def adopts_no_more():
-    """What other tests here leave behind is reaped by init again, not kept for this process."""
+    """After the test, orphans are adopted by init again instead of this process."""
     yield
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0) == 0
 

@@ -1,4 +1,4 @@
-"""Arrival rates as they are written, and how many iterations they mean."""
+"""Arrival rates: their notation, and the number of iterations that they result in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What init() may call answers, or is refused by name."""
+"""Calls in init() work, or are refused with an error that names the call."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def test_each_name_comes_up_once_at_its_newest_time_the_earliest_first(steps):
             assert due.next_ns <= min(model.values())
 
 
-def test_a_name_that_is_put_while_others_are_taken_out_waits_for_its_time():
+def test_a_name_added_while_others_are_popped_waits_for_its_time():
     due = DueTimes()
     for number in range(200):
         due.put(str(number), 1)

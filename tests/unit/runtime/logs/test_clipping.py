@@ -24,10 +24,10 @@ VALUES = st.recursive(
 
 @settings(max_examples=50)
 @given(VALUES)
-def test_what_there_is_room_for_stays_and_the_rest_does_not_take_more(value: Any) -> None:
+def test_data_that_fit_are_kept_and_others_are_cut_to_the_limit(value: Any) -> None:
     found = clip(value, MOST)
     size = len(json.dumps(found, ensure_ascii=False))
-    # A number of up to ten characters, quotes and separators are paid for with four.
+    # A number of up to ten characters, and quotes and separators, count as four.
     assert size <= 4 * MOST
     if len(json.dumps(value, ensure_ascii=False)) * 4 < MOST:
         assert found == value
@@ -49,7 +49,7 @@ def test_omissions_are_marked(value: Any, found: Any) -> None:
     assert clip(value, MOST) == found
 
 
-def test_what_lies_within_itself_has_an_end() -> None:
+def test_data_that_contain_themselves_are_cut() -> None:
     endless: list[Any] = []
     endless.append(endless)
     text = json.dumps(clip(endless, 10_000))

@@ -30,7 +30,7 @@ def test_hosts_without_cpus_and_lost_hosts_get_no_node():
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=9), st.integers(1, 12))
-def test_each_bundle_fills_a_host_and_what_is_missing_is_asked_for(cpus, wanted):
+def test_each_bundle_fills_a_host_and_missing_hosts_are_requested(cpus, wanted):
     hosts = usable([described(f"h{number}", one) for number, one in enumerate(cpus)])
     asked = [one["CPU"] for one in bundles(hosts, wanted)]
     there = min(wanted, len(cpus))

@@ -1,4 +1,4 @@
-"""A host that has joined is not given up before it could have been in contact."""
+"""A host that has joined is not given up before it had time to report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from amoc.runtime.remote.remote_node import RemoteNode
 
 
 class Lines:
-    """Leads to keepers, and notes which of them are forgotten."""
+    """Stand-in for the connections to keepers; records which of them are forgotten."""
 
     def __init__(self) -> None:
         self.forgotten: list[str] = []
@@ -28,7 +28,7 @@ class Lines:
 @pytest.mark.parametrize(
     ("is_there", "patience_ns", "silent"), [(False, PATIENCE_NS, "35 s"), (True, 0, "8 s")]
 )
-def test_a_host_is_given_up_later_while_the_lines_of_its_keeper_are_not_there(
+def test_a_host_is_given_up_later_if_its_keeper_is_not_connected_yet(
     monkeypatch: pytest.MonkeyPatch, is_there: bool, patience_ns: int, silent: str
 ) -> None:
     clock, lines = [S_NS], Lines()
