@@ -14,9 +14,17 @@ _AT_ONCE = 1 << 16
 class ProcFile:
     """A kernel file whose content changes with each read."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, in_one_piece: bool = False) -> None:
+        """Read `path`.
+
+        Args:
+            path: The file.
+            in_one_piece: Whether the kernel returns as much of it as is asked for, as for all files
+                about a whole process or host, but not for lists such as of mappings or connections.
+        """
         self._path = path
         self._fd = -1
+        self._short = _AT_ONCE if in_one_piece else 0
 
     def __del__(self) -> None:
         if self._fd >= 0:
@@ -28,8 +36,9 @@ class ProcFile:
             if self._fd < 0:
                 self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
             found = os.pread(self._fd, _AT_ONCE, 0)
-            # The kernel may return a short read at any time; only an empty one marks the end.
-            while more := os.pread(self._fd, _AT_ONCE, len(found)):
+            # Of a list the kernel may return a short read at any time; only an empty one ends it.
+            more = found
+            while len(more) >= self._short and (more := os.pread(self._fd, _AT_ONCE, len(found))):
                 found += more
         except OSError:
             return b""
@@ -37,7 +46,7 @@ class ProcFile:
 
 
 class ProcFiles:
-    """Any number of kernel files, by path."""
+    """Any number of kernel files that are read in one piece, by path."""
 
     def __init__(self) -> None:
         self._files: dict[str, ProcFile] = {}
@@ -46,5 +55,5 @@ class ProcFiles:
         """Return the current content of `path`; empty if it cannot be read."""
         file = self._files.get(path)
         if file is None:
-            file = self._files[path] = ProcFile(path)
+            file = self._files[path] = ProcFile(path, in_one_piece=True)
         return file.read()

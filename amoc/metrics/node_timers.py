@@ -61,6 +61,8 @@ class NodeTimers:
     def growth(self) -> TimerBlock:
         """Return the growth since the last call."""
         self._look()
+        if self._grown is None and not self._longest_ns:
+            return TimerBlock()
         keys, counts = self._grown or (array("I"), array("Q"))
         longest_ns, self._longest_ns, self._grown = self._longest_ns, {}, None
         return packed(self._names, keys, counts, longest_ns, longest_ns)

@@ -66,6 +66,7 @@ class HostStats:
         self._limiting_memory = [group for group in groups if _group_memory(group, self._read)]
         self._cores = os.sched_getaffinity(0)
         self._before: list[tuple[int, int] | None] = []
+        self._range, self._range_ns = range(0), 0
         self._ports = _Ports(self._count_ports)
         self._fds: dict[int, _Seldom] = {}
         self.counts_fds = self._fds_by_size(os.getpid()) > 0  # Linux 6.2 and later
@@ -74,7 +75,7 @@ class HostStats:
     def figures(self) -> NodePoint:
         """Return the host's metrics, without a name; CPU is measured since the last call."""
         memory_bytes, free_bytes = self._memory()
-        ports = port_range(self._read(f"{self._proc}/sys/net/ipv4/ip_local_port_range"))
+        ports = self._ports_there()
         return NodePoint(
             name="",
             cpu=self._cpu(),
@@ -83,6 +84,13 @@ class HostStats:
             ports=len(ports),
             ports_used=self._ports.used(self._sockets(), int(len(ports) * PORTS_MATTER)),
         )
+
+    def _ports_there(self) -> range:
+        """Return the ephemeral ports, which hardly ever change."""
+        if not self._range or now_ns() - self._range_ns >= LOOK_NS:
+            text = self._read(f"{self._proc}/sys/net/ipv4/ip_local_port_range")
+            self._range, self._range_ns = port_range(text), now_ns()
+        return self._range
 
     def fds(self, pid: int) -> int:
         """Return how many descriptors process `pid` has open; 0 if it does not exist."""

@@ -89,8 +89,8 @@ class Beat:
         self._usual_ns = 0
         self._busy = Notify()
         self._turns = LoopTurns(self._turn_begins, self._turn_ends)
-        self._schedstat = ProcFile("/proc/self/schedstat")
-        self._status = ProcFile("/proc/self/status")
+        self._schedstat = ProcFile("/proc/self/schedstat", in_one_piece=True)
+        self._status = ProcFile("/proc/self/status", in_one_piece=True)
         self._title = ""
 
     def run(self) -> None:
