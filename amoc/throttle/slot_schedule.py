@@ -27,6 +27,7 @@ from amoc.throttle.profiles import NEVER_NS, Profile
 
 KEEP_NS = S_NS
 """How long a past span is kept, in case a change reaches back into it."""
+_TOO_FAR_NS = NEVER_NS // 2
 
 
 class Mode(StrEnum):
@@ -82,10 +83,9 @@ class Span:
 
     def due_ns(self, k: int) -> int:
         """Return when the span's slot `k` is due, if the span is long enough."""
-        if self.spacing_ns == inf:
-            return NEVER_NS
         after_ns = (self.need + k) * self.spacing_ns
-        return self.begin_ns + ceil(after_ns) if after_ns < NEVER_NS / 2 else NEVER_NS
+        # An infinite spacing makes it infinite, or NaN, which is not smaller than anything.
+        return self.begin_ns + ceil(after_ns) if after_ns < _TOO_FAR_NS else NEVER_NS
 
     def before(self, t_ns: int) -> int:
         """Return how many of its slots are due before `t_ns`."""
