@@ -16,6 +16,8 @@ JsonObject: TypeAlias = Mapping[str, Any]  # Any: the fields depend on the file
 
 _OF_SETTINGS = ("values", "settings", "sources")
 """Fields whose keys are names of settings."""
+_MAX = 1e300
+"""Numbers beyond that are no measure of anything, and some are too large for a float."""
 
 
 def plain(value: object) -> Json:
@@ -42,3 +44,21 @@ def object_in(found: Mapping[str, Json], name: str) -> dict[str, Json]:
     """Return the object in field `name` of parsed JSON; empty if it is missing or no object."""
     value = found.get(name)
     return value if isinstance(value, dict) else {}
+
+
+def number_in(found: Mapping[str, Json], name: str) -> float:
+    """Return the number in field `name` of parsed JSON; 0 if it is missing or no number."""
+    value = found.get(name)
+    return value if isinstance(value, int | float) and abs(value) < _MAX else 0
+
+
+def text_in(found: Mapping[str, Json], name: str) -> str:
+    """Return the text in field `name` of parsed JSON; empty if it is missing or no text."""
+    value = found.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def texts_in(found: Mapping[str, Json], name: str) -> list[str]:
+    """Return the texts of the list in field `name` of parsed JSON; empty if it is no list."""
+    value = found.get(name)
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []

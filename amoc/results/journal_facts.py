@@ -6,13 +6,13 @@ found there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, JsonObject, number_in, object_in, text_in, texts_in
 from amoc.metrics.area import Kind
 from amoc.results.summary_types import BlockedPart, NodePart
 from amoc.results.thresholds import threshold
@@ -21,8 +21,10 @@ from amoc.scenario.arrivals import Arrivals
 from amoc.scenario.changed_settings import ChangedSettings
 from amoc.scenario.load_profile import Stages
 
-Entry = JsonObject
-"""A line of a journal."""
+T = TypeVar("T")
+
+Entry = Mapping[str, Json]
+"""A line of a journal. Those of other versions of amoc may lack fields, or have other types."""
 _SETS = ("set", "update_settings")
 """The current and the former name of the command that changes settings."""
 
@@ -67,10 +69,10 @@ class BlockedPlace:
 
     def add(self, entry: Entry) -> None:
         """Add the increase since the last entry."""
-        self.times += entry["times"]
-        self.total_ns += entry["total_ns"]
-        self.longest_ns = max(self.longest_ns, entry["longest_ns"])
-        self.trace = self.trace or entry.get("trace", "")
+        self.times += int(number_in(entry, "times"))
+        self.total_ns += int(number_in(entry, "total_ns"))
+        self.longest_ns = max(self.longest_ns, int(number_in(entry, "longest_ns")))
+        self.trace = self.trace or text_in(entry, "trace")
 
     def to_json(self, place: str) -> BlockedPart:
         """Return the line as it appears in the summary."""
@@ -98,8 +100,8 @@ class JournalFacts:
         changed: Values of settings that were changed during the run.
     """
 
-    run: Entry = field(default_factory=dict)
-    end: Entry | None = None
+    run: JsonObject = field(default_factory=dict)
+    end: JsonObject | None = None
     crashes: dict[str, CrashSample] = field(default_factory=dict)
     failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
@@ -120,53 +122,59 @@ class JournalFacts:
 
     def take(self, entry: Entry) -> None:
         """Take the next entry."""
-        at_s = float(entry.get("t_s") or 0.0)
+        at_s = float(number_in(entry, "t_s"))
         self._latest_s = max(self._latest_s, at_s)
         match entry["kind"]:
             case "run":
                 self.run = self.run or entry
             case "command" if entry.get("name") in _SETS and entry.get("outcome") == "ok":
-                given = entry.get("arguments") or {}
-                self.changed.change(given.get("values") or {}, given.get("on_nodes") or ())
+                given = object_in(entry, "arguments")
+                self.changed.change(object_in(given, "values"), texts_in(given, "on_nodes"))
             case "metrics":
-                self.known = threshold.known_of(entry["declared"])
+                self.known = _restored(threshold.known_of, entry.get("declared")) or {}
             case "state":
                 self._take_state(str(entry.get("state")), at_s)
             case "crash":
-                sample = CrashSample(entry.get("user_id", 0), entry.get("traceback", ""))
+                sample = CrashSample(int(number_in(entry, "user_id")), text_in(entry, "traceback"))
                 self.crashes.setdefault(str(entry.get("cause")), sample)
             case "failure":
                 of_step = self.failures.setdefault(str(entry.get("step")), {})
-                one = FailureSample(entry.get("user_id", 0), str(entry.get("message") or ""))
+                one = FailureSample(int(number_in(entry, "user_id")), text_in(entry, "message"))
                 of_step.setdefault(str(entry.get("cause")), one)
             case "blocked":
-                self.blocked.setdefault(str(entry["place"]), BlockedPlace()).add(entry)
+                self.blocked.setdefault(str(entry.get("place")), BlockedPlace()).add(entry)
             case "node":
                 self._take_node(entry, at_s)
             case "end":
                 self.end = entry
 
     def _take_node(self, entry: Entry, at_s: float) -> None:
-        name, is_lost = str(entry["name"]), entry.get("state") == "lost"
-        before = self.nodes.get(name)
-        known: Entry = before or {**entry, "workers": len(entry.get("workers", ()))}
-        bound_s = max(known.get("clock_bound_s", 0.0), entry.get("clock_bound_s", 0.0))
-        if before and entry.get("state") == "clock":
-            before["clock_bound_s"] = bound_s
+        name, state = str(entry.get("name")), text_in(entry, "state")
+        workers, joined_at_s = entry.get("workers"), entry.get("joined_at_s")
+        is_known = name in self.nodes
+        node = self.nodes.setdefault(
+            name,
+            {
+                "name": name,
+                "host": text_in(entry, "host"),
+                "id": text_in(entry, "id"),
+                "workers": len(workers) if isinstance(workers, list) else 0,
+                "state": state,
+                "reason": "",
+                "joined_at_s": joined_at_s if isinstance(joined_at_s, int | float) else None,
+                "lost_at_s": None,
+                "restarted": 0,
+                "lost": 0,
+                "clock_bound_s": 0.0,
+            },
+        )
+        node["clock_bound_s"] = max(node["clock_bound_s"], number_in(entry, "clock_bound_s"))
+        if is_known and state == "clock":
             return
-        self.nodes[name] = {
-            "name": name,
-            "host": str(known.get("host", "")),
-            "id": str(known.get("id", "")),
-            "workers": known["workers"],
-            "state": str(entry.get("state", "")),
-            "reason": str(entry.get("reason", "")),
-            "joined_at_s": known.get("joined_at_s"),
-            "lost_at_s": round(at_s, 3) if is_lost else None,
-            "restarted": int(entry.get("restarted", 0)),
-            "lost": int(entry.get("lost", 0)),
-            "clock_bound_s": bound_s,
-        }
+        node["state"], node["reason"] = state, text_in(entry, "reason")
+        node["lost_at_s"] = round(at_s, 3) if state == "lost" else None
+        node["restarted"] = int(number_in(entry, "restarted"))
+        node["lost"] = int(number_in(entry, "lost"))
 
     def _take_state(self, state: str, at_s: float) -> None:
         if self._paused_from_s is not None:
@@ -176,42 +184,38 @@ class JournalFacts:
     @property
     def plan(self) -> Entry:
         """The run's plan."""
-        return {**self.run, **(self.run.get("plan") or {})}
+        return {**self.run, **object_in(self.run, "plan")}
 
     @property
     def warmup_s(self) -> float:
         """The length of the warm-up, which the verdict leaves out."""
-        return float(self.plan.get("warmup_s") or 0.0)
+        return float(number_in(self.plan, "warmup_s"))
 
     @property
     def arrivals(self) -> Arrivals | None:
         """The planned arrival rate, if any."""
-        found = self.plan.get("arrivals")
-        return Arrivals.from_json(found) if found else None
+        return _restored(Arrivals.from_json, self.plan.get("arrivals"))
 
     @property
     def stages(self) -> Stages | None:
         """The planned stages, if any."""
-        found = self.plan.get("stages")
-        try:
-            return Stages.from_json(found) if found else None
-        except (KeyError, TypeError, ValueError):
-            return None
+        return _restored(Stages.from_json, self.plan.get("stages"))
 
     @property
     def others(self) -> int:
         """The most users besides those of an arrival rate."""
-        first, stop = self.plan.get("users") or (1, 1)
-        return self.stages.highest if self.stages is not None else int(stop) - int(first)
+        if self.stages is not None:
+            return self.stages.highest
+        return len(_restored(lambda ends: range(*map(int, ends)), self.plan.get("users")) or ())
 
     @property
     def thresholds(self) -> list[Threshold]:
         """The run's thresholds; none if they come from an incompatible version of amoc."""
         scenario = self.run.get("scenario")
         name = scenario.get("name", "") if isinstance(scenario, Mapping) else ""
-        given = (self.run.get("plan") or {}).get("thresholds")
+        given = texts_in(object_in(self.run, "plan"), "thresholds")
         try:
-            return threshold.of_run(_texts(given), _texts(self.run.get("thresholds")), name)
+            return threshold.of_run(given, texts_in(self.run, "thresholds"), name)
         except UsageError:
             return []
 
@@ -222,17 +226,23 @@ class JournalFacts:
             counted_s: The length of its series, for a run that has not ended; None if the series
                 is empty.
         """
-        if self.end is not None and (self.end.get("duration_s") or self.end.get("t_s")):
-            return float(self.end.get("duration_s") or self.end["t_s"])
+        if self.end is not None and (
+            known_s := number_in(self.end, "duration_s") or number_in(self.end, "t_s")
+        ):
+            return float(known_s)
         return counted_s if counted_s is not None else self._latest_s
 
     def paused_s(self, duration_s: float) -> float:
         """Return how much of that time the run was paused."""
         if self.end is not None and "paused_s" in self.end:
-            return float(self.end["paused_s"])
+            return float(number_in(self.end, "paused_s"))
         open_s = duration_s - self._paused_from_s if self._paused_from_s is not None else 0.0
         return self._paused_s + max(0.0, open_s)
 
 
-def _texts(found: object) -> list[str]:
-    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+def _restored(restore: Callable[[Any], T], found: Json) -> T | None:  # Any: `restore` checks it
+    """Return what `found` stands for; None if it comes from an incompatible version of amoc."""
+    try:
+        return restore(found) if found else None
+    except (KeyError, TypeError, ValueError):
+        return None

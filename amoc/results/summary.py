@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import cast
 
 from amoc.base.clock import format_duration, utc_text
+from amoc.base.json_plain import Json, object_in, text_in, texts_in
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
@@ -150,13 +151,13 @@ def _run(
     return {
         "id": run.get("id") or name,
         "scenario": scenario.get("source", "") if isinstance(scenario, Mapping) else scenario,
-        "comment": plan.get("comment", ""),
-        "seed": plan.get("seed"),
+        "comment": text_in(plan, "comment"),
+        "seed": _whole(plan.get("seed")),
         "started_at": run.get("started_at") or run.get("at", ""),
         "ended_at": _ended_at(facts, whole),
-        "stages": str((plan.get("stages") or {}).get("text", "")),
-        "arrival_rate": str((plan.get("arrivals") or {}).get("rate", "")),
-        "targets": _targets(run.get("settings", [])),
+        "stages": text_in(object_in(plan, "stages"), "text"),
+        "arrival_rate": str(object_in(plan, "arrivals").get("rate", "")),
+        "targets": _targets(run.get("settings") or []),
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),
         "active_s": round(whole.active_s, 6),
@@ -167,6 +168,10 @@ def _run(
         "reasons": reasons,
         "notes": list(end["notes"]) if "notes" in end else totals.notes(),
     }
+
+
+def _whole(found: Json) -> int | None:
+    return found if isinstance(found, int) else None
 
 
 _ADDRESS = re.compile(r"(https?|wss?|xmpps?)://.+")
@@ -194,9 +199,8 @@ def _ended_at(facts: JournalFacts, whole: Tally) -> str:
 def _end(end: Entry | None, duration_s: float, running: bool) -> tuple[str, int | None, list[str]]:
     """Return verdict, exit code and reasons."""
     if end is not None:
-        message = end.get("message")
-        reasons = [*(end.get("reasons") or ([message] if message else []))]
-        return str(end.get("verdict", "failed")), end.get("exit_code"), reasons
+        reasons = texts_in(end, "reasons") or [*filter(None, [text_in(end, "message")])]
+        return str(end.get("verdict", "failed")), _whole(end.get("exit_code")), reasons
     after = f"after {format_duration(duration_s)}" if duration_s else "before a user could start"
     if running:
         return "running", None, [f"the run is still running; these are its results {after}"]
@@ -274,5 +278,5 @@ def _worker(one: WorkerPoint) -> parts.WorkerPart:
 
 
 def _versions(run: Entry) -> dict[str, str]:
-    known = run.get("versions") or {name: run.get(name) for name in ("amoc", "python")}
+    known = object_in(run, "versions") or {name: run.get(name) for name in ("amoc", "python")}
     return {name: str(value) for name, value in known.items() if value}
