@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from math import inf
 
 from amoc.base.clock import format_duration
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import Json, number_in
 from amoc.base.text import counted
 
+Record = Mapping[str, Json]
 
-def lines_of(answer: JsonObject) -> list[str]:
+
+def lines_of(answer: Record) -> list[str]:
     """Return the summary, then a line for each node (of several), throttle, coordinator and so on.
 
     `answer` is JSON from a run that may be of another version, so nothing in it is guaranteed.
@@ -35,23 +37,22 @@ def lines_of(answer: JsonObject) -> list[str]:
     ]
 
 
-def _node(one: JsonObject) -> str:
+def _node(one: Record) -> str:
     where = ", ".join(str(one[key]) for key in ("host", "id") if one.get(key))
-    workers = f"{where}, {counted(len(one.get('workers', ())), 'worker')}"
+    workers = f"{where}, {counted(_length(one, 'workers'), 'worker')}"
     if one.get("state") == "lost":
         return f"{workers}, lost: {one.get('reason', '?')}"
-    bound_s = one.get("clock_bound_s")
     clock = ""
-    if isinstance(bound_s, int | float) and bound_s > 0:
+    if (bound_s := number_in(one, "clock_bound_s")) > 0:
         clock = f", clock within {format_duration(bound_s)}"
-    joined_s = one.get("joined_at_s")
-    if isinstance(joined_s, int | float):
-        clock += f", joined after {format_duration(joined_s)}"
-    return f"{workers}, {counted(one.get('users', 0), 'user')}, {one.get('state', '?')}{clock}"
+    if isinstance(one.get("joined_at_s"), int | float):
+        clock += f", joined after {format_duration(number_in(one, 'joined_at_s'))}"
+    users = counted(int(number_in(one, "users")), "user")
+    return f"{workers}, {users}, {one.get('state', '?')}{clock}"
 
 
-def _throttle(one: JsonObject) -> str:
-    rate, interval_s = one.get("rate"), one.get("interval", 0.0)
+def _throttle(one: Record) -> str:
+    rate, interval_s = one.get("rate"), number_in(one, "interval")
     if not isinstance(rate, int | float) or rate == inf:
         shown = "no limit"
     elif interval_s:
@@ -66,31 +67,37 @@ def _throttle(one: JsonObject) -> str:
     return ", ".join(parts)
 
 
-def _counts(one: JsonObject, **texts: str) -> list[str]:
+def _counts(one: Record, **texts: str) -> list[str]:
     """Return the counts that are not 0, with their texts."""
-    return [f"{one[key]:,} {text}" for key, text in texts.items() if one.get(key)]
+    return [f"{count:,} {text}" for key, text in texts.items() if (count := number_in(one, key))]
 
 
-def _coordinator(one: JsonObject) -> str:
-    pending = sum(one.get("pending", ()))
-    parts = [f"{one.get('adds', 0):,} adds", f"{one.get('groups', 0):,} groups"]
+def _coordinator(one: Record) -> str:
+    waiting = one.get("pending")
+    pending = sum(n for n in waiting if isinstance(n, int)) if isinstance(waiting, list) else 0
+    parts = [f"{number_in(one, 'adds'):,} adds", f"{number_in(one, 'groups'):,} groups"]
     parts += _counts(one, timeouts="timeouts", refused="refused", lost="lost")
     return ", ".join([*parts, f"{pending:,} pending"])
 
 
-def _barrier(one: JsonObject) -> str:
-    return f"{one.get('waiting', 0):,} of {one.get('users', 0):,} users waiting"
+def _barrier(one: Record) -> str:
+    return f"{number_in(one, 'waiting'):,} of {number_in(one, 'users'):,} users waiting"
 
 
-def _feed(one: JsonObject) -> str:
-    used, rows = one.get("used", 0), one.get("rows", 0)
+def _feed(one: Record) -> str:
+    used, rows = number_in(one, "used"), int(number_in(one, "rows"))
     if one.get("order") != "unique" or one.get("share") != "run":
         return f"{used:,} used, {counted(rows, 'row')}"
     end = ", none left" if one.get("ended") else ""
     return f"{used:,} of {rows:,} used{end}"
 
 
-def _records(value: object) -> list[JsonObject]:
+def _length(one: Record, name: str) -> int:
+    found = one.get(name)
+    return len(found) if isinstance(found, list) else 0
+
+
+def _records(value: object) -> list[Record]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         return []
     return [one for one in value if isinstance(one, Mapping)]

@@ -182,6 +182,21 @@ def test_an_incomplete_answer_can_be_shown(answer):
     assert lines_of(answer)[0] == "done"
 
 
+NODE = {"host": "h", "id": "i", "workers": [0], "users": 4, "clock_bound_s": 0.1}
+NODE |= {"joined_at_s": 3.0, "state": "up"}
+THROTTLE = {"rate": 1.0, "interval": 60.0, "mode": "run", "plan": "", "executions": 3}
+OTHERS = {"adds": 1, "groups": 1, "pending": [1], "lost": 1, "waiting": 3}
+OTHERS |= {"rows": 9, "used": 1, "order": "unique", "share": "run", "ended": False}
+
+
+@pytest.mark.parametrize("value", [None, True, -1.5, "x", [], ["a"], {"a": 1}, float("nan")])
+@pytest.mark.parametrize("name", NODE | THROTTLE | OTHERS)
+def test_an_answer_of_another_version_can_be_shown(name, value):
+    one = {"name": "a", **NODE, **THROTTLE, **OTHERS, name: value}
+    lists = ("nodes", "throttles", "coordinators", "barriers", "feeds")
+    assert len(lines_of({key: [one, one] for key in lists})) == 1 + 2 * len(lists)
+
+
 @pytest.fixture
 def ends(monkeypatch, capsys):
     def ends(*arguments: str) -> tuple[int, list[str]]:
