@@ -40,25 +40,29 @@ def plain_object(fields: Mapping[str, object]) -> dict[str, Json]:
     }
 
 
-def object_in(found: Mapping[str, Json], name: str) -> dict[str, Json]:
+def object_in(found: Mapping[str, object], name: str) -> dict[str, Json]:
     """Return the object in field `name` of parsed JSON; empty if it is missing or no object."""
     value = found.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def number_in(found: Mapping[str, Json], name: str) -> float:
+def number_in(found: Mapping[str, object], name: str) -> float:
     """Return the number in field `name` of parsed JSON; 0 if it is missing or no number."""
-    value = found.get(name)
-    return value if isinstance(value, int | float) and abs(value) < _MAX else 0
+    return known_number(found.get(name)) or 0
 
 
-def text_in(found: Mapping[str, Json], name: str) -> str:
+def text_in(found: Mapping[str, object], name: str) -> str:
     """Return the text in field `name` of parsed JSON; empty if it is missing or no text."""
     value = found.get(name)
     return value if isinstance(value, str) else ""
 
 
-def texts_in(found: Mapping[str, Json], name: str) -> list[str]:
+def texts_in(found: Mapping[str, object], name: str) -> list[str]:
     """Return the texts of the list in field `name` of parsed JSON; empty if it is no list."""
     value = found.get(name)
     return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+
+
+def known_number(found: object) -> float | None:
+    """Return a value of parsed JSON if it is a number that a float can hold, else None."""
+    return found if isinstance(found, int | float) and abs(found) < _MAX else None

@@ -33,8 +33,8 @@ def summary(found: JsonObject) -> Summary:
     named = renamed(found)
     run = named["run"]
     named["run"] = {**run, "verdict": _VERDICTS.get(run["verdict"], run["verdict"])}
-    if workers := named.get("workers"):
-        named["workers"] = [renamed(one) for one in workers]
+    if isinstance(workers := named.get("workers"), list):
+        named["workers"] = [renamed(one) for one in workers if isinstance(one, Mapping)]
     return cast("Summary", named)  # its contents depend on the file
 
 

@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from amoc.base.clock import format_duration, time_of_day
-from amoc.base.json_plain import JsonObject, object_in
+from amoc.base.json_plain import JsonObject, known_number, number_in, object_in, text_in
 from amoc.metrics.step_names import AGGREGATED
 from amoc.results import journal, summary_file
 from amoc.results.run_directory import BASE, RunDirectory, runs
@@ -107,19 +107,20 @@ def of_summary(name: str, path: str, summary: Summary) -> ListedRun:
         path: The directory's path.
         summary: The summary, final or preliminary.
     """
-    run, whole = summary["run"], summary.get("steps", {}).get(AGGREGATED)
+    # It may be from another version, and one such run must not prevent the list.
+    run, whole = object_in(summary, "run"), object_in(object_in(summary, "steps"), AGGREGATED)
     return ListedRun(
         name,
         path,
-        run.get("scenario", ""),
-        run.get("started_at", ""),
-        run["verdict"],
-        run.get("comment", ""),
-        run.get("duration_s"),
-        int(summary.get("users", {}).get("peak", 0)),
-        whole["count"] if whole else None,
-        whole["failures"] if whole else None,
-        whole["times"].get("p95_s") if whole else None,
+        text_in(run, "scenario"),
+        text_in(run, "started_at"),
+        text_in(run, "verdict"),
+        text_in(run, "comment"),
+        known_number(run.get("duration_s")),
+        int(number_in(object_in(summary, "users"), "peak")),
+        int(number_in(whole, "count")) if whole else None,
+        int(number_in(whole, "failures")) if whole else None,
+        known_number(object_in(whole, "times").get("p95_s")),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from amoc.base.errors import UsageError
+from amoc.metrics.step_names import AGGREGATED
 from amoc.results import run_directory, run_list, summary_file
 from amoc.results.run_directory import locate
 from amoc.results.summary import rebuild
@@ -72,6 +73,23 @@ def test_the_list_shows_the_outcome_of_each_run(base):
     assert [one.name for one in run_list.newest(99)] == [
         *reversed(NAMES)
     ]  # and no other directories
+
+
+@pytest.mark.parametrize("other", [None, True, -1.5, 10**400, "x", [], ["a"], {}, {"a": 1}])
+def test_a_run_with_an_odd_summary_does_not_prevent_the_list(base, other):
+    directory = run_directory.RunDirectory(Path(run_directory.BASE) / NAMES[3])
+    whole = rebuild("", str(directory.path), runs.journal(4), RUN, running=False)
+    of_run = [{**whole, "run": {**whole["run"], name: other}} for name in whole["run"]]
+    of_steps = [{**whole["steps"][AGGREGATED], name: other} for name in ("count", "times")]
+    odd = [
+        *({**whole, name: other} for name in whole),
+        *(one for one in of_run if isinstance(one["run"]["verdict"], str)),
+        *({**whole, "steps": {AGGREGATED: one}} for one in of_steps),
+    ]
+    for number, summary in enumerate(odd):
+        directory.summary.write_text(json.dumps(summary) + " " * number)  # not cached by size
+        assert run_list.newest(1)[0].name == NAMES[3]
+        run_list.cells(run_list.newest(1)[0])
 
 
 def test_without_runs_the_list_is_empty(tmp_path, monkeypatch):
