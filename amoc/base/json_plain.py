@@ -46,6 +46,12 @@ def object_in(found: Mapping[str, object], name: str) -> dict[str, Json]:
     return value if isinstance(value, dict) else {}
 
 
+def objects_in(found: Mapping[str, object], name: str) -> list[dict[str, Json]]:
+    """Return the objects of the list in field `name` of parsed JSON; empty if it is no list."""
+    value = found.get(name)
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
+
 def number_in(found: Mapping[str, object], name: str) -> float:
     """Return the number in field `name` of parsed JSON; 0 if it is missing or no number."""
     return known_number(found.get(name)) or 0
