@@ -66,7 +66,7 @@ def text_in(found: Mapping[str, object], name: str) -> str:
 def texts_in(found: Mapping[str, object], name: str) -> list[str]:
     """Return the texts of the list in field `name` of parsed JSON; empty if it is no list."""
     value = found.get(name)
-    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list | tuple) else []
 
 
 def known_number(found: object) -> float | None:
