@@ -15,7 +15,7 @@ from amoc import metrics
 from amoc.base.clock import format_duration
 from amoc.base.errors import ScenarioError
 from amoc.base.loop_guard import guard_loop
-from amoc.base.text import printable
+from amoc.base.text import counted, printable
 from amoc.base.tracebacks import headline_of, trace_of
 from amoc.cli.checked_scenario import Checked
 from amoc.cli.view.console import console as make_console
@@ -175,7 +175,7 @@ def _print_metrics(console: Console) -> None:
         name, value, shown = metric.name, metric.value, ""
         if isinstance(value, Histogram):
             if value.count:
-                shown = f"{value.count} samples, mean {format_duration(value.mean_s)}"
+                shown = f"{counted(value.count, 'sample')}, mean {format_duration(value.mean_s)}"
         elif isinstance(value, ThrottleCounts):
             name, counts = f"throttle {name}", value._asdict().items()
             shown = ", ".join(f"{what} {count:,}" for what, count in counts if count)

@@ -63,19 +63,23 @@ def _throttle(one: Record) -> str:
     parts = [shown if mode in ("run", "open") else f"{mode}, configured for {shown}"]
     if one.get("plan"):
         parts.append(str(one["plan"]))
-    parts += _counts(one, executions="executions", waiting="waiting", missed="slots missed")
+    parts += _counts(one, executions="executions", waiting="waiting", missed="missed")
     return ", ".join(parts)
 
 
 def _counts(one: Record, **texts: str) -> list[str]:
-    """Return the counts that are not 0, with their texts."""
-    return [f"{count:,} {text}" for key, text in texts.items() if (count := number_in(one, key))]
+    """Return the counts that are not 0, with their texts, of which plurals end in s."""
+    return [
+        f"{count:,} {text.removesuffix('s') if count == 1 else text}"
+        for key, text in texts.items()
+        if (count := number_in(one, key))
+    ]
 
 
 def _coordinator(one: Record) -> str:
     waiting = one.get("pending")
     pending = sum(n for n in waiting if isinstance(n, int)) if isinstance(waiting, list) else 0
-    parts = [f"{number_in(one, 'adds'):,} adds", f"{number_in(one, 'groups'):,} groups"]
+    parts = [counted(int(number_in(one, f"{what}s")), what) for what in ("add", "group")]
     parts += _counts(one, timeouts="timeouts", refused="refused", lost="lost")
     return ", ".join([*parts, f"{pending:,} pending"])
 

@@ -149,6 +149,10 @@ def test_json_prints_the_complete_answer(asked):
     [
         ({"rate": 600.0, "interval": 60.0, "mode": "paused"}, "paused, configured for 10/s"),
         ({"rate": 3.0, "interval": 0.0, "executions": 1200}, "at most 3 at once, 1,200 executions"),
+        (
+            {"rate": 3.0, "interval": 1.0, "executions": 1, "waiting": 1, "missed": 1},
+            "3/s, 1 execution, 1 waiting, 1 missed",
+        ),
         ({"rate": inf, "interval": 60.0, "mode": "open"}, "no limit"),
         ({"rate": "inf", "interval": 60.0, "mode": "open"}, "no limit"),  # as JSON has it
         ({"rate": 1.0, "interval": 60.0, "plan": "to 5/s"}, "0.0166667/s, to 5/s"),
@@ -161,8 +165,10 @@ def test_a_throttle_is_described_in_one_line(throttle, text):
 def test_coordinators_and_barriers_are_described_in_one_line_each():
     pairs = {"name": "pairs", "adds": 1001, "groups": 500, "timeouts": 2, "pending": [1, 0]}
     barrier = {"name": "all", "waiting": 20, "users": 200}
-    assert lines_of({"coordinators": [pairs], "barriers": [barrier]})[1:] == [
+    first = {"name": "pairs", "adds": 1, "groups": 1, "timeouts": 1}
+    assert lines_of({"coordinators": [pairs, first], "barriers": [barrier]})[1:] == [
         "  coordinator pairs: 1,001 adds, 500 groups, 2 timeouts, 1 pending",
+        "  coordinator pairs: 1 add, 1 group, 1 timeout, 0 pending",
         "  barrier all: 20 of 200 users waiting",
     ]
 
