@@ -191,3 +191,21 @@ class Answer(Call):
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.status or self.cause}, {len(self.bytes)} bytes>"
+
+
+def _lay_out() -> None:
+    """Have CPython lay out the attributes of all answers, by setting them on the first one.
+
+    Later it makes no more room for others. With many users, hundreds of answers are begun before
+    one is complete, and without this each would get a dictionary of its own.
+    """
+    first = Answer()
+    for name in (
+        *("method", "origin", "target", "name", "terms", "begin_ns", "line", "recorder"),
+        *("status", "head", "ok", "cause", "first_byte_ns", "ns", "bytes", "is_recorded"),
+        *("allow", "most_redirects", "body", "own_headers", "auth", "_headers", "_json"),
+    ):
+        setattr(first, name, None)
+
+
+_lay_out()
