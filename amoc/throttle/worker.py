@@ -59,7 +59,7 @@ MAX_GONE = 1_000
 REMIND_S = 1.0
 """How often to repeat a demand to the controller, in case the message was lost."""
 UNWANTED_REMIND_S = 3.0
-"""The same while there was none at the last check."""
+"""The same while there is none."""
 
 
 class Gate:
@@ -112,6 +112,7 @@ class Gate:
         self._reports: list[tuple[int, int, WorkerQueue]] = []
         self._report_ns = NEVER_NS
         self._report_timer = get_hub().loop.timer(0)
+        self._reminder = get_hub().loop.timer(0)
         self._set_reminder(REMIND_S)
 
     def __repr__(self) -> str:
@@ -255,14 +256,17 @@ class Gate:
             queue.report_at_ns = NEVER_NS
             if queue.report_due_ns < NEVER_NS:
                 self._send(self._worker, queue.want(now_ns))
+                if self._remind_s > REMIND_S:
+                    self._set_reminder(REMIND_S)
         self._set_report_timer()
 
     def _set_reminder(self, period_s: float) -> None:
+        self._remind_s = period_s
+        self._reminder.close()
         self._reminder = get_hub().loop.timer(to_next_tick_s(period_s))
         self._reminder.start(self._remind)
 
     def _remind(self) -> None:
-        self._reminder.close()
         wanted = any(queue.outstanding for queue in self.queues.values())
         self._set_reminder(REMIND_S if wanted else UNWANTED_REMIND_S)
         now_ns = monotonic_ns()
