@@ -22,6 +22,7 @@ from amoc.results.run_directory import RunDirectory
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point
 from amoc.results.summary_types import Summary
+from amoc.runtime import logs
 from amoc.runtime.controller.series_recorder import SeriesRecorder
 from amoc.scenario.run_plan import RunPlan
 
@@ -95,6 +96,7 @@ class RunFiles:
         """Remove all files, as no user could start."""
         self._close()
         if self.directory is not None:
+            logs.drop()  # or lines held until the end would be missed in a deleted file
             self.directory.discard()
 
     def end(self, totals: RunTotals) -> tuple[Summary, ExitCode]:

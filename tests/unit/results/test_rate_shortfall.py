@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amoc.results.rate_shortfall import Shortfall
+from amoc.results.rate_shortfall import MAX_NOTES, Shortfall
 from amoc.results.series import Point, ThrottlePoint
 
 
@@ -54,6 +56,70 @@ def test_users_that_wait_at_another_throttle_are_named_as_the_reason(executions)
         Point(t_s=float(at), span_s=1.0, throttles=throttles, active_s=1.0) for at in range(30)
     )
     assert note.endswith(" of the configured 20/s: users were waiting at throttle slow instead")
+
+
+class Name(str):
+    """The name of a throttle; counts how often names are looked up."""
+
+    __slots__ = ()
+    lookups = 0
+
+    def __hash__(self) -> int:
+        Name.lookups += 1
+        return super().__hash__()
+
+    __eq__ = str.__eq__
+
+
+def many(at: int, slow: range, fast: range) -> Point:
+    """Return a second with users waiting at throttles `slow` and missing at throttles `fast`."""
+    full = ThrottlePoint(10.0, 1.0, "run", executions=10, waiting=30)._replace(wanted=10.0)
+    lacks = ThrottlePoint(20.0, 1.0, "run", executions=10, waiting=0)._replace(wanted=20.0)
+    names = {**{f"slow{n}": full for n in slow}, **{f"fast{n}": lacks for n in fast}}
+    throttles = {Name(name): throttle for name, throttle in names.items()}
+    return Point(t_s=float(at), span_s=1.0, throttles=throttles, active_s=1.0)
+
+
+def test_more_throttles_than_can_be_named_are_counted():
+    *each, rest = notes(many(at, range(100), range(100)) for at in range(100))
+    assert len(each) == MAX_NOTES == 20
+    assert all(one.endswith("users were waiting at other throttles instead") for one in each)
+    assert rest == "80 more throttles did not reach the configured rate"
+
+
+def test_one_throttle_more_than_are_named_is_counted_in_the_singular():
+    made = [many(at, range(0), range(MAX_NOTES + 1)) for at in range(10)]
+    assert notes(made)[-1] == "1 more throttle did not reach the configured rate"
+    made = [many(at, range(0), range(MAX_NOTES)) for at in range(10)]
+    assert len(notes(made)) == MAX_NOTES
+    assert notes(made)[-1].startswith("throttle fast9 reached")
+
+
+def test_a_few_throttles_with_users_waiting_are_all_named():
+    (note,) = notes(many(at, range(4), range(1)) for at in range(30))
+    assert note.endswith("waiting at throttle slow0 and slow1 and slow2 and slow3 instead")
+
+
+def test_a_second_with_twice_as_many_throttles_takes_twice_the_work():
+    shortfall = Shortfall()
+    work = []
+    for number in (100, 200):
+        for at in range(3):  # users are known to wait throughout from the second on
+            point = many(at, range(number), range(number))
+            Name.lookups = 0
+            shortfall.take(point)
+        work.append(Name.lookups)
+    assert work[1] < 2.5 * work[0]
+
+
+def test_the_memory_does_not_grow_with_the_pairs_of_throttles():
+    sizes = []
+    for number in (100, 200):
+        shortfall = Shortfall()
+        for at in range(2 * number):  # users wait at one of them after the other
+            shortfall.take(many(at, range(at // 2, at // 2 + 1), range(number)))
+        sizes.append(len(pickle.dumps(shortfall)))
+    assert sizes[1] < 2.5 * sizes[0]
 
 
 def test_with_late_slots_after_an_outage_the_generator_was_too_slow():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 
 import gevent
@@ -22,6 +23,7 @@ from amoc.metrics.timer_block import TimerBlock
 from amoc.results import journal, saved_run, summary_file
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
+from amoc.runtime import logs
 from amoc.runtime.controller.run_files import RunFiles
 from amoc.runtime.controller.run_results import RunResults
 from amoc.runtime.controller.run_state import State
@@ -96,6 +98,22 @@ class Bench:
 
     def entries(self, kind):
         return [one for one in journal.read(self.left.journal) if one["kind"] == kind]
+
+
+def test_log_lines_held_by_a_run_without_users_are_not_missed_in_its_removed_log(tmp_path):
+    run = Bench(tmp_path)
+    logs.begin("controller", "info")
+    try:
+        logs.attach(OperatorLog(lambda level, text: run.told.append((level, text))))
+        logs.open_directory(run.left.logs)
+        for number in range(300):
+            logging.getLogger("amoc.throttle").info("throttle t%d is started", number)
+        outcome = run.results.end("failed", UsageError("no"), now_ns())
+        assert (outcome.exit_code, outcome.summary) == (ExitCode.USAGE, None)
+        assert not run.left.path.exists()
+    finally:
+        logs.end()
+    assert run.told == []
 
 
 def test_samples_become_seconds_of_the_series_and_of_the_status(tmp_path):
