@@ -187,13 +187,14 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Embedded]:
         yield server
 
 
-def test_no_message_is_counted_twice_or_missed_when_all_users_reconnect(
+def test_no_message_is_counted_twice_or_missed_when_all_users_on_two_nodes_reconnect(
     embedded: Embedded, scenario: Scenario, tmp_path: Path
 ) -> None:
     users, first = 4, 1
     text = RECONNECT.format(first=first, users=users)
+    ids, two_nodes = f"{first}-{first + users - 1}", ("--cluster", "local:2")
     with proxy(embedded) as through:
-        with start(scenario(text), through, f"{first}-{first + users - 1}", tmp_path) as run:
+        with start(scenario(text), through, ids, tmp_path, *two_nodes) as run:
             delivered = 0
             for count in (26, 20, 10):
                 delivered += users * (count - 2)
