@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from amoc import metrics
 from amoc.http.connection import Connection
-from amoc.metrics import connection_names, registry, together
+from amoc.metrics import connection_names, registry, request_names, together
 from amoc.steps.recorder import Recorder
 
 statuses: Final = tuple(
@@ -47,6 +47,9 @@ redirects = metrics.built_in(metrics.Counter, "http.redirects")
 """Redirects followed."""
 unanswered = metrics.built_in(metrics.Counter, "http.unanswered")
 """Requests whose user was stopped or killed before there was a response."""
+
+names_beyond = metrics.built_in(metrics.Counter, request_names.BEYOND)
+"""Requests that count as `request_names.OTHER` because there are too many names."""
 
 
 def answered(connection: Connection) -> None:

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
-
-from amoc.base import context
 from amoc.base.text import printable
+from amoc.http import meters
 from amoc.metrics import registry
 from amoc.metrics.coordinated_omission import RESPONSE
+from amoc.metrics.request_names import MAX_NAMES, OTHER
 from amoc.metrics.step_names import BYTES, COUNT, FAILURES
 from amoc.steps import recorder
 from amoc.steps.recorder import Recorder
 
-MAX_NAMES = 1_000
-"""Maximum number of request names per worker; each needs a histogram."""
 MAX_NAME_BYTES = 120
 """Longer names are cut and end in an ellipsis, which leaves room for a cause of failure."""
-OTHER = "other"
 _TAKEN = (COUNT, BYTES, RESPONSE)
 """Suffixes that belong to the metrics of other request names."""
 
@@ -43,7 +38,7 @@ def recorder_of(name: str) -> Recorder:
     if names is None:
         names = registry.current.composed[_Names] = _Names()
     if names.count >= MAX_NAMES and name != OTHER:
-        _say()
+        meters.names_beyond.inc()
         return recorder_of(OTHER)
     made = recorder.of(name)
     names.count += 1
@@ -58,16 +53,3 @@ def _shown(name: str) -> str:
     if len(one.encode()) <= MAX_NAME_BYTES + 3:
         return one
     return one.encode()[:MAX_NAME_BYTES].decode(errors="ignore").rstrip("…") + "…"
-
-
-def _say() -> None:
-    warned = context.active().warned
-    if __name__ not in warned:
-        warned.add(__name__)
-        with suppress(OSError):
-            print(
-                f"http: more than {MAX_NAMES} names of requests; the rest counts as {OTHER!r}: give"
-                ' requests whose URLs differ one name, get(…, name="GET /item/[id]"), or a'
-                ' template, get("/item/{id}", path={"id": …})',
-                file=sys.stderr,
-            )

@@ -17,9 +17,10 @@ from amoc.base.text import counted
 from amoc.metrics.area import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
+from amoc.metrics.request_names import BEYOND
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
 from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
-from amoc.results import connection_facts, feed_facts, message_account
+from amoc.results import connection_facts, feed_facts, message_account, name_facts
 from amoc.results.arrival_totals import ArrivalTotals
 from amoc.results.generator_health import Health
 from amoc.results.rate_shortfall import Shortfall
@@ -183,17 +184,19 @@ class RunTotals:
             yield_if_due: Called between parts of the work.
 
         Returns:
-            Warnings about the generator for the operator, see `Health.take`.
+            Warnings for the operator, each only once per run, see `name_facts` and `Health.take`.
         """
+        beyond = self.whole.counters.get(BEYOND, 0)
         warm = self._count(point, timers, yield_if_due)
         self._starts.add(point)
         self.stages.take(point)
         self.arrivals.take(point)
+        said = name_facts.warnings(beyond, self.whole.counters)
         if warm or not self.judged:
-            return []
+            return said
         self.rest.take(point)
         self.shortfall.take(point)
-        return self.health.take(point)
+        return said + self.health.take(point)
 
     def _count(
         self, point: Point, timers: bool = True, yield_if_due: Callable[[], None] = lambda: None
@@ -225,6 +228,7 @@ class RunTotals:
                 self.whole.counters, any(one.incarnation > 1 for one in self.workers.values())
             ),
             *feed_facts.notes(self.whole),
+            *name_facts.notes(self.whole.counters),
             *(() if self.futile() or self.arrivals.arrivals else self.rest.notes()),
             *self.shortfall.notes(),
             *connection_facts.notes(self.whole.counters),

@@ -287,3 +287,33 @@ def test_a_locustfile_runs_together_with_another_scenario(
     counters = summary["counters"]
     assert (counters["kind.Few.users"], counters["kind.Many.users"]) == (1, 3)
     assert summary["users"]["finished"] == 7
+
+
+MANY_NAMES = """
+    from locust import User, task
+    from locust.exception import StopUser
+
+    class Visitor(User):
+        @task
+        def look(self):
+            for n in range(1100):
+                self.environment.events.request.fire(
+                    request_type="GET", name=f"/{n}", response_time=1, response_length=0
+                )
+            raise StopUser
+"""
+
+
+def test_requests_with_more_names_than_a_worker_records_are_noted_once_per_run(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    options = ("--users", "2", "--workers", "2", "--spawn-rate", "1000")
+    with running(str(scenario(MANY_NAMES)), *options, directory=tmp_path) as run:
+        assert run.end() == 0
+        summary = run.summary()
+    assert summary["steps"]["other"]["count"] == summary["counters"]["http.names_beyond"] == 200
+    [note] = (one for one in summary["run"]["notes"] if "other" in one)
+    assert note.startswith("200 requests counted as 'other', because a worker records at most")
+    assert run.output.count("further requests count as 'other', because a worker records") == 1
+    report = (run.directory / "report.html").read_text()
+    assert "200 requests counted as" in report

@@ -191,3 +191,18 @@ def test_adding_points_together_or_one_by_one_gives_the_same_totals(warmup_s):
 def test_a_run_is_futile_when_every_iteration_or_connection_failed(counters, crashes, told):
     point = Point(t_s=1.0, span_s=1.0, at=1e9, counters=counters, crashes=crashes)
     assert RunTotals.of([point]).futile() == told
+
+
+@pytest.mark.parametrize("warmup_s", [0.0, 3.0])
+def test_requests_beyond_the_limit_of_names_yield_one_warning_and_a_note(warmup_s: float) -> None:
+    totals = RunTotals(WarmUp(warmup_s))
+    said = []
+    for point, beyond in zip(MADE, (0, 0, 7, 0, 1), strict=False):
+        counted = {**point.counters, "http.names_beyond": beyond}
+        said.append(totals.add(replace(point, counters=counted)))
+    [warning] = said.pop(2)
+    assert warning.startswith("further requests count as 'other', because a worker records at most")
+    assert said == [[]] * 4
+    [note] = (one for one in totals.notes() if "other" in one)
+    assert note.startswith("8 requests counted as 'other', because a worker records at most 1,000")
+    assert not any("other" in one for one in RunTotals.of(MADE).notes())
