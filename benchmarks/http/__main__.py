@@ -1,4 +1,4 @@
-"""What a request costs amoc, wrk, hey and Locust, alternating on one nginx.
+"""What a request costs amoc, wrk, hey, Locust and aiolocust, alternating on one nginx.
 
 Goals for amoc, with its steps, checks and statistics: at most 18 µs of CPU per request with up to
 100 users and 22 with more, at most 2.5 times wrk's and a fifth of FastHttpUser's; with TLS at most
@@ -6,7 +6,7 @@ Goals for amoc, with its steps, checks and statistics: at most 18 µs of CPU per
 
     python -m benchmarks.http [--users 50] [--workers 1] [--seconds 5] [--rounds 3] [--tls]
         [--only amoc,amoc-twice,wrk,wrk-twice,hey,locust,locustfile,aiolocust]
-        [--locust PYTHON] [--http-user]
+        [--locust PYTHON] [--aiolocust PYTHON] [--http-user]
 
 Each contender fetches /item/N as fast as it can on as many connections as there are users. The CPU
 time of its own processes per request is taken from nginx's count of requests and the kernel's CPU
@@ -14,10 +14,11 @@ time between two moments in the middle; the medians of the rounds count. amoc's 
 time of its workers; its other processes are reported separately. Contenders that are not installed
 are left out, with a message. Locust may be installed for another Python, given by --locust; it runs
 a FastHttpUser, or with --http-user an HttpUser. The contender locustfile is amoc running Locust's
-file unchanged. amoc-twice is amoc with twice as many workers, which should do 1.9 times as many
-requests with as much CPU time each. How many more they do per second is only meaningful if each has
-a core of its own besides nginx's. wrk-twice is wrk with two threads instead of one: what wrk falls
-short of 2 is due to the machine.
+file unchanged. aiolocust needs a free-threaded Python, given by --aiolocust, and runs on one event
+loop; this has not been tried with such a Python yet. amoc-twice is amoc with twice as many workers,
+which should do 1.9 times as many requests with as much CPU time each. How many more they do per
+second is only meaningful if each has a core of its own besides nginx's. wrk-twice is wrk with two
+threads instead of one: what wrk falls short of 2 is due to the machine.
 """
 
 from __future__ import annotations
@@ -45,6 +46,28 @@ NEEDS = ["nginx"]
 HERE = Path(__file__).resolve().parent
 CONTENDERS = ("amoc", "amoc-twice", "wrk", "wrk-twice", "hey", "locust", "locustfile", "aiolocust")
 OF_AMOC = ("amoc", "amoc-twice", "locustfile")
+ASKED = {
+    "locust": """
+import sys
+
+try:
+    import locust
+except ImportError:
+    sys.exit("Locust is not installed for that Python (--locust names one)")
+""",
+    "aiolocust": """
+import sys, sysconfig
+
+if not sysconfig.get_config_var("Py_GIL_DISABLED"):
+    found = sys.version.split()[0]
+    sys.exit(f"it needs a free-threaded Python (--aiolocust names one), got {found}")
+try:
+    import aiolocust
+except ImportError:
+    sys.exit("aiolocust is not installed for that Python (--aiolocust names one)")
+""",
+}
+"""What a contender's interpreter is asked; it exits with a message if it does not suit."""
 USER = "BENCHMARK_USER"
 WARM_S = 1.5
 END_S = 60.0
@@ -65,20 +88,25 @@ class Measured(NamedTuple):
     """Its own lateness at the 99th percentile, if known."""
 
 
-def missing(name: str, locust: str) -> str:
+def missing(name: str, options: argparse.Namespace) -> str:
     """Return why a contender cannot take part; empty if it can."""
     program = name.removesuffix("-twice")
     if program in ("wrk", "hey") and not shutil.which(program):
         return f"{program} is not installed (apt install {program})"
-    if name == "aiolocust":
-        return f"it needs a free-threaded Python, got {sys.version.split()[0]}"
-    if name == "locust":
-        found = subprocess.run(
-            [locust, "-c", "import locust"], capture_output=True, check=False, timeout=END_S
-        )
-        if found.returncode:
-            return "Locust is not installed for that Python (--locust names one)"
+    if name in ASKED:
+        return refused(getattr(options, name), ASKED[name])
     return ""
+
+
+def refused(python: str, code: str) -> str:
+    """Return the message with which `code` exits under an interpreter; empty if it has none."""
+    try:
+        asked = subprocess.run(
+            [python, "-c", code], capture_output=True, text=True, check=False, timeout=END_S
+        )
+    except OSError as error:
+        return str(error)
+    return asked.stderr.strip().splitlines()[-1] if asked.returncode else ""
 
 
 def command(name: str, url: str, options: argparse.Namespace, directory: Path) -> list[str]:
@@ -89,6 +117,12 @@ def command(name: str, url: str, options: argparse.Namespace, directory: Path) -
         return ["wrk", "-t", threads, "-c", users, "-d", lasts, f"{url}/item/7"]
     if name == "hey":
         return ["hey", "-cpus", "1", "-c", users, "-z", lasts, f"{url}/item/7"]
+    if name == "aiolocust":
+        return [
+            *(options.aiolocust, "-m", "aiolocust", str(HERE / "aiolocustfile.py")),
+            *("--users", users, "--duration", lasts.removesuffix("s"), "--host", url),
+            *("--event-loops", "1"),
+        ]
     return [
         *(options.locust, "-m", "locust", "-f", str(HERE / "locustfile.py"), "--headless"),
         *("-u", users, "-r", users, "-t", lasts, "-H", url, "--only-summary"),
@@ -238,6 +272,7 @@ def main() -> int:
     parser.add_argument("--tls", action="store_true")
     parser.add_argument("--only", default=",".join(CONTENDERS), help="separated by commas")
     parser.add_argument("--locust", default=sys.executable, metavar="PYTHON")
+    parser.add_argument("--aiolocust", default=sys.executable, metavar="PYTHON")
     parser.add_argument("--http-user", action="store_true")
     options = parser.parse_args()
     names = options.only.split(",")
@@ -248,7 +283,7 @@ def main() -> int:
     print(machine.describe())
     taking_part = []
     for name in names:
-        if reason := missing(name, options.locust):
+        if reason := missing(name, options):
             print(f"{name}: left out, {reason}")
         else:
             taking_part.append(name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -16,6 +18,7 @@ from hypothesis import strategies as st
 
 from benchmarks import comparison
 from benchmarks.__main__ import HERE, programs
+from benchmarks.http.__main__ import missing
 
 pytestmark = pytest.mark.once
 VALUES = st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=9)
@@ -137,3 +140,18 @@ def test_no_module_shadows_the_standard_library() -> None:
     """A run puts its scenario's directory first on sys.path."""
     names = {path.stem for path in HERE.glob("[!_]*.py")}
     assert not names & sys.stdlib_module_names
+
+
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="this Python is free-threaded"
+)
+def test_aiolocust_is_left_out_for_a_python_that_is_not_free_threaded() -> None:
+    reason = missing("aiolocust", argparse.Namespace(aiolocust=sys.executable))
+    version = sys.version.split()[0]
+    assert reason == f"it needs a free-threaded Python (--aiolocust names one), got {version}"
+
+
+@pytest.mark.parametrize("name", ["locust", "aiolocust"])
+def test_a_contender_is_left_out_if_its_python_does_not_exist(name: str) -> None:
+    options = argparse.Namespace(**{name: "/no/such/python"})
+    assert missing(name, options) == "[Errno 2] No such file or directory: '/no/such/python'"
