@@ -17,16 +17,18 @@ from amoc.base.errors import ScenarioError
 from amoc.base.lazy_bytes import MAP_NORESERVE
 from amoc.metrics import reserved, timer_cells
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
+from amoc.metrics.throttle_counts import COUNTS, MAX_THROTTLES, ThrottleCounts
 from amoc.metrics.timer_cells import ROW_OF_CELLS, TIMER_CELLS
 
-AREA_BYTES = 352 << 20
+AREA_BYTES = 363 << 20
 """Address space, with room for as many timers as the directory has entries."""
 ENTRIES = 8192
 JOINT_ENTRIES = 1024
 """In addition, for joint metrics; when these are full, each metric counts separately."""
 OWN_JOINT_ENTRIES = 16
 """In addition, for amoc's own joint metrics."""
+THROTTLE_ENTRIES = MAX_THROTTLES + 1
+"""In addition, for throttles, ``user_rate`` among them."""
 MAX_CAUSES = 200
 """Different causes of crashes that a worker counts separately."""
 OWN_ENTRIES = MAX_CAUSES + 1 + len(reserved.NAMES)
@@ -40,7 +42,8 @@ MAX_COUNT = 2**64 - 1
 """The maximum of a cell, and of an integer in msgpack."""
 NAME_BYTES = ENTRY_BYTES - _ENTRY.size
 _DIRECTORY = 64  # the area starts with its count of entries, alone in a cache line
-_CELLS_START = _DIRECTORY + (ENTRIES + JOINT_ENTRIES + OWN_JOINT_ENTRIES) * ENTRY_BYTES
+_ALL_ENTRIES = ENTRIES + JOINT_ENTRIES + OWN_JOINT_ENTRIES + THROTTLE_ENTRIES
+_CELLS_START = _DIRECTORY + _ALL_ENTRIES * ENTRY_BYTES
 _BETWEEN = "\0"
 """Separates the names in that of a joint metric; no counter's or timer's name contains it."""
 
@@ -124,7 +127,7 @@ class Area:
         self._entries: list[Entry] = []
         self._index: dict[tuple[Kind | None, str], int] = {}
         self._joint: dict[str, list[Cells]] = {}  # joint cells that count in a metric
-        self._joints = 0
+        self._joints = self._throttles = 0
         self._free = _CELLS_START
 
     @classmethod
@@ -163,7 +166,7 @@ class Area:
     def _append(self, kind: Kind, name: str, merge: Merge) -> Cells:
         encoded = name.encode()
         size = _BYTES.get(kind, 8)
-        number, used = len(self._entries), len(self._entries) - self._joints
+        number = len(self._entries)
         if len(encoded) > NAME_BYTES:
             raise ScenarioError(
                 f"a metric's name must have at most {NAME_BYTES} bytes, got {len(encoded)}:"
@@ -173,12 +176,16 @@ class Area:
         reserve = 0 if kind is Kind.CRASH or name in reserved.NAMES else OWN_ENTRIES
         if kind is Kind.TIMER:
             self._free += -self._free % ROW_OF_CELLS
-        full = used + reserve >= ENTRIES
-        if joint_parts(kind, name):
+        full = number - self._joints - self._throttles + reserve >= ENTRIES
+        most = f"{ENTRIES - reserve} metrics"
+        if kind is Kind.THROTTLE:
+            full = self._throttles >= THROTTLE_ENTRIES
+            most = f"{THROTTLE_ENTRIES} throttles"
+        elif joint_parts(kind, name):
             full = self._joints >= JOINT_ENTRIES + OWN_JOINT_ENTRIES
         if full or self._free + size + reserve * 8 > len(self._memory):
             raise ScenarioError(
-                f"no room for metric {name!r}: a worker holds {ENTRIES - reserve} metrics in"
+                f"no room for metric {name!r}: a worker holds {most} in"
                 f" {len(self._memory) >> 20} MiB; is there a user id in the name?"
             )
         start = _DIRECTORY + number * ENTRY_BYTES
@@ -206,6 +213,7 @@ class Area:
             self._index[_key(kind, name)] = number
             entry = Entry(kind, Merge(merge), name, cells, offset)
             self._entries.append(entry)
+            self._throttles += kind is Kind.THROTTLE
             if parts := entry.joint:
                 self._joints += 1
                 for part in parts:
@@ -242,7 +250,13 @@ class Area:
     def free(self) -> int:
         """The number of further metrics of a scenario that the directory has room for."""
         self._read_directory()
-        return ENTRIES - OWN_ENTRIES - len(self._entries) + self._joints
+        return ENTRIES - OWN_ENTRIES - len(self._entries) + self._joints + self._throttles
+
+    @property
+    def free_for_throttles(self) -> int:
+        """The number of further throttles that the directory has room for."""
+        self._read_directory()
+        return THROTTLE_ENTRIES - self._throttles
 
     @property
     def has_room_for_joint(self) -> bool:

@@ -1,7 +1,8 @@
 """Metrics that a run can do without: those of throttles, coordinators and causes of failures.
 
-A scenario may create any number of throttles and coordinators, and a board has room for 8,000
-metrics. So `KEPT_FREE` of these are reserved for amoc's other metrics and the scenario's. Any
+A scenario may create any number of coordinators, and a board has room for 8,000 metrics. So
+`KEPT_FREE` of these are reserved for amoc's other metrics and the scenario's. The board has room
+for all throttles that a run may have at a time, but not for any number of names in succession. Any
 further ones count nothing, which each worker reports once: reaching a limit in the middle of a run,
 perhaps in the event loop, must not end its workers.
 """
@@ -67,7 +68,7 @@ def gauge(name: str, merge: Merge, kept_free: int = KEPT_FREE) -> Level:
 
 def throttle(name: str) -> metrics.ThrottleMeters:
     """Return the meters of throttle `name`, or ones that are not reported if there is no room."""
-    if registry.current.fits(name, KEPT_FREE, Kind.THROTTLE):
+    if registry.current.fits(name, 0, Kind.THROTTLE):
         return registry.current.throttle(name)
     _say(f"throttle {name!r}")
     return metrics.ThrottleMeters(name, None)

@@ -150,7 +150,8 @@ class Registry:
 
     def fits(self, name: str, kept_free: int, kind: Kind = Kind.COUNTER) -> bool:
         """Return whether `name` is a metric, or can be added with room left for `kept_free`."""
-        return self.area.has(kind, name) or self.area.free > kept_free
+        free = self.area.free_for_throttles if kind is Kind.THROTTLE else self.area.free
+        return self.area.has(kind, name) or free > kept_free
 
     def _all(self) -> Iterator[Handle]:
         return chain(self.handles.values(), self._built_in.values())

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from operator import add
 from typing import NamedTuple
 
+MAX_THROTTLES = 10_000
+"""Most throttles that a scenario can start; a worker counts each of them, and amoc's own."""
+
 
 class ThrottleCounts(NamedTuple):
     """The counts of a throttle: since the run began, or their growth."""

@@ -25,6 +25,7 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.throttle import THROTTLE_TO_CONTROLLER, THROTTLE_TO_WORKER, ThrottleToWorker
 from amoc.ipc.rpc import Later
 from amoc.ipc.worker_id import WorkerId
+from amoc.metrics.throttle_counts import MAX_THROTTLES
 from amoc.scenario.arrivals import check_rate
 from amoc.scenario.events import THROTTLE_INIT, THROTTLE_RATE, THROTTLE_STOP
 from amoc.throttle import calls, parse_profile
@@ -34,8 +35,6 @@ from amoc.throttle.in_force import InForce
 from amoc.throttle.profiles import NEVER_NS
 from amoc.throttle.throttle import Taken, Throttle, ThrottleState
 
-MAX_THROTTLES = 10_000
-"""Most throttles that a scenario can start."""
 MAX_NAMED = 20
 """Most throttles named in an error."""
 NOTHING = Taken(0.0, 0)

@@ -14,18 +14,28 @@ from hypothesis import strategies as st
 
 from amoc.base.errors import ExitCode, ResourceError, ScenarioError
 from amoc.metrics import board as board_module
-from amoc.metrics.area import ENTRIES, MAX_CAUSES, NAME_BYTES, OWN_ENTRIES, Area, Kind, Merge
+from amoc.metrics.area import (
+    ENTRIES,
+    JOINT_ENTRIES,
+    MAX_CAUSES,
+    NAME_BYTES,
+    OWN_ENTRIES,
+    Area,
+    Kind,
+    Merge,
+    joint_name,
+)
 from amoc.metrics.board import LOOK, Board, Cell, UserState
 from amoc.metrics.board_reader import AreaReader
 from amoc.metrics.histogram import Histogram
-from amoc.metrics.throttle_counts import ThrottleCounts
+from amoc.metrics.throttle_counts import MAX_THROTTLES, ThrottleCounts
 from amoc.metrics.timer_cells import record
 
 KINDS = list(Kind)
 names = st.text(min_size=1, max_size=20)
 
 
-def new_memory(mib: int = 10) -> memoryview:
+def new_memory(mib: int = 20) -> memoryview:
     return memoryview(bytearray(mib << 20))
 
 
@@ -171,6 +181,29 @@ def test_a_directory_full_of_metrics_still_has_room_for_every_cause_of_a_crash()
         area.declare(Kind.CRASH, f"cause {number}")[0] += 1
     crashes = [metric.value for metric in area.read() if metric.kind is Kind.CRASH]
     assert crashes == [1] * (MAX_CAUSES + 1)
+
+
+def test_there_is_room_for_all_throttles_of_a_run_and_as_many_timers_as_metrics():
+    area = Area.private()
+    for number in range(ENTRIES - OWN_ENTRIES):
+        area.declare(Kind.TIMER, f"timer {number}")
+    for number in range(JOINT_ENTRIES):
+        area.declare(Kind.TIMER, joint_name([f"timer {number}", f"timer {number + 1}"]))
+    for name in ("user_rate", *range(MAX_THROTTLES)):
+        area.declare(Kind.THROTTLE, f"throttle {name}")[1] += 1
+    found = [metric.value for metric in area.read() if metric.kind is Kind.THROTTLE]
+    assert found == [ThrottleCounts(executions=1)] * (MAX_THROTTLES + 1)
+    with pytest.raises(ScenarioError, match=f"holds {MAX_THROTTLES + 1} throttles"):
+        area.declare(Kind.THROTTLE, "one more")
+
+
+def test_throttles_take_no_room_from_metrics():
+    area = Area(new_memory())
+    free = area.free
+    for number in range(1_000):
+        area.declare(Kind.THROTTLE, f"throttle {number}")
+    assert area.free == free
+    assert Area(area.memory).free_for_throttles == MAX_THROTTLES + 1 - 1_000
 
 
 def test_a_timer_that_does_not_fit_is_rejected_before_anything_is_written():

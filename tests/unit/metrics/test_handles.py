@@ -131,7 +131,7 @@ def test_a_gauge_keeps_its_declared_merge_rule():
 
 @given(st.lists(st.integers(-5, 2**50), min_size=1, max_size=30))
 def test_a_timer_keeps_its_longest_duration_exactly(durations):
-    with registry.Registry(Area(memoryview(bytearray(10 << 20)))).activated():
+    with registry.Registry(Area(memoryview(bytearray(20 << 20)))).activated():
         for ns in durations:
             metrics.timer("ttd").record_ns(ns)
         assert read()["ttd"].max_ns == max([0, *durations])
@@ -251,7 +251,7 @@ def test_parts_of_another_registry_are_not_joined():
 
 
 def test_a_replacement_worker_continues_the_counts_of_joint_metrics():
-    area = Area(memoryview(bytearray(16 << 20)))
+    area = Area(memoryview(bytearray(24 << 20)))
     for lives in (1, 2):
         with registry.Registry().activated():
             counter, _ = joint_metrics()
@@ -286,7 +286,7 @@ def reader_of(area: Area) -> AreaReader:
 def test_a_throttle_counts_in_the_area_its_process_is_attached_to():
     meters = registry.current.throttle("logins")
     meters.executions.inc(5)
-    area = Area(memoryview(bytearray(10 << 20)))
+    area = Area(memoryview(bytearray(20 << 20)))
     registry.current.attach(area, inherit=True)
     meters.executions.inc()
     meters.waiting.set(2)
@@ -304,7 +304,7 @@ def test_a_throttle_without_room_in_the_area_is_not_reported():
 def test_handles_created_before_the_fork_record_into_the_workers_area():
     counter, gauge, timer = metrics.counter("c"), metrics.gauge("g"), metrics.timer("t")
     counter.inc(100)
-    area = Area(memoryview(bytearray(10 << 20)))
+    area = Area(memoryview(bytearray(20 << 20)))
     registry.current.attach(area, inherit=False)
     counter.inc()
     gauge.set(1)
@@ -318,14 +318,14 @@ def test_one_worker_inherits_the_counts_made_before_the_fork():
     metrics.counter("c").inc(100)
     metrics.gauge("g").set(7)
     metrics.timer("t").record_ns(5000)
-    registry.current.attach(Area(memoryview(bytearray(10 << 20))), inherit=True)
+    registry.current.attach(Area(memoryview(bytearray(20 << 20))), inherit=True)
     metrics.counter("c").inc()
     metrics.timer("t").record_ns(1000)
     assert read() == {"c": 101, "t": Histogram.of([5000, 1000])}
 
 
 def test_a_process_forked_by_a_user_cannot_record_into_its_workers_area():
-    area = Area(memoryview(bytearray(10 << 20)))
+    area = Area(memoryview(bytearray(20 << 20)))
     with registry.Registry(area).activated():
         mine, others = metrics.counter("mine"), metrics.built_in(metrics.Counter, "others")
         timer = metrics.timer("timer")
@@ -346,7 +346,7 @@ def test_a_process_forked_by_a_user_cannot_record_into_its_workers_area():
 
 
 def test_a_replacement_worker_continues_counters_and_resets_gauges():
-    memory = memoryview(bytearray(10 << 20))
+    memory = memoryview(bytearray(20 << 20))
     for expected in (1, 2, 3):
         registry.current.attach(Area(memory), inherit=False)
         metrics.counter("c").inc()

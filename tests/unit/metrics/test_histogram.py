@@ -120,5 +120,5 @@ def test_a_timer_records_into_the_cells_that_the_histogram_reads(values):
     assert read == Histogram.of([max(0, ns) for ns in values])
 
 
-_MEMORY = bytearray(10 << 20)
+_MEMORY = bytearray(20 << 20)
 _ZEROS = memoryview(bytes((CELLS + 1 + ROWS) * 8)).cast("Q")

@@ -112,7 +112,7 @@ def test_a_cause_is_one_short_line():
 
 
 def test_a_replaced_worker_continues_the_counts():
-    area = Area(memoryview(bytearray(10 << 20)))
+    area = Area(memoryview(bytearray(20 << 20)))
     for incarnation in (1, 2):
         with registry.Registry(area).activated():
             recorder.record("pay", 1)
@@ -122,7 +122,7 @@ def test_a_replaced_worker_continues_the_counts():
 
 
 def test_failures_count_as_other_if_shared_memory_is_full():
-    area = Area(memoryview(bytearray(10 << 20)))
+    area = Area(memoryview(bytearray(20 << 20)))
     with registry.Registry(area).activated():
         recorder.of("pay")
         while area.free > recorder.KEPT_FREE:

@@ -42,7 +42,7 @@ def cause(make_error, **place):
 
 
 def new_area() -> Area:
-    return Area(memoryview(bytearray(10 << 20)))
+    return Area(memoryview(bytearray(20 << 20)))
 
 
 def counted(area: Area) -> dict[str, int]:
@@ -202,7 +202,7 @@ def test_crashes_are_counted_on_a_full_board():
 
 
 def test_a_replacement_continues_the_counts_of_its_predecessor():
-    memory = memoryview(bytearray(10 << 20))
+    memory = memoryview(bytearray(20 << 20))
     for _ in range(3):
         CrashCounter(Area(memory), DIRECTORY).count(crash(lambda: ValueError("a")))
     assert list(counted(Area(memory)).values()) == [3]
