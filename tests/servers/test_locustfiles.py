@@ -1,7 +1,8 @@
 """Unchanged locustfiles: amoc sends the requests that Locust sends, and sees the same failures.
 
 Each file of `locustfiles` is run by amoc and, if `AMOC_LOCUST` names a Python that has it, by
-Locust at the same time.
+Locust at the same time. The CPU time of both, from start to end, is printed with its ratio (`pytest
+-s`, or `-rP`); it is not judged, because in runs this short most of it is for starting.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +74,21 @@ class Found(NamedTuple):
     failures: dict[str, int]
     output: str
     code: int
+    cpu_s: float
+    """Of all its processes."""
+
+
+def ended(process: subprocess.Popen[bytes]) -> tuple[int, float]:
+    """Wait for a process; return its exit status and its CPU seconds, with its descendants'."""
+    watched = os.pidfd_open(process.pid)
+    try:
+        if not select.select([watched], [], [], DEADLINE_S)[0]:
+            raise subprocess.TimeoutExpired(process.args, DEADLINE_S)
+    finally:
+        os.close(watched)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_utime + usage.ru_stime
 
 
 @pytest.fixture(scope="module")
@@ -123,10 +140,13 @@ class Both:
         running = {tool: self._begin(tool, command) for tool, command in commands.items()}
         found = []
         for tool, process in running.items():
-            code = process.wait(timeout=DEADLINE_S)
+            code, cpu_s = ended(process)
             output = (self.directory / f"{tool}.txt").read_text()
             of = self._of_locust if tool == "locust" else self._of_amoc
-            found.append(of(tool, output, code))
+            found.append(of(tool, output, code, cpu_s))
+        used = dict(zip(running, (one.cpu_s for one in found), strict=True))
+        each = (f"{tool} {s:.2f} s ({s / used['locust']:.2f})" for tool, s in used.items())
+        print(f"CPU of {name}.py, and its ratio to Locust's: {', '.join(each)}")
         return found
 
     def _begin(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -147,7 +167,7 @@ class Both:
         own = ("--headless", "--exit-code-on-error", "0")
         return [self.locust, "-m", "locust", "-f", str(file), *options, *AT_ONCE, *own]
 
-    def _of_amoc(self, tool: str, output: str, code: int) -> Found:
+    def _of_amoc(self, tool: str, output: str, code: int, cpu_s: float) -> Found:
         file = self.directory / f"{tool}.json"
         if not file.exists():
             pytest.fail(f"amoc has left no summary:\n{output}")
@@ -158,9 +178,10 @@ class Both:
             {name: one["failures"] for name, one in steps.items() if one["failures"]},
             output,
             code,
+            cpu_s,
         )
 
-    def _of_locust(self, _: str, output: str, code: int) -> Found:
+    def _of_locust(self, _: str, output: str, code: int, cpu_s: float) -> Found:
         file = self.directory / "figures.json"
         if not file.exists():
             pytest.fail(f"Locust has not run:\n{output}")
@@ -170,6 +191,7 @@ class Both:
             {name: failures for name, _, failures in figures if failures},
             output,
             code,
+            cpu_s,
         )
 
 
