@@ -5,16 +5,21 @@ The other side keeps its own count, which must be amoc's.
 
 from __future__ import annotations
 
+import json
 import re
 import signal
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from amoc.results.series import Tally
 from tests.certificates import Authority
+from tests.cluster.hosts import ROOT, Network, checked
 from tests.process.support import Run, eventually, running
 from tests.servers.embedded import Embedded
 from tests.servers.web import Web
@@ -61,6 +66,24 @@ def counted(run: Run) -> dict[str, int]:
     return dict(Tally.of(run.seconds()).counters)
 
 
+def assert_exact(summary: dict[str, Any], users: int, at_least: int) -> None:
+    """Assert that each message arrived once and was timed, between two nodes.
+
+    Users go round the nodes, so neighbours are never on the same one.
+    """
+    one = {
+        name.removeprefix("messages_"): int(count)
+        for name, count in summary["counters"].items()
+        if name.startswith("messages_")
+    }
+    assert one["sent"] == one["expected"] == one["delivered"] == one["received"] >= at_least
+    for name in ("lost", "duplicated", "reordered", "late", "refused", "unaccounted", "foreign"):
+        assert one[name] == 0, name
+    assert summary["timers"]["message_ttd"]["count"] == one["delivered"]
+    assert [node["name"] for node in summary["nodes"]] == ["node0", "node1"]
+    assert summary["counters"]["connections"] == summary["users"]["finished"] == users
+
+
 def test_neighbours_on_two_nodes_receive_every_message_once_and_timed(tmp_path: Path) -> None:
     users = 12
     options = ("--users", f"{users}", "--set", "neighbours=1", "--set", "interval=0.1")
@@ -76,18 +99,41 @@ def test_neighbours_on_two_nodes_receive_every_message_once_and_timed(tmp_path: 
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
-    one = {
-        name.removeprefix("messages_"): int(count)
-        for name, count in summary["counters"].items()
-        if name.startswith("messages_")
-    }
-    assert one["sent"] == one["expected"] == one["delivered"] == one["received"] >= 20 * users
-    for name in ("lost", "duplicated", "reordered", "late", "refused", "unaccounted", "foreign"):
-        assert one[name] == 0, name
-    # Users go round the nodes, so neighbours are never on the same one.
-    assert summary["timers"]["message_ttd"]["count"] == one["delivered"]
-    assert [node["name"] for node in summary["nodes"]] == ["node0", "node1"]
-    assert summary["counters"]["connections"] == summary["users"]["finished"] == users
+    assert_exact(summary, users, 20 * users)
+
+
+APART_S = 1_000
+
+
+def test_messages_between_hosts_whose_clocks_differ_are_timed(
+    hosts: Callable[..., Network], tmp_path: Path
+) -> None:
+    users, summary = 6, tmp_path / "summary.json"
+    head, *nodes = hosts(3, APART_S).hosts
+    amoc, own = [sys.executable, "-m", "amoc"], {"TMPDIR": f"{head.home}", "PYTHONPATH": f"{ROOT}"}
+    log = tmp_path / "xmppd.log"
+    with log.open("w") as output:
+        server = subprocess.Popen(  # ends with its host
+            head.inside([*amoc, "xmppd", "--host", head.address], own), stdout=output, stderr=output
+        )
+    try:
+        eventually(lambda: "listening" in log.read_text(), log.read_text)
+        where = ["--cluster", f"ssh://{','.join(host.name for host in nodes)}", "--workers", "1"]
+        load = ["--users", f"{users}", "--duration", "4s", "--stop-timeout", "60s"]
+        given = ("neighbours=1", "interval=0.1", "user_rate=infinity")
+        given += (f"xmpp_servers={head.address}:5222",)
+        settings = [text for one in given for text in ("--set", one)]
+        files = ["--json", f"{summary}", "--run-dir", f"{tmp_path / 'run'}", "--limited-ok"]
+        remote = ["--remote-amoc", f"{sys.executable} -m amoc"]
+        file = f"{ROOT}/scenarios/xmpp/one_to_one.py"
+        checked(head.inside([*amoc, "run", file, *where, *remote, *load, *settings, *files], own))
+    finally:
+        server.kill()
+        server.wait()
+    found = json.loads(summary.read_text())
+    assert_exact(found, users, users)
+    # With their hosts' own clocks, half of the messages would take a thousand seconds longer.
+    assert found["timers"]["message_ttd"]["max_s"] < APART_S / 2
 
 
 COMMON = """

@@ -3,7 +3,8 @@
     amoc.RUN.CLOCK.SENDER.PAIR.FIRST/NUMBER.SENT.BEFORE
 
     RUN      the run that it belongs to
-    CLOCK    the monotonic clock of its times: a host's clock since its last boot
+    CLOCK    the monotonic clock of its times: the controller's since its host's last boot, which
+             nodes on other hosts follow
     SENDER   the session of the run that sent it
     PAIR     which of the sender's recipients it is for: ``u`` and a number for a user, ``r`` and a
              number for a room; ``-`` if unknown. If it is a user of the run, ``-`` and a checksum
