@@ -4,8 +4,8 @@ amoc run scenarios/xmpp/muc_light.py --users 100 --duration 30s
 
 As soon as enough users have gathered, the first of them creates a room with all of them as members,
 and all write in it at random intervals until the run ends. light_room_create is the time that the
-creation takes. messages_sent, messages_received and message_ttd are as in muc.py, except that a
-change of members counts as a message, too.
+creation takes. messages_sent, messages_received and message_ttd are as in muc.py; changes of
+members do not count as messages.
 
 Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost

@@ -2,6 +2,11 @@
 
 amoc run scenarios/xmpp/one_to_one.py --users 200 --duration 30s
 
+Each user writes to one of its neighbours, chosen at random, every interval seconds on average,
+until the run ends. connection is the time that a login takes, message_ttd the time of a message
+from one user to another. messages_received equals messages_sent; messages_lost counts those that
+are missing, and must be 0.
+
 Without xmpp_servers, amoc starts a small XMPP server. To load yours, with accounts user_1 /
 password_1 and so on: --set xmpp_servers=127.0.0.1:5222 --set xmpp_domain=localhost
 """
