@@ -111,10 +111,10 @@ class TlsEngine:
         """
         buffers = self._buffers
         buffers.in_use = True
-        buffers.incoming.write(data)
         try:
+            buffers.incoming.write(data)
             return self._read(len(data) or READ_BYTES)
-        except ssl.SSLError:
+        except BaseException:  # of TLS, or of a signal's handler
             buffers.incoming.read()  # nobody else may see the rest
             raise
         finally:
@@ -152,10 +152,12 @@ class TlsEngine:
         if buffers.in_use or not self.established:
             return
         buffers.in_use = True
-        with suppress(ssl.SSLError):  # it wants the peer's close_notify, which is not needed
-            self._ssl.unwrap()
-        self.to_peer += buffers.outgoing.read()
-        buffers.in_use = False
+        try:
+            with suppress(ssl.SSLError):  # it wants the peer's close_notify, which is not needed
+                self._ssl.unwrap()
+        finally:
+            self.to_peer += buffers.outgoing.read()
+            buffers.in_use = False
 
     # Properties of the established connection
 

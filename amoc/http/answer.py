@@ -203,7 +203,7 @@ def _lay_out() -> None:
     for name in (
         *("method", "origin", "target", "name", "terms", "begin_ns", "line", "recorder"),
         *("status", "head", "ok", "cause", "first_byte_ns", "ns", "bytes", "is_recorded"),
-        *("allow", "most_redirects", "body", "own_headers", "auth", "_headers", "_json"),
+        *("allow", "most_redirects", "own_body", "own_headers", "own_auth", "_headers", "_json"),
     ):
         setattr(first, name, None)
 

@@ -55,7 +55,8 @@ class Call:
         recorder: Records a success, unless the caller does so itself.
         allow: Statuses of 400 and above that do not count as failures.
         traceparent: Trace context to send, see `amoc.steps.tracing`.
-        auth, body, own_headers: Those of this request; headers are added to the session's.
+        own_auth, own_body, own_headers: Those of this request; headers are added to the session's.
+            Named so because it becomes the response, which has headers and a body of its own.
         line: The request line, if this is a GET of a plain path without options (the common case).
     """
 
@@ -70,8 +71,8 @@ class Call:
     begin_ns: int
     line = b""
     recorder: Recorder | None = None
-    auth: Auth | None = None
-    body: Body | None = None
+    own_auth: Auth | None = None
+    own_body: Body | None = None
     own_headers: HeaderValues | None = None
     most_redirects: int | None = None
     followed = 0

@@ -144,7 +144,7 @@ class Fetcher:
             head, body = call.line + (self.heads.home_end or self.heads.end()), None
             pool = self._home_pool
         else:
-            head, body = self._head(call), call.body  # before a connection: it may raise
+            head, body = self._head(call), call.own_body  # before a connection: it may raise
             pool = self._pools.of(call.origin)
         kept = pool.last
         if kept is not None and call.begin_ns - kept.end_ns < FRESH_NS:
@@ -188,8 +188,8 @@ class Fetcher:
     def _head(self, call: Call) -> bytes:
         """Return everything that precedes the body, including the empty line."""
         origin, target = call.origin, call.target
-        body, config = call.body, self._config
-        if call.auth is None and not (config.netrc or call.strayed):
+        body, config = call.own_body, self._config
+        if call.own_auth is None and not (config.netrc or call.strayed):
             own = call.own_headers
             lines = self.heads.lines_with(origin, own) if own else self.heads.lines(origin)
         else:
@@ -217,7 +217,7 @@ class Fetcher:
 
     def _headers(self, call: Call) -> HeaderValues:
         headers = self.heads.of(call.origin, call.strayed)
-        auth = call.auth or self._config.auth_for(call.origin)
+        auth = call.own_auth or self._config.auth_for(call.origin)
         if auth is not None:
             headers = merged(headers, {"Authorization": authorization(auth)})
         return merged(headers, call.own_headers or {})
@@ -272,15 +272,15 @@ def _follow(call: Call, most: int, status: int, location: str) -> bool:
     if (status == 303 and call.method != "HEAD") or (
         status in (301, 302) and call.method == "POST"
     ):
-        call.method, call.body = "GET", None
+        call.method, call.own_body = "GET", None
         call.terms = replace(call.terms, asks_leave=False)
-    if call.body is not None and not call.body.is_replayable:
+    if call.own_body is not None and not call.own_body.is_replayable:
         raise errors.RedirectError(
             f"{who}: redirected to {shown(location)}, but its body cannot be sent twice",
             "too many redirects",
         )
     if there.origin != call.origin:
-        call.auth, call.strayed = None, True
+        call.own_auth, call.strayed = None, True
         call.own_headers = without_secrets(call.own_headers) if call.own_headers else None
     call.line = b""
     call.origin, call.target = there.origin, there.target

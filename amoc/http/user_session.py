@@ -298,8 +298,8 @@ class Session:
         answer.origin, answer.target, user = self._address(url, options)
         if options:
             _apply(options, answer)
-        if user is not None and answer.auth is None:
-            answer.auth = user
+        if user is not None and answer.own_auth is None:
+            answer.own_auth = user
         return answer
 
     def _address(self, url: str, options: Options) -> tuple[Origin, str, tuple[str, str] | None]:
@@ -376,8 +376,8 @@ def _apply(options: Options, call: Call) -> None:
             raise ScenarioError(f"timeout must be above 0 s, got {timeout}")
         call.terms = replace(call.terms, limit=deadlines.of(timeout))
     call.most_redirects = options.get("redirects")
-    call.body = bodies.of(options)
-    if options.get("expect_continue") and call.body is not None:
+    call.own_body = bodies.of(options)
+    if options.get("expect_continue") and call.own_body is not None:
         call.terms = replace(call.terms, asks_leave=True)
     call.own_headers = options.get("headers")
-    call.auth = options.get("auth")
+    call.own_auth = options.get("auth")

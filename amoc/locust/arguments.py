@@ -155,7 +155,7 @@ def seconds(timeout: float | tuple[float | None, float | None]) -> float:
 
 def certificate(cert: Cert | list[str]) -> Cert:
     """Return a client certificate, of which the two files may be in a list."""
-    return (cert[0], cert[1]) if isinstance(cert, list) else cert
+    return (cert[0], cert[1]) if isinstance(cert, list) and cert else cert or None
 
 
 def query(params: Form | None) -> list[tuple[str, object]]:

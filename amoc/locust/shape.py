@@ -142,5 +142,5 @@ def _is_valid(wants: object) -> bool:
         and len(wants) in (2, 3)
         and all(isinstance(one, Real) for one in wants[:2])
         and 0 <= wants[0] < inf
-        and wants[1] > 0
+        and 0 < wants[1] < inf
     )

@@ -1,4 +1,4 @@
-"""ResponseDict of the REST API, and their bodies. The OpenAPI document is generated from them."""
+"""Responses of the REST API, and their bodies. The OpenAPI document is generated from them."""
 
 from __future__ import annotations
 

@@ -16,6 +16,9 @@ from tests.servers.daemon import DEADLINE_S, XmppServer, free_ports, required
 
 # Where Debian keeps Erlang's libraries for each architecture.
 _LIBRARIES = Path("/usr/lib")
+# Next to other busy processes Erlang's threads, which by default spin before they sleep, take the
+# little CPU time that there is from each other: a start then takes a minute and a half.
+_NO_BUSY_WAIT = ("+sbwt", "none", "+sbwtdcpu", "none", "+sbwtdio", "none")
 _CONFIG = """
 hosts: ["{domain}", "{anonymous}"{tls_hosts}]
 loglevel: warning
@@ -112,7 +115,7 @@ class Ejabberd(XmppServer):
         application = next(_LIBRARIES.glob("*/ejabberd-*/ebin/ejabberd.app"))
         super().__init__(
             [
-                *("erl", "+K", "true", "-noshell", "-noinput"),
+                *("erl", "+K", "true", *_NO_BUSY_WAIT, "-noshell", "-noinput"),
                 *("-mnesia", "dir", f'"{directory}/database"', "-s", "ejabberd"),
             ],
             port,

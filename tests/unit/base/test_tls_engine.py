@@ -120,3 +120,20 @@ def test_a_connection_closed_in_the_middle_of_anothers_call_does_not_disturb_it(
     assert whole.texts[0]
     assert set(whole.texts[1].split(b"question")) == {b""}
     assert whole.texts[1]
+
+
+def test_a_call_that_is_interrupted_leaves_nothing_to_other_connections(contexts: Contexts) -> None:
+    interrupted, whole = Pair(contexts), Pair(contexts)
+    for pair in (interrupted, whole):
+        pair.settle()
+
+    class Interrupting(bytes):
+        def __len__(self) -> int:
+            raise KeyboardInterrupt
+
+    interrupted.ends[1].encrypt(b"lost")
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.ends[0].received(Interrupting(interrupted.ends[1].outgoing()))
+    whole.ends[1].encrypt(b"answer")
+    whole.settle()
+    assert whole.texts[0] == b"answer"

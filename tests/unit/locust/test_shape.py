@@ -16,7 +16,18 @@ def test_a_shape_has_no_users_before_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    "wants", [5, (5,), ("5", 1), (None, 1), (float("nan"), 1), (5, 0), (5, 1, None, 1), -1]
+    "wants",
+    [
+        5,
+        (5,),
+        ("5", 1),
+        (None, 1),
+        (float("nan"), 1),
+        (5, 0),
+        (5, float("inf")),
+        (5, 1, None, 1),
+        -1,
+    ],
 )
 def test_a_tick_without_a_number_of_users_and_a_rate_is_an_error(
     environment: Environment, wants: object
