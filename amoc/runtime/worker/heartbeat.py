@@ -43,8 +43,8 @@ REST_NS = S_NS
 """Interval between two beats of an idle worker, about."""
 LONG_REST_NS = 3 * S_NS
 """The same for one in which nothing has happened since the previous beat."""
-QUIET_TURNS = 3
-"""Most turns of the loop in a rest in which nothing happens: those of periodic work at its end."""
+QUIET_TURNS = 2
+"""Turns of the loop in a rest that are due to the rest itself, at most."""
 RESTING_CPU_NS = 10 * MS_NS
 """CPU time in a second below which a worker is idle."""
 MAX_TURNS = 50
@@ -169,6 +169,7 @@ class Beat:
         if due_ns <= ended_ns < due_ns + BEAT_NS:
             self._usual_ns = ended_ns - due_ns
         self._record(self._skipped.end(due_ns, ended_ns, self._usual_ns))
+        self._woken = self._long_until_ns > 0 and ended_ns < due_ns
         self._resting = self._turns_left > 0 and not self._woken
         self._quiet = not self._woken and self._turns_left >= MAX_TURNS - QUIET_TURNS
 
@@ -179,9 +180,7 @@ class Beat:
         if self._long_until_ns:
             self._row[_RESTS_UNTIL_NS] = 0
             self._note()
-            # Other work may be due at the same tick, and a moment earlier.
-            self._woken = self._turn_ns < self._long_until_ns - BEAT_NS // 2
-        if self._woken or not self._turns_left:
+        if self._long_until_ns or not self._turns_left:
             self._busy.ring()
 
     def _turn_ends(self) -> None:
