@@ -18,7 +18,6 @@ so a worker killed with ``kill -9`` loses no recorded count. Untouched pages use
 from __future__ import annotations
 
 import mmap
-from collections.abc import Sequence
 from enum import IntEnum
 
 from amoc.base.errors import ResourceError
@@ -52,13 +51,6 @@ class Cell(IntEnum):
     """How many iteration numbers it has assigned, see `amoc.users.run`."""
     HIGHEST_USER = 8
     """The highest id of the users that it has started itself, for an arrival rate."""
-    RESTS_UNTIL_NS = 9
-    """0 once its event loop runs; when the next heartbeat is due if it waits, and has for long."""
-
-
-def alive_ns(row: Sequence[int], now_ns: int) -> int:
-    """Return when a worker's event loop last ran, or could have: one that rests has no need to."""
-    return max(row[Cell.HEARTBEAT_NS], min(row[Cell.RESTS_UNTIL_NS], now_ns))
 
 
 class UserState(IntEnum):

@@ -58,8 +58,6 @@ MAX_GONE = 1_000
 """Most stopped throttles to remember; fewer than the controller remembers epochs of."""
 REMIND_S = 1.0
 """How often to repeat a demand to the controller, in case the message was lost."""
-UNWANTED_REMIND_S = 3.0
-"""The same while there is none."""
 
 
 class Gate:
@@ -112,8 +110,8 @@ class Gate:
         self._reports: list[tuple[int, int, WorkerQueue]] = []
         self._report_ns = NEVER_NS
         self._report_timer = get_hub().loop.timer(0)
-        self._reminder = get_hub().loop.timer(0)
-        self._set_reminder(REMIND_S)
+        self._reminder = get_hub().loop.timer(to_next_tick_s(REMIND_S), REMIND_S)
+        self._reminder.start(self._remind)
 
     def __repr__(self) -> str:
         waiting = sum(one.waiting for one in self.queues.values())
@@ -256,19 +254,9 @@ class Gate:
             queue.report_at_ns = NEVER_NS
             if queue.report_due_ns < NEVER_NS:
                 self._send(self._worker, queue.want(now_ns))
-                if self._remind_s > REMIND_S:
-                    self._set_reminder(REMIND_S)
         self._set_report_timer()
 
-    def _set_reminder(self, period_s: float) -> None:
-        self._remind_s = period_s
-        self._reminder.close()
-        self._reminder = get_hub().loop.timer(to_next_tick_s(period_s))
-        self._reminder.start(self._remind)
-
     def _remind(self) -> None:
-        wanted = any(queue.outstanding for queue in self.queues.values())
-        self._set_reminder(REMIND_S if wanted else UNWANTED_REMIND_S)
         now_ns = monotonic_ns()
         for queue in self.queues.values():
             if queue.is_overdue(now_ns, int(REMIND_S * S_NS)):
@@ -308,9 +296,8 @@ class Gate:
             self._set_alarm()
 
     def _set_alarm(self) -> None:
-        at_ns, earliest_ns = NEVER_NS, self._rung_ns + self._lull_ns
-        if self._heap and (at_ns := self._heap[0][0]) < earliest_ns:
-            at_ns = earliest_ns
+        heap = self._heap
+        at_ns = max(heap[0][0], self._rung_ns + self._lull_ns) if heap else NEVER_NS
         if at_ns != self._alarm_ns:  # during a lull most due times fall on the same alarm
             self._alarm_ns = at_ns
             self._alarm.set(at_ns)

@@ -61,7 +61,6 @@ class SocketReader:
 
     Attributes:
         gather_s: Extra wait for more messages once one has arrived; 0 for none.
-        ticks: Number of `TICK_S` between two ticks.
     """
 
     def __init__(
@@ -69,7 +68,6 @@ class SocketReader:
     ) -> None:
         """Read from `socket`, with `receive` if more than the messages is needed."""
         self.gather_s = 0.0
-        self.ticks = 1
         self._socket = socket
         self._receive = receive or partial(socket.recv, zmq.NOBLOCK)
         self._bell = Notify()
@@ -92,7 +90,7 @@ class SocketReader:
             return
         self._watcher.start(self.on_readable)
         if self._ticks is None:
-            ticks = self._ticks = get_hub().loop.timer(to_next_tick_s(self.ticks * TICK_S))
+            ticks = self._ticks = get_hub().loop.timer(to_next_tick_s(TICK_S))
             ticks.start(self._tick, ticks)
         self._bell.wait(timeout_s)
 

@@ -21,7 +21,7 @@ from amoc.base.clock import S_NS, now_ns
 from amoc.ipc.messages.samples import Sample
 from amoc.metrics import gauge_sums, health_figures, timer_cells, vectors
 from amoc.metrics.area import MAX_COUNT, Entry, Kind, Merge
-from amoc.metrics.board import Board, Cell, alive_ns
+from amoc.metrics.board import Board, Cell
 from amoc.metrics.board_reader import AreaReader, Change, TimerChange
 from amoc.metrics.gauge_sums import GaugeSum
 from amoc.metrics.health_figures import WorkerPoint, sent_figures
@@ -42,7 +42,6 @@ RETRY_NS = 60 * S_NS
 MAX_NOTES = 50
 """Most notes on metrics: a scenario may have thousands with the same mistake."""
 _CPU_NS = health_figures.cell("cpu")
-_RESTS_UNTIL_NS = int(Cell.RESTS_UNTIL_NS)
 
 
 @dataclass
@@ -77,7 +76,6 @@ class _Worker:
     longest: dict[str, int] = field(default_factory=dict)  # maxima of watched timers, in ns
     readings: Sequence[float] = ()  # its health metrics
     noted_ns: int = 0  # when it has recorded them
-    point: WorkerPoint | None = None  # the latest
 
 
 class Sampler:
@@ -302,10 +300,6 @@ class Sampler:
     def _worker_point(self, number: int) -> WorkerPoint:
         """Return the health of a worker since the previous sample; times as fractions of that."""
         worker, row = self._workers[number - self._board.first], self._board.row(number)
-        at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
-        is_same = beat_ns == worker.noted_ns and not worker.recent
-        if worker.point is not None and is_same and at_ns < row[_RESTS_UNTIL_NS]:
-            return worker.point  # it rests, and has not run since
         if recent := worker.recent.get("loop_lag"):
             worker.lag.add(recent.cells, recent.max_ns)
         all_lag_s, pid = _p99_s(worker.lag), row[Cell.PID]
@@ -314,7 +308,8 @@ class Sampler:
             {name: _p99_s(timer) for name, timer in worker.recent.items()},
             {"fds": self._host.fds(pid) if pid else 0, "fd_limit": self._fd_limit},
         )
-        silent_ns = max(0, at_ns - alive_ns(row, at_ns))
+        at_ns, beat_ns = now_ns(), row[Cell.HEARTBEAT_NS]
+        silent_ns = max(0, at_ns - beat_ns)
         if silent_ns > SILENT_NS and (used_ns := process.cpu_ns(pid)) is not None:
             # An event loop that hangs records nothing, and must not look idle because of that.
             all_lag_s = max(all_lag_s, silent_ns / S_NS)
@@ -334,8 +329,7 @@ class Sampler:
             row[Cell.MAX_RSS_BYTES],
             round(all_lag_s, 6),
         )
-        worker.point = WorkerPoint("", *told)
-        return worker.point
+        return WorkerPoint("", *told)
 
 
 def _name(one: Kind | Merge) -> str:
@@ -353,7 +347,7 @@ def record_silence(board: Board, worker: int, cpu_ns: int) -> None:
     An event loop that hung until the end must not look as if it had been on time.
     """
     row = board.row(worker)
-    silent_ns = (at_ns := now_ns()) - alive_ns(row, at_ns)
+    silent_ns = now_ns() - row[Cell.HEARTBEAT_NS]
     if row[Cell.HEARTBEAT_NS] and silent_ns > SILENT_NS:
         lag = board.area(worker).declare(Kind.TIMER, "loop_lag")
         timer_cells.record(lag, silent_ns)

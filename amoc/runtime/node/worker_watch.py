@@ -16,7 +16,7 @@ from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import cells_in
 from amoc.ipc.messages.users import Blocked, QueryUsers, UsersNow
-from amoc.metrics.board import PRESENT, Board, Cell, alive_ns
+from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
 from amoc.metrics.numpy_loading import load_for
 from amoc.metrics.workers_together import named_every
@@ -138,8 +138,7 @@ class WorkerWatch:
 
     def _report_silence(self) -> None:
         for worker in self._workers:
-            row, at_ns = self._board.row(worker.index), now_ns()
-            beat_ns = alive_ns(row, at_ns)
+            beat_ns = self._board.row(worker.index)[Cell.HEARTBEAT_NS]
             worker.checks = worker.checks + 1 if worker.up and beat_ns == worker.beat_ns else 0
             worker.beat_ns = beat_ns
             # Once, and after a number of samples rather than a time, as all processes may have been
@@ -147,12 +146,10 @@ class WorkerWatch:
             # written.
             if worker.checks == ASK_AT_CHECK and not process.is_stopped(worker.pid):
                 ask(worker.pid, self._file(worker))
-            silent = worker.up and at_ns - row[Cell.HEARTBEAT_NS] > SILENT_NS
-            if silent and at_ns - beat_ns <= SILENT_NS:  # it was resting when it should have run
-                silent = process.is_stopped(worker.pid)
-            if silent and not worker.silent:
+            silent_ns = now_ns() - beat_ns if worker.up else 0
+            if silent_ns > SILENT_NS and not worker.silent:
                 self._operator.warning(self._describe_silence(worker))
-            worker.silent = silent
+            worker.silent = silent_ns > SILENT_NS
 
     def _describe_silence(self, worker: WorkerState) -> str:
         if process.is_stopped(worker.pid):

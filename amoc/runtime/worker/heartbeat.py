@@ -8,9 +8,6 @@ An idle worker beats only every `REST_NS`, because waking up is most of the cost
 Meanwhile each turn of the loop is watched: the stall detector is armed for it, and skipped beats
 that were due in a turn count as late by the rest of that turn. If there are many turns, normal
 beats resume.
-
-After a rest without a turn it beats only every `LONG_REST_NS`. Its row tells the node until when it
-rests, so that it does not count as silent. The first turn ends that, and normal beats resume.
 """
 
 from __future__ import annotations
@@ -41,18 +38,13 @@ BEAT_NS = 100 * MS_NS
 """Interval between two beats."""
 REST_NS = S_NS
 """Interval between two beats of an idle worker, about."""
-LONG_REST_NS = 3 * S_NS
-"""The same for one in which nothing has happened since the previous beat."""
-QUIET_TURNS = 2
-"""Turns of the loop in a rest that are due to the rest itself, at most."""
 RESTING_CPU_NS = 10 * MS_NS
 """CPU time in a second below which a worker is idle."""
 MAX_TURNS = 50
 """Turns of the loop in `REST_NS` above which it is not idle."""
 _CPU_NS, _CPU_WAIT_NS, _GC_NS, _RSS_BYTES = map(cell, ("cpu", "cpu_wait_s", "gc_s", "rss_bytes"))
 _PREEMPTED = cell("preemption_rate")
-# An enum member is looked up again at each use.
-_HEARTBEAT_NS, _RESTS_UNTIL_NS = int(Cell.HEARTBEAT_NS), int(Cell.RESTS_UNTIL_NS)
+_HEARTBEAT_NS = int(Cell.HEARTBEAT_NS)  # an enum member is looked up again at each use
 
 
 class Beat:
@@ -82,10 +74,8 @@ class Beat:
         self._cpu_before_ns = row[Cell.CPU_BEFORE_NS] = row[_CPU_NS]
         self._cpu_wait_before_ns = row[_CPU_WAIT_NS]
         self._preempted_before = row[_PREEMPTED]
-        row[_RESTS_UNTIL_NS] = 0
         self._waited_ns = self._collected_ns = 0  # when the loop was last armed for
-        self._resting = self._quiet = self._woken = False
-        self._long_until_ns = 0  # of a long rest
+        self._resting = False
         self._usual_ns = 0
         self._busy = Notify()
         self._turns = LoopTurns(self._turn_begins, self._turn_ends)
@@ -107,9 +97,7 @@ class Beat:
                         self._rest()
                     else:
                         self._beat()
-                is_idle = time.process_time_ns() - cpu_ns < RESTING_CPU_NS
-                self._resting = is_idle and not self._woken
-                self._woken = False
+                self._resting = time.process_time_ns() - cpu_ns < RESTING_CPU_NS
         finally:
             self._turns.close()
             gc.callbacks.remove(pauses.note)
@@ -136,7 +124,6 @@ class Beat:
 
     def _beat(self) -> None:
         due_ns = self._note() + BEAT_NS
-        self._quiet = False
         self._watch(due_ns)
         gevent.sleep(BEAT_NS / S_NS)
         late_ns = now_ns() - due_ns
@@ -157,30 +144,23 @@ class Beat:
         self._skipped = SkippedBeats(began_ns, BEAT_NS)
         self._turns_left = MAX_TURNS
         self._turns.start()
-        rest_s = to_next_tick_s((LONG_REST_NS if self._quiet else REST_NS) / S_NS)
+        rest_s = to_next_tick_s(REST_NS / S_NS)
         due_ns = began_ns + int(rest_s * S_NS)
-        self._long_until_ns = due_ns if self._quiet else 0
-        self._busy.wait(rest_s)
+        busy = self._busy.wait(rest_s)
         self._turns.stop()
         self._turned()
         ended_ns = now_ns()
-        if self._long_until_ns:
-            self._record(self._skipped.turn(self._turn_ns, ended_ns))
         if due_ns <= ended_ns < due_ns + BEAT_NS:
             self._usual_ns = ended_ns - due_ns
         self._record(self._skipped.end(due_ns, ended_ns, self._usual_ns))
-        self._woken = self._long_until_ns > 0 and ended_ns < due_ns
-        self._resting = self._turns_left > 0 and not self._woken
-        self._quiet = not self._woken and self._turns_left >= MAX_TURNS - QUIET_TURNS
+        if busy:
+            self._resting = False
 
     def _turn_begins(self) -> None:
         self._turn_ns = now_ns()
         self._watch(self._turn_ns + BEAT_NS)
         self._turns_left -= 1
-        if self._long_until_ns:
-            self._row[_RESTS_UNTIL_NS] = 0
-            self._note()
-        if self._long_until_ns or not self._turns_left:
+        if not self._turns_left:
             self._busy.ring()
 
     def _turn_ends(self) -> None:
@@ -189,7 +169,6 @@ class Beat:
             self._turned()
         self._detector.rest()
         self._record(self._skipped.turn(self._turn_ns, ended_ns))
-        self._row[_RESTS_UNTIL_NS] = self._long_until_ns
 
     def _record(self, late_ns: Iterable[int]) -> None:
         for one, times in Counter(late_ns).items():

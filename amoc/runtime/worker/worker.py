@@ -16,7 +16,6 @@ import zmq
 from gevent import getcurrent
 
 from amoc.base import collector, process
-from amoc.base.clock import S_NS
 from amoc.base.errors import ExitCode
 from amoc.base.loop_guard import guard_loop
 from amoc.base.operator_log import OperatorLog
@@ -35,7 +34,7 @@ from amoc.runtime import logs
 from amoc.runtime.forked_child import take_amoc_from_children
 from amoc.runtime.stack_file import file_of
 from amoc.runtime.worker.arrivals import ArrivalPool
-from amoc.runtime.worker.heartbeat import LONG_REST_NS, Beat
+from amoc.runtime.worker.heartbeat import Beat
 from amoc.runtime.worker.orders import OrderHandler
 from amoc.runtime.worker.spans import Spans
 from amoc.runtime.worker.stall_detector import StallDetector
@@ -69,7 +68,6 @@ def main(task: WorkerSpec) -> int:
     context = zmq.Context()
     with bus.Child(context, task.directory, task.id.child, TO_WORKER, FROM_WORKER) as line:
         operator = OperatorLog(lambda level, text: line.report_nowait(Note(level, text)))
-        line.reader.ticks = LONG_REST_NS // S_NS
         logs.attach(operator, _calling_user, task.scenario_directory)
         outbox = Outbox(lambda _, envelope: line.report_urgent(envelope))
 

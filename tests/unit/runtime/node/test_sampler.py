@@ -582,35 +582,6 @@ def test_a_worker_that_was_never_late_has_no_lag():
     assert TimerBlock(*one.sample().timers)["loop_lag"] == Histogram({0: 1}, 0)
 
 
-@pytest.mark.parametrize(("until_s", "lag_s"), [(101, 0), (100, 0), (97, 3)])
-def test_a_worker_that_rests_is_not_silent_before_its_next_heartbeat_is_due(
-    monkeypatch, until_s, lag_s
-):
-    one = Fallen(monkeypatch, heartbeat_s=96)
-    one.row[Cell.RESTS_UNTIL_NS] = until_s * S_NS
-    monkeypatch.setattr(process, "cpu_ns", lambda _pid: 0)
-    assert worker_of(Sampler(one.board, HOST, 20_000).take(NOBODY, 0), 1).lag_p99_s == lag_s
-    sampler.record_silence(one.board, 1, 0)
-    assert one.lag().count == (1 if lag_s else 0)
-
-
-def test_the_figures_of_a_worker_that_rests_are_those_of_its_last_second():
-    one = Node()
-    row, lag = one.board.row(0), one.board.area(0).declare(Kind.TIMER, "loop_lag")
-    cpu, began_ns = health_figures.cell("cpu"), now_ns()
-    row[Cell.HEARTBEAT_NS] = began_ns - S_NS
-    one.sample()
-    record(lag, MS_NS)
-    row[cpu], row[Cell.HEARTBEAT_NS] = S_NS // 100, began_ns
-    row[Cell.RESTS_UNTIL_NS] = began_ns + 60 * S_NS
-    last, resting = worker_of(one.sample()), worker_of(one.sample())
-    assert last.cpu == 0.01
-    assert last.lag_p99_s == pytest.approx(0.001, rel=0.004)
-    assert resting == last
-    row[Cell.RESTS_UNTIL_NS], row[Cell.HEARTBEAT_NS] = 0, began_ns + S_NS
-    assert worker_of(one.sample()).cpu == 0
-
-
 @pytest.mark.parametrize(("used_s", "cpu_s"), [(5, 8), (0, 4), (None, 4)])
 def test_a_hanging_worker_has_its_silence_as_lag_and_its_cpu_from_the_os(
     monkeypatch, used_s, cpu_s

@@ -161,44 +161,6 @@ def test_each_beat_announces_when_the_next_is_due(beating: Beating) -> None:
     assert all(later - sooner >= BEAT_NS for sooner, later in pairwise(due_ns))
 
 
-@pytest.mark.slow
-def test_a_worker_in_which_nothing_happens_rests_for_longer_until_something_does(
-    beating: Beating,
-) -> None:
-    row, began_ns = beating.row, now_ns()
-
-    def await_long_rest() -> tuple[int, int]:
-        """Return when it ends and the present time; runs in a thread, as turns would end it."""
-        give_up = time.monotonic() + DEADLINE_S
-        while not (until_ns := row[Cell.RESTS_UNTIL_NS]):
-            assert time.monotonic() < give_up
-            really_sleep(0.01)
-        return until_ns, now_ns()
-
-    until_ns, seen_ns = gevent.get_hub().threadpool.apply(await_long_rest)
-    assert row[Cell.RESTS_UNTIL_NS] == 0  # the end of the thread has made a turn
-    assert seen_ns < row[Cell.HEARTBEAT_NS] < until_ns
-    beating.until(lambda: row[Cell.HEARTBEAT_NS] > until_ns)
-    (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
-    due = (row[Cell.HEARTBEAT_NS] - began_ns) // BEAT_NS
-    assert 0.7 * due <= lag.count <= due + 3  # skipped ones count, too; others may come late
-
-
-@pytest.mark.slow
-def test_a_stall_that_ends_a_long_rest_counts_as_lag(beating: Beating) -> None:
-    def await_long_rest() -> None:
-        give_up = time.monotonic() + DEADLINE_S
-        while not beating.row[Cell.RESTS_UNTIL_NS]:
-            assert time.monotonic() < give_up
-            really_sleep(0.01)
-
-    gevent.get_hub().threadpool.apply(await_long_rest)
-    really_sleep(5 * BEAT_NS / S_NS)  # in the turn that ends the rest
-    beating.beats(1)
-    (lag,) = [one.value for one in beating.area.read() if one.name == "loop_lag"]
-    assert lag.max_ns >= 4 * BEAT_NS
-
-
 def test_a_collection_end_without_a_start_is_ignored() -> None:
     row = memoryview(bytearray(ROW_BYTES)).cast("Q")
     pauses = Pauses(row)
