@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import cast
 
 from amoc.base.clock import format_duration, utc_text
-from amoc.base.json_plain import Json, object_in, text_in, texts_in
+from amoc.base.json_plain import Json, object_in, objects_in, text_in, texts_in
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
@@ -157,7 +157,7 @@ def _run(
         "ended_at": _ended_at(facts, whole),
         "stages": text_in(object_in(plan, "stages"), "text"),
         "arrival_rate": str(object_in(plan, "arrivals").get("rate", "")),
-        "targets": _targets(run.get("settings") or []),
+        "targets": _targets(objects_in(run, "settings")),
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),
         "active_s": round(whole.active_s, 6),
@@ -166,7 +166,7 @@ def _run(
         "verdict": verdict,
         "exit_code": exit_code,
         "reasons": reasons,
-        "notes": list(end["notes"]) if "notes" in end else totals.notes(),
+        "notes": texts_in(end, "notes") if "notes" in end else totals.notes(),
     }
 
 
@@ -177,13 +177,14 @@ def _whole(found: Json) -> int | None:
 _ADDRESS = re.compile(r"(https?|wss?|xmpps?)://.+")
 
 
-def _targets(settings: Sequence[Mapping[str, str]]) -> list[str]:
+def _targets(settings: Iterable[Mapping[str, Json]]) -> list[str]:
     """Return the targets named in settings: XMPP servers, and addresses the scenario declares."""
+    known = [[text_in(one, key) for key in ("name", "module", "value")] for one in settings]
     return [
-        one["value"]
-        for one in settings
-        if (one["name"] == "xmpp_servers" and one["value"])
-        or (not one["module"].startswith("amoc.") and _ADDRESS.fullmatch(one["value"]))
+        value
+        for name, module, value in known
+        if (name == "xmpp_servers" and value)
+        or (not module.startswith("amoc.") and _ADDRESS.fullmatch(value))
     ]
 
 

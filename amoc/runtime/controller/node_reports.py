@@ -19,6 +19,7 @@ from amoc.ipc.messages.samples import Sample
 from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
 from amoc.metrics.health_figures import NODE, SENT
 from amoc.metrics.throttle_counts import COUNTS
+from amoc.metrics.timer_block import TimerBlock
 from amoc.metrics.workers_together import OF_ALL
 
 T = TypeVar("T")
@@ -68,6 +69,11 @@ class _Limits(NamedTuple):
     def sample(self, one: Sample) -> None:
         """Check a sample of the node's board."""
         _number("sequence", one.sequence, 1, 1 << 62)
+        for name in ("at_ns", "users_peak", "restarted"):
+            _number(name, getattr(one, name), 0, 1 << 62)
+        _types("users", one.users, _WHOLE)
+        if one.timers:
+            TimerBlock(*one.timers)
         numbers = self.workers if self.is_ready else range(MAX_WORKERS)
         _number("workers", len(one.workers), 0, len(numbers))
         for worker, *figures in one.workers:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import gevent
 
+from amoc.base.clock import MS_NS, now_ns
 from amoc.base.periodic_yield import PeriodicYield
 from amoc.results.series import Point
 from amoc.results.store.writer import SeriesWriter
 
-FEW = 32
-"""Timers, throttles and workers together, up to which a second is written at once: that takes less
-than a greenlet for it."""
+AT_ONCE_NS = 2 * MS_NS
+"""How long a second is written at once: a greenlet takes longer than most seconds."""
 MAX_WAITING = 5
 """Most seconds that wait to be written; beyond that, all are written at once."""
 
@@ -51,17 +51,17 @@ class SeriesRecorder:
 
     def take(self, point: Point) -> None:
         """Write a second soon."""
-        parts = len(point.timers) + len(point.throttles) + len(point.workers)
-        if parts <= FEW and not self._busy:
-            self._writer.write(point)
-            return
         self._waiting.append(point)
         if len(self._waiting) > MAX_WAITING:
             self.finish()
         elif not self._busy:
             self._busy = True
             self._work = self._pieces()
-            gevent.spawn(self._work_off)
+            ends_ns = now_ns() + AT_ONCE_NS
+            for _ in self._work:
+                if now_ns() >= ends_ns:
+                    gevent.spawn(self._work_off)
+                    break
 
     def _work_off(self) -> None:
         yield_if_due = PeriodicYield()

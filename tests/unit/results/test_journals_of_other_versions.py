@@ -15,7 +15,22 @@ from amoc.results.summary import rebuild
 from tests.unit.results import runs
 
 MISSING = object()
-OTHERS = [MISSING, None, True, 3, -1.5, float("nan"), 10**400, "x", [], [1], ["a"], {}, {"a": 1}]
+OTHERS = [
+    MISSING,
+    None,
+    True,
+    3,
+    -1.5,
+    float("nan"),
+    10**400,
+    "x",
+    [],
+    [1],
+    ["a"],
+    {},
+    {"a": 1},
+    [{"a": 1}],
+]
 SHARED = {"t_s": 1.0, "at": "2026-11-25T02:00:01.000Z"}
 PLAN = {
     "comment": "c", "seed": 4, "users": [1, 11], "warmup_s": 1.0, "thresholds": ["a < 1"],
@@ -23,7 +38,8 @@ PLAN = {
 }  # fmt: skip
 ENTRIES: list[dict[str, Any]] = [
     {"kind": "run", "id": "1a2b", "scenario": {"source": "chat.py", "name": "chat"}, "plan": PLAN,
-     "thresholds": ["b < 1"], "versions": {"amoc": "0.1"}, "started_at": SHARED["at"]},
+     "thresholds": ["b < 1"], "versions": {"amoc": "0.1"}, "started_at": SHARED["at"],
+     "settings": [{"name": "base", "module": "chat", "value": "http://127.0.0.1/"}]},
     {"kind": "command", "name": "set", "outcome": "ok", "comment": "c", "answer": {"summary": "x"},
      "arguments": {"values": {"a": 1}, "on_nodes": ["node0"]}},
     {"kind": "metrics", "declared": [["a", 0]]},
@@ -36,7 +52,7 @@ ENTRIES: list[dict[str, Any]] = [
      "reason": "silent", "clock_bound_s": 0.1, "joined_at_s": 0.0, "restarted": 2, "lost": 1},
     {"kind": "event", "level": "warning", "text": "x"},
     {"kind": "end", "duration_s": 3.0, "paused_s": 0.0, "verdict": "ok", "message": "",
-     "exit_code": 0, "reasons": ["why"]},
+     "exit_code": 0, "reasons": ["why"], "notes": ["so"]},
 ]  # fmt: skip
 
 
