@@ -19,7 +19,7 @@ from itertools import count
 
 EVERY = 24
 ACTIONS = {
-    "up": {3: "drop", 9: "double", 15: "swap"},
+    "up": {3: "drop", 9: "double", 15: "swap", 23: "hold"},
     "down": {6: "drop", 12: "double", 18: "swap", 21: "hold"},
 }
 MESSAGE = re.compile(rb"<message[\s>].*?</message>", re.DOTALL)
