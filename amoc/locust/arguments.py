@@ -155,7 +155,9 @@ def seconds(timeout: float | tuple[float | None, float | None]) -> float:
 
 def certificate(cert: Cert | list[str]) -> Cert:
     """Return a client certificate, of which the two files may be in a list."""
-    return (cert[0], cert[1]) if isinstance(cert, list) and cert else cert or None
+    if isinstance(cert, list):
+        return (cert[0], cert[1]) if cert else None
+    return cert or None
 
 
 def query(params: Form | None) -> list[tuple[str, object]]:
