@@ -79,6 +79,15 @@ class Joined(Scenario):
         """Run each scenario's ``init``, in order."""
         return [one.init() for one in self.parts]
 
+    def visible(self, state: object) -> dict[str, object]:
+        """Return what users of each scenario can see, by name."""
+        found = zip(self.parts, cast("Sequence[object]", state), strict=True)
+        return {
+            f"{part.name}: {name}": one
+            for part, its in found
+            for name, one in part.visible(its).items()
+        }
+
     def terminate(self, state: object) -> None:
         """Run each scenario's ``terminate``, even if another one has failed."""
         problems = []

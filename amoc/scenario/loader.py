@@ -29,6 +29,8 @@ from amoc.scenario.scenario_files import is_path, name_of
 from amoc.scenario.user_kinds import NamedStart, StartOfKind, UserKinds
 
 FORMS = "define start(user_id, state) or start(user_id)"
+MAX_ITEMS = 1_000
+"""A state with more items than that is taken for data, and not looked into."""
 _FUNCTIONS = {
     "init": ((0,), "define init()"),
     "start": ((2, 1), FORMS),
@@ -86,6 +88,16 @@ class Scenario:
         if isinstance(state, Error):
             refuse(state)
         return state
+
+    def visible(self, state: object) -> dict[str, object]:
+        """Return what users see, by name: the state, its items, and the module's variables."""
+        found = {"state": state}
+        if type(state) is dict and len(state) <= MAX_ITEMS:
+            found.update((f"state[{key!r}]", one) for key, one in state.items() if type(key) is str)
+        # The state is often a variable of the module, too, whose name says more.
+        return found | {
+            name: one for name, one in vars(self.module).items() if not name.startswith("__")
+        }
 
     def terminate(self, state: object) -> None:
         """Run the scenario's ``terminate``, if there is one.

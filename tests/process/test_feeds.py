@@ -55,6 +55,36 @@ def test_users_of_all_workers_use_each_row_once_and_the_feed_ends_the_run(
     assert note in run.output
 
 
+def test_a_queue_that_each_worker_copies_is_noted_once(scenario, tmp_path):
+    file = scenario("""
+        import os
+        import queue
+
+        used = os.open(HERE + "/used", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        rows = queue.Queue()
+
+        def init():
+            for number in range(2):
+                rows.put(number)
+            return {"known": [1, 2], "latest": iter([1])}
+
+        def start(user_id):
+            os.write(used, b"%d\\n" % rows.get_nowait())
+    """)
+    arguments = ("--users", "4", "--set", "repeat_num=1", *AT_ONCE)
+    with running(file, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    assert sorted(lines(tmp_path / "used")) == ["0", "0", "1", "1"]
+    note = (
+        "each of 2 workers has its own copy of state['latest'] (an iterator), rows (a queue), so"
+        " each item is used once per worker"
+    )
+    (noted,) = [one for one in summary["run"]["notes"] if "own copy" in one]
+    assert noted.startswith(note)
+    assert run.output.count(f"amoc: {note}") == 1
+
+
 def test_no_row_is_used_twice_although_workers_are_killed(scenario, tmp_path):
     rows_csv(tmp_path, 20_000)
     file = scenario(WRITES.replace("PAUSE", 'os.path.exists(HERE + "/slowly") / 100'))

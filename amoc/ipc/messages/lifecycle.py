@@ -97,6 +97,8 @@ class Ready(NamedTuple):
     """Name and `amoc.metrics.area.Kind` of each metric declared so far."""
     events: Sequence[str] = ()
     """The controller's events that the scenario has subscribed to."""
+    notes: Sequence[str] = ()
+    """Remarks on what init() has made, for the operator and the results."""
 
 
 class Failed(NamedTuple):

@@ -146,5 +146,8 @@ def together(ready: Mapping[str, Ready]) -> Ready:
         metrics = dict(one.metrics) | metrics
     events = dict.fromkeys(name for one in ready.values() for name in one.events)
     return Ready(
-        [call for one in ready.values() for call in one.calls], [*metrics.items()], [*events]
+        [call for one in ready.values() for call in one.calls],
+        [*metrics.items()],
+        [*events],
+        [*dict.fromkeys(note for one in ready.values() for note in one.notes)],
     )

@@ -84,6 +84,7 @@ class RunResults:
         self._abort = AbortOnFail(after_s) if after_s is not None else None
         self.aborted = self.stopped_because = ""
         self.due = 0
+        self._notes: Sequence[str] = ()
         self._exporters: Sequence[Exporter] = ()
         self._cpu_s = time.process_time()
         self._begun_ns = self._stopped_ns = self._cut_at_ns = 0
@@ -128,7 +129,8 @@ class RunResults:
         wrong, doubtful = threshold.misfits(self._thresholds, known)
         if wrong:
             raise UsageError("\n".join(wrong))
-        for text in doubtful:
+        self._notes = ready.notes
+        for text in (*doubtful, *self._notes):
             self._operator.warning(text)
 
     def begin(
@@ -216,7 +218,7 @@ class RunResults:
             exit_code=found.exit_code,
             message=message,
             reasons=found.reasons,
-            notes=totals.notes(),
+            notes=[*self._notes, *totals.notes()],
             records=self._files.records,
             duration_s=round((at_ns - self._begun_ns) / S_NS, 3),
             paused_s=round(pause.clock.paused_ns() / S_NS, 3),

@@ -54,7 +54,7 @@ from amoc.results.thresholds import declared as expecting
 from amoc.runtime import logs
 from amoc.runtime.supervisor import monkey_patch
 from amoc.runtime.worker_spec import GRACE_S, SHORT_LIFE_NS, WorkerSpec
-from amoc.scenario import builtin_settings, events, fd_budget, plugins, settings
+from amoc.scenario import builtin_settings, copied_rows, events, fd_budget, plugins, settings
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.joined import load
 from amoc.scenario.loader import Scenario
@@ -133,9 +133,10 @@ class Supervisor:
             )
         gc.collect()
         gc.freeze()  # objects loaded so far stay shared with workers, as gc never touches them
-        self._report(
-            Ready([*feeds.calls(), *recorder.calls], registry.current.declared(), events.relayed())
-        )
+        note = copied_rows.note_on(scenario.visible(state), sum(Layout(*init.layout).workers))
+        calls = [*feeds.calls(), *recorder.calls]
+        declared = registry.current.declared()
+        self._report(Ready(calls, declared, events.relayed(), [note] if note else []))
         self._start = scenario.start_with(state)
         self._scenario = scenario.name
         self._scenario_directory = scenario.directory

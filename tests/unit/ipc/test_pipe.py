@@ -21,7 +21,7 @@ records = st.lists(
     st.one_of(
         st.builds(Forked, st.integers(0, 511), st.integers(1, 99), st.integers(2, 2**22)),
         st.builds(Note, st.sampled_from(["info", "error"]), st.text(max_size=300)),
-        st.just(Ready([], [], [])),
+        st.just(Ready([], [], [], [])),
         st.builds(StopUsers, st.floats(0, 1e6)),
     ),
     max_size=12,
@@ -59,10 +59,10 @@ def test_garbage_is_refused_or_waited_for(data):
 def test_what_was_written_is_read_one_record_at_a_time_and_no_byte_beyond():
     reading, writing = os.pipe()
     try:
-        pipe.write(writing, LINE, Ready([], [], []))
+        pipe.write(writing, LINE, Ready([], [], [], []))
         pipe.write(writing, LINE, StopUsers(3.0))
         os.write(writing, b"rest")
-        assert pipe.read_one(reading, LINE) == Ready([], [], [])
+        assert pipe.read_one(reading, LINE) == Ready([], [], [], [])
         assert pipe.read_one(reading, LINE) == StopUsers(3.0)
         assert os.read(reading, 100) == b"rest"
     finally:

@@ -10,6 +10,7 @@ from amoc.base.errors import ExitCode, InitError, ScenarioError
 from amoc.base.tracebacks import describe
 from amoc.scenario import loader as scenario_module
 from amoc.scenario import settings
+from amoc.scenario.joined import Joined
 from amoc.scenario.loader import load
 
 
@@ -264,3 +265,21 @@ def test_an_exception_whose_str_fails_can_still_be_described():
 )
 def test_a_path_is_distinguished_from_a_module_name(source, expected):
     assert scenario_module.is_path(source) is expected
+
+
+def test_users_see_the_state_its_items_and_the_variables_of_the_module(write):
+    scenario = load(write("rows = [1]\n" + START))
+    seen = scenario.visible({"a": 1, 2: "not by name"})
+    assert (seen["rows"], seen["state['a']"]) == ([1], 1)
+    assert not [name for name in seen if name.startswith("__") or "2" in name]
+    data = {str(number): number for number in range(1_001)}
+    assert [name for name in scenario.visible(data) if name.startswith("state")] == ["state"]
+
+
+def test_users_of_several_scenarios_see_the_state_and_variables_of_their_own(write):
+    text = "rows = [{0}]\n" + START + "def init(): return {0}\n"
+    parts = tuple(load(write(text.format(n), f"part{n}.py")) for n in (1, 2))
+    one = Joined("both", "both", "", "", parts[0].module, parts, lambda *_: ((), None, 0))
+    seen = one.visible(one.init())
+    assert [seen[f"part{n}: rows"] for n in (1, 2)] == [[1], [2]]
+    assert [seen[f"part{n}: state"] for n in (1, 2)] == [1, 2]

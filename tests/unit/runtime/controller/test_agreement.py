@@ -101,8 +101,11 @@ def test_differences_are_named_in_one_line(other, kind, text):
 
 
 def test_declarations_of_all_nodes_are_merged_and_all_calls_kept():
-    one = Ready([("feed", [1])], [("sent", 0)], ["run.start"])
-    two = Ready([("feed", [1])], [("sent", 0), ("more", 1)], ["run.start", "run.stop"])
+    one = Ready([("feed", [1])], [("sent", 0)], ["run.start"], ["a note"])
+    two = one._replace(metrics=[("sent", 0), ("more", 1)], events=["run.start", "run.stop"])
     assert together({"node0": one, "node1": two}) == Ready(
-        [("feed", [1]), ("feed", [1])], [("sent", 0), ("more", 1)], ["run.start", "run.stop"]
+        [("feed", [1]), ("feed", [1])],
+        [("sent", 0), ("more", 1)],
+        ["run.start", "run.stop"],
+        ["a note"],
     )
