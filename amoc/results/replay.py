@@ -20,7 +20,7 @@ from pathlib import Path
 
 from amoc._version import VERSION
 from amoc.base.errors import UsageError
-from amoc.base.json_plain import JsonObject, plain_object
+from amoc.base.json_plain import JsonObject, object_in, plain_object
 from amoc.base.line_check import LineCheck
 from amoc.base.redaction import HIDDEN, holds_hidden, is_secret
 from amoc.base.versions import versions
@@ -232,7 +232,7 @@ def _hidden_later(timeline: Iterable[_Command]) -> Counter[str]:
     return Counter(
         name
         for _, _, arguments in timeline
-        for name, value in _values_of(arguments).items()
+        for name, value in object_in(arguments, "values").items()
         if holds_hidden(value)
     )
 
@@ -297,16 +297,10 @@ def _without_hidden(record: JsonObject, values: JsonObject) -> JsonObject:
     }
 
 
-def _values_of(arguments: JsonObject) -> JsonObject:
-    """Return the settings that a command changes."""
-    values = arguments.get("values")
-    return values if isinstance(values, Mapping) else {}
-
-
 def _revealed(command: _Command, secrets: JsonObject) -> _Command:
     """Return `command` with its hidden values filled in."""
     t_s, name, arguments = command
-    values = _values_of(arguments)
+    values = object_in(arguments, "values")
     if not any(map(holds_hidden, values.values())):
         return t_s, name, dict(arguments)
     again = {

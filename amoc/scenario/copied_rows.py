@@ -28,11 +28,13 @@ def note_on(values: Mapping[str, object], workers: int) -> str:
         values: What users can see of the scenario, by name.
         workers: The number of workers of the run.
     """
+    if workers < 2:
+        return ""
     kinds = _queue_types()
     found = {
         id(one): f"{name} ({what})" for name, one in values.items() if (what := _what(one, kinds))
     }
-    if workers < 2 or not found:
+    if not found:
         return ""
     names = [*found.values()]
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""

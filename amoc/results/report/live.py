@@ -24,7 +24,7 @@ from markupsafe import Markup
 
 from amoc.base import redaction
 from amoc.base.clock import now_ns
-from amoc.base.json_plain import JsonObject
+from amoc.base.json_plain import JsonObject, object_in
 from amoc.metrics.histogram import Histogram
 from amoc.results import summary
 from amoc.results.journal_facts import JournalFacts
@@ -182,8 +182,7 @@ class LivePage:
     @property
     def scenario(self) -> JsonObject:
         """The run's scenario as in its journal; empty if an early version of amoc wrote it."""
-        found = self._facts.run.get("scenario")
-        return found if isinstance(found, Mapping) else {}
+        return object_in(self._facts.run, "scenario")
 
     @property
     def settings(self) -> Sequence[SettingPart]:
