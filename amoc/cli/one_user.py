@@ -140,7 +140,7 @@ def _embedded(checked: Checked, console: Console) -> Iterator[EmbeddedXmpp]:
         {name: str(resolved.value) for name, resolved in checked.values.items()},
         fd_budget.fds_per_user(),
         lambda line: console.print(Text(line, style="dim")),
-        lambda text: console.print(Text(f"\n{text}", style="cyan")),
+        lambda _, text: console.print(Text(f"\n{text}", style="cyan")),
     )
     try:
         yield server

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from gevent import socket as gevent_socket
 
-from amoc.base import name_lookup
+from amoc.base import name_lookup, targets
 from amoc.base.clock import S_NS
 from amoc.base.errors import ScenarioError
 from amoc.base.name_lookup import Address
@@ -88,6 +88,7 @@ def open_connection(
         RequestTimeout: A timeout has expired.
         ScenarioError: The options are invalid.
     """
+    targets.note(origin)
     sock = _tcp_to(proxy.origin if proxy else origin, route, call, deadline_ns)
     try:
         if proxy is not None and origin.secure:

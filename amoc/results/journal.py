@@ -10,6 +10,7 @@ null before that) and a `kind`:
 - ``event``: a message for the operator;
 - ``metrics``: the names and kinds of the metrics declared when users could start;
 - ``crash``, ``failure``: a crash, or a failure of a step, with a new cause;
+- ``target``: a server that users connect to;
 - ``blocked``: a line of the scenario that blocks its worker;
 - ``node``: a node that has joined or was lost; at the end, by how much its clock may be off;
 - ``end``: how the run ended.

@@ -94,6 +94,7 @@ class JournalFacts:
         end: The ``end`` entry, once the run has ended.
         crashes: By cause.
         failures: By step and cause.
+        targets: The servers that users connected to.
         blocked: By line of the scenario.
         nodes: By name.
         known: The metrics that were declared when users could start.
@@ -104,6 +105,7 @@ class JournalFacts:
     end: JsonObject | None = None
     crashes: dict[str, CrashSample] = field(default_factory=dict)
     failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
+    targets: list[str] = field(default_factory=list)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
     nodes: dict[str, NodePart] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
@@ -141,6 +143,8 @@ class JournalFacts:
                 of_step = self.failures.setdefault(str(entry.get("step")), {})
                 one = FailureSample(int(number_in(entry, "user_id")), text_in(entry, "message"))
                 of_step.setdefault(str(entry.get("cause")), one)
+            case "target" if address := text_in(entry, "address"):
+                self.targets.append(address)
             case "blocked":
                 self.blocked.setdefault(str(entry.get("place")), BlockedPlace()).add(entry)
             case "node":

@@ -8,7 +8,6 @@ written.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from math import isfinite
@@ -28,6 +27,7 @@ from amoc.results.counts import ranked, throttle
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
+from amoc.results.targets import targets
 from amoc.results.thresholds import threshold
 from amoc.results.verdict import Verdict, incomplete
 
@@ -157,7 +157,7 @@ def _run(
         "ended_at": _ended_at(facts, whole),
         "stages": text_in(object_in(plan, "stages"), "text"),
         "arrival_rate": str(object_in(plan, "arrivals").get("rate", "")),
-        "targets": _targets(objects_in(run, "settings")),
+        "targets": targets(objects_in(run, "settings"), facts.targets),
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),
         "active_s": round(whole.active_s, 6),
@@ -172,20 +172,6 @@ def _run(
 
 def _whole(found: Json) -> int | None:
     return found if isinstance(found, int) else None
-
-
-_ADDRESS = re.compile(r"(https?|wss?|xmpps?)://.+")
-
-
-def _targets(settings: Iterable[Mapping[str, Json]]) -> list[str]:
-    """Return the targets named in settings: XMPP servers, and addresses the scenario declares."""
-    known = [[text_in(one, key) for key in ("name", "module", "value")] for one in settings]
-    return [
-        value
-        for name, module, value in known
-        if (name == "xmpp_servers" and value)
-        or (not module.startswith("amoc.") and _ADDRESS.fullmatch(value))
-    ]
 
 
 def _ended_at(facts: JournalFacts, whole: Tally) -> str:

@@ -41,7 +41,7 @@ class EmbeddedXmpp:
         values: Mapping[str, str],
         connections: int,
         on_line: Callable[[str], None],
-        on_start: Callable[[str], object],
+        on_start: Callable[[str, str], object],
     ) -> None:
         """Create it without starting the server.
 
@@ -49,7 +49,7 @@ class EmbeddedXmpp:
             values: The settings' values as text.
             connections: Most connections at the same time.
             on_line: Receives what the server prints.
-            on_start: Called with one line that tells where the server listens.
+            on_start: Called with its address, and a line that tells where it listens.
         """
         self.address = ""
         self.operations: Mapping[str, Callable[..., object]] = {XMPPD_ADDRESS: self._asked}
@@ -134,8 +134,9 @@ class EmbeddedXmpp:
             self._certificate = certificate[0] if certificate is not None else ""
             self.address = found[1]
             self._on_start(
+                self.address,
                 f"no XMPP server configured: using the embedded one on {self.address}"
-                " (for testing only; set xmpp_servers to use another one)"
+                " (for testing only; set xmpp_servers to use another one)",
             )
             self._answer(self._answer_text(), "")
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from amoc.base.context import WorkerContext
 from amoc.base.open_gate import OpenGate
 from amoc.base.operator_log import OperatorLog
+from amoc.base.targets import Targets
 from amoc.coordinator import api as _coordinator  # noqa: F401
 from amoc.coordinator.worker import Actions
 from amoc.feed import registry
@@ -80,14 +81,18 @@ class WorkerParts(NamedTuple):
             WorkerFeeds(worker, outbox, registry.declared()),
         )
 
-    def context(self, samples: FailureSamples | None = None) -> WorkerContext:
+    def context(
+        self, samples: FailureSamples | None = None, targets: Targets | None = None
+    ) -> WorkerContext:
         """Return the context in which a scenario's calls find these parts.
 
         Args:
             samples: Called with failures of steps; may be None.
+            targets: Called with the servers that users connect to; may be None.
         """
         context = WorkerContext()
         context.set(FailureSamples, samples)
+        context.set(Targets, targets)
         context.set(Gate, self.gate)
         context.set(Actions, self.actions)
         context.set(MailRouter, self.router)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -60,7 +61,9 @@ def test_the_server_starts_once_for_all_workers_when_users_connect(
     """)
     with running(file, *USERS, "--workers", "2", directory=tmp_path) as run:
         assert run.end() == 0, run.output
-    assert run.output.count("using the embedded one") == 1
+        summary = run.summary()
+    (address,) = re.findall(r"using the embedded one on (\S+)", run.output)
+    assert summary["run"]["targets"] == [f"{address} (embedded XMPP server)"]
 
 
 def test_a_server_that_cannot_be_started_fails_the_run(scenario: Write, tmp_path: Path) -> None:

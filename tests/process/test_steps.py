@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections import Counter
 from collections.abc import Callable
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -153,3 +155,49 @@ def test_first_and_last_failure_are_reported_at_their_times(
     directory = RunDirectory(run.directory)
     directory.summary.unlink()
     assert load(directory, lambda _: None).summary["steps"]["pay"]["causes"] == [cause]
+
+
+def test_servers_that_users_connect_to_are_targets(
+    scenario: Callable[[str], Path], tmp_path: Path
+) -> None:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    text = """
+        from amoc import http, setting
+
+        shop = setting("http://127.0.0.1:8080/shop", "Base address of the shop")
+
+        def start(user_id):
+            with http.session(shop.get()) as own:
+                own.get("/")
+            with http.session("http://127.0.0.1:1", raises=False) as other:
+                other.get("/")
+            with http.session(raises=False) as any_server:
+                any_server.get(shop.get().replace("127.0.0.1", "localhost"))
+    """
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever).start()
+        port = server.server_port
+        own = f"http://127.0.0.1:{port}/"
+        options = (
+            "--users",
+            "4",
+            "--set",
+            "repeat_num=1",
+            "--workers",
+            "2",
+            "--set",
+            f"shop={own}",
+        )
+        with running(scenario(text), *options, directory=tmp_path) as run:
+            ended = run.end()
+            summary = run.summary()
+        server.shutdown()
+    assert ended == 0, run.output
+    seen = ["http://127.0.0.1:1", f"http://localhost:{port}"]
+    assert summary["run"]["targets"] == [own, *seen]
+    directory = RunDirectory(run.directory)
+    directory.summary.unlink()
+    assert load(directory, lambda _: None).summary["run"]["targets"] == [own, *seen]

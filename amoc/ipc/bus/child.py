@@ -23,7 +23,7 @@ from amoc.ipc.bus.place import Remote, endpoints, secure
 from amoc.ipc.bus.report_queue import ReportQueue, pack_batch
 from amoc.ipc.messages.codec import UNPACKABLE, Codec, culprit, unpack
 from amoc.ipc.messages.lifecycle import Hello, Note, Output
-from amoc.ipc.messages.users import CrashSeen, FailureSeen
+from amoc.ipc.messages.users import CrashSeen, FailureSeen, TargetSeen
 
 ACK_NS = 100 * MS_NS
 ACK_AT = 100
@@ -37,7 +37,7 @@ MAX_HELLO_S = 1.0
 """First and maximum interval between hellos; the backoff keeps many children from flooding their
 parent. Most need a second hello, since the first welcome is sent before the parent's socket has
 their subscription."""
-INFORMATIVE = (CrashSeen, FailureSeen, Note, Output)
+INFORMATIVE = (CrashSeen, FailureSeen, TargetSeen, Note, Output)
 """Merely informative reports, which may be dropped."""
 MAX_REPORTS = 100_000
 MAX_HELD_BYTES = 16 << 20

@@ -33,6 +33,7 @@ from amoc.ipc.messages.users import (
     StartUsers,
     Stopped,
     StopUsers,
+    TargetSeen,
     UsersGone,
     UsersNow,
 )
@@ -49,6 +50,7 @@ FromNode = (
     | Started
     | CrashSeen
     | FailureSeen
+    | TargetSeen
     | Blocked
     | Sample
     | UsersNow
@@ -70,6 +72,8 @@ FROM_SUPERVISOR: Codec[FromSupervisor] = Codec(FromSupervisor)
 
 # Node and worker.
 ToWorker = StartUsers | StopUsers | Go | Move | Envelope
-FromWorker = Hello | Started | CrashSeen | FailureSeen | Blocked | UsersGone | Note | Envelope
+FromWorker = (
+    Hello | Started | CrashSeen | FailureSeen | TargetSeen | Blocked | UsersGone | Note | Envelope
+)
 TO_WORKER: Codec[ToWorker] = Codec(ToWorker)
 FROM_WORKER: Codec[FromWorker] = Codec(FromWorker)

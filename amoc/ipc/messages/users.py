@@ -100,6 +100,13 @@ class FailureSeen(NamedTuple):
     """0 if it was not in a user."""
 
 
+class TargetSeen(NamedTuple):
+    """Up, worker: its users connect to this server."""
+
+    worker: int
+    address: str
+
+
 class Blocked(NamedTuple):
     """Up: a user blocked a worker's event loop."""
 

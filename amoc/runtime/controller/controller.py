@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import gevent
@@ -34,7 +34,7 @@ from amoc.ipc.messages.lifecycle import Hello, Loaded, Note, Output, WorkerLost,
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.samples import Sample, Sampled, is_acknowledged
-from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, UsersNow
+from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, TargetSeen, UsersNow
 from amoc.ipc.worker_id import WorkerId
 from amoc.runtime import logs
 from amoc.runtime.controller import phases, scenario_commands
@@ -233,9 +233,13 @@ class Controller:
         values = {name: value for name, value, *_ in loaded.settings}
         if values.get(TLS_VERIFY) == str(False):
             self._operator.warning(f"{TLS_VERIFY} is false: users accept any certificate")
-        return EmbeddedXmpp(
-            values, self._plan.most_users * loaded.fds_per_user, self._on_line, self._operator.info
-        )
+
+        def started(address: str, text: str) -> None:
+            self._results.connects_to(f"{address} (embedded XMPP server)")
+            self._operator.info(text)
+
+        most = self._plan.most_users * loaded.fds_per_user
+        return EmbeddedXmpp(values, most, self._on_line, started)
 
     def _init(self, services: Services, layout: Layout) -> None:
         assert self._files.directory is not None
@@ -337,13 +341,18 @@ class Controller:
                 self._results.crashed(record)
             case FailureSeen():
                 self._results.failed(record)
+            case TargetSeen():
+                self._results.connects_to(record.address)
             case Blocked():
                 self._results.blocked(record)
             case Note(level, text):
                 self._operator.show(level, text)
             case Output(lines):
-                for line in lines:
-                    self._on_line(line)
+                self._print(lines)
+
+    def _print(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._on_line(line)
 
     def _taken(self, node: str, sample: Sample) -> None:
         """Acknowledge a processed sample, which may have ended the run."""

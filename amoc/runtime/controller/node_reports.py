@@ -16,7 +16,15 @@ from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope
 from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
 from amoc.ipc.messages.links import FromNode
 from amoc.ipc.messages.samples import Sample
-from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
+from amoc.ipc.messages.users import (
+    Blocked,
+    CrashSeen,
+    FailureSeen,
+    Started,
+    Stopped,
+    TargetSeen,
+    UsersNow,
+)
 from amoc.metrics.health_figures import NODE, SENT
 from amoc.metrics.throttle_counts import COUNTS
 from amoc.metrics.timer_block import TimerBlock
@@ -54,11 +62,13 @@ class _Limits(NamedTuple):
         else:
             self.ids([*one.restart, *one.start])
 
-    def worker(self, one: CrashSeen | FailureSeen | Blocked | Started) -> None:
+    def worker(self, one: CrashSeen | FailureSeen | TargetSeen | Blocked | Started) -> None:
         """Check a worker's report about itself."""
         _worker(one.worker, self.workers)
         if isinstance(one, Started):
             _number("number", one.number, 0, 1 << 32)
+        if isinstance(one, TargetSeen) and not isinstance(one.address, str):
+            raise PeerError(f"an address must be text, got {cut(one.address)}")
 
     def envelope(self, one: Envelope) -> None:
         """Check a worker's envelope to the controller, or to a worker on any node."""
@@ -133,7 +143,7 @@ class _Limits(NamedTuple):
 _CHECKS: Mapping[type, Callable[[_Limits, Any], None]] = {  # Any: an instance of the key
     WorkerUp: _Limits.incarnation,
     WorkerLost: _Limits.incarnation,
-    **dict.fromkeys((CrashSeen, FailureSeen, Blocked, Started), _Limits.worker),
+    **dict.fromkeys((CrashSeen, FailureSeen, TargetSeen, Blocked, Started), _Limits.worker),
     Envelope: _Limits.envelope,
     Sample: _Limits.sample,
     UsersNow: _Limits.users,

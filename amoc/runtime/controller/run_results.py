@@ -22,6 +22,7 @@ from amoc.base.errors import AmocError, ExitCode, UsageError
 from amoc.base.node_latency import NodeLatency
 from amoc.base.operator_log import OperatorLog
 from amoc.base.periodic_yield import PeriodicYield
+from amoc.base.targets import MAX_TARGETS
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.lifecycle import Loaded, Ready, WorkerLost
 from amoc.ipc.messages.samples import Sample, cells_in
@@ -291,6 +292,12 @@ class RunResults:
                 f"step {one.step} has failed for more than {MAX_CAUSES} causes; the others count as"
                 f" {OTHER!r}. Check that causes contain no numbers or names, as in: {one.message}"
             )
+
+    def connects_to(self, address: str) -> None:
+        """Record a server that users connect to."""
+        known = self._files.facts.targets
+        if address not in known and len(known) < MAX_TARGETS:
+            self._files.write("target", address=address)
 
     def worker_lost(self, lost: WorkerLost) -> None:
         """Record the unexpected death of a worker."""

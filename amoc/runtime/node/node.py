@@ -53,6 +53,7 @@ from amoc.ipc.messages.users import (
     Started,
     StartUsers,
     StopUsers,
+    TargetSeen,
     UsersGone,
 )
 from amoc.metrics.board import Board
@@ -242,7 +243,7 @@ class Node:
                 case Started():
                     self._watch.note_peak()
                     self._report(received.record)
-                case CrashSeen() | FailureSeen() | Note() | Blocked():
+                case CrashSeen() | FailureSeen() | TargetSeen() | Note() | Blocked():
                     self._report(received.record)
                 case Hello(pid):
                     self._links.joined(received.child, pid, self._shutdown.begun)

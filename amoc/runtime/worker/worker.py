@@ -19,13 +19,14 @@ from amoc.base import collector, process
 from amoc.base.errors import ExitCode
 from amoc.base.loop_guard import guard_loop
 from amoc.base.operator_log import OperatorLog
+from amoc.base.targets import Targets
 from amoc.ipc import bus
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.events import EVENTS
 from amoc.ipc.messages.lifecycle import Go, Note
 from amoc.ipc.messages.links import FROM_WORKER, TO_WORKER, FromWorker, ToWorker
 from amoc.ipc.messages.placement import Move
-from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers
+from amoc.ipc.messages.users import FailureSeen, StartUsers, StopUsers, TargetSeen
 from amoc.ipc.outbox import Outbox
 from amoc.ipc.peer_link import PeerLink
 from amoc.metrics import registry
@@ -93,7 +94,8 @@ def main(task: WorkerSpec) -> int:
                 FailureSeen(index, step, cause, message, _calling_user() or 0)
             )
         )
-        context_of_worker = parts.context(samples)
+        targets = Targets(lambda address: line.report_nowait(TargetSeen(index, address)))
+        context_of_worker = parts.context(samples, targets)
         given = task.board.row(index)[_NUMBERS : _NUMBERS + 1]
         numbers = IterationNumbers(given, index, task.placement.workers)
         context_of_worker.set(IterationNumbers, numbers)

@@ -46,6 +46,7 @@ ENTRIES: list[dict[str, Any]] = [
     {"kind": "state", "state": "paused"},
     {"kind": "crash", "cause": "OSError", "user_id": 3, "traceback": "…"},
     {"kind": "failure", "step": "buy", "cause": "late", "user_id": 3, "message": "20 s"},
+    {"kind": "target", "address": "http://127.0.0.1:8080"},
     {"kind": "blocked", "place": "chat.py:3", "times": 1, "total_ns": 3, "longest_ns": 3,
      "trace": "…"},
     {"kind": "node", "name": "node0", "host": "h1", "id": "", "workers": [0, 1], "state": "lost",
@@ -78,7 +79,7 @@ def test_a_summary_is_made_whatever_a_field_contains(entry: dict[str, Any], othe
 
 
 def test_a_node_keeps_what_it_reported_first() -> None:
-    node = ENTRIES[7]
+    node = next(one for one in ENTRIES if one["kind"] == "node")
     up = {**node, **SHARED, "state": "up", "restarted": 0, "lost": 0, "reason": ""}
     clock = {"kind": "node", "name": "node0", "state": "clock", "clock_bound_s": 0.3}
     lost = {"kind": "node", "t_s": 5.0, "name": "node0", "state": "lost", "reason": "silent"}

@@ -103,6 +103,12 @@ def test_the_page_shows_the_values_of_the_summary():
     assert "amoc replay amoc-runs/a-run" in found.said
 
 
+def test_the_head_names_stages_arrival_rate_and_targets():
+    load = {"stages": "30s:100", "arrival_rate": "1m:200/s", "targets": ["h:5222", "http://h"]}
+    said = Page(render(record(runs.points(3), **load))).said
+    assert "stages 30s:100 arrival rate 1m:200/s target h:5222, http://h" in said
+
+
 @pytest.mark.parametrize("verdict", VERDICTS)
 def test_each_verdict_is_the_title_and_has_a_sentence_and_its_reasons(verdict):
     told = {"scenario": "/srv/scenarios/chat.py", "reasons": ["the lag was 80 ms"]}

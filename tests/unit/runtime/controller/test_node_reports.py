@@ -8,7 +8,15 @@ from amoc.base.errors import PeerError
 from amoc.ipc.messages.envelope import Envelope, Part
 from amoc.ipc.messages.lifecycle import Failed, Loaded, Note, Terminated, WorkerLost, WorkerUp
 from amoc.ipc.messages.samples import Sample
-from amoc.ipc.messages.users import Blocked, CrashSeen, FailureSeen, Started, Stopped, UsersNow
+from amoc.ipc.messages.users import (
+    Blocked,
+    CrashSeen,
+    FailureSeen,
+    Started,
+    Stopped,
+    TargetSeen,
+    UsersNow,
+)
 from amoc.metrics.health_figures import NODE, WorkerPoint, sent_figures
 from amoc.metrics.throttle_counts import COUNTS
 from amoc.runtime.controller.node_reports import check
@@ -38,6 +46,7 @@ FAIR = (
     Started(2, 0),
     CrashSeen(2, "cause", "", 1),
     FailureSeen(3, "step", "cause", "", 0),
+    TargetSeen(3, "http://127.0.0.1:8080"),
     Blocked(3, "place", 1, 1, 1, ""),
     Envelope.of(Part.CONTROL, 2, 1, b""),
     Envelope.of(Part.MAIL, 9, 0, b""),
@@ -64,6 +73,8 @@ UNFAIR = (
     Started(2, -1),
     Started(2, "many"),
     CrashSeen(-1, "cause", "", 1),
+    TargetSeen(4, "http://127.0.0.1:8080"),
+    TargetSeen(3, 8080),
     Envelope.of(Part.CONTROL, 4, 1, b""),
     Envelope(b""),
     SAMPLE._replace(sequence=0),
