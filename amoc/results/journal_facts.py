@@ -12,9 +12,18 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 from amoc.base.clock import S_NS
 from amoc.base.errors import UsageError
-from amoc.base.json_plain import Json, JsonObject, number_in, object_in, text_in, texts_in
+from amoc.base.json_plain import (
+    Json,
+    JsonObject,
+    number_in,
+    object_in,
+    objects_in,
+    text_in,
+    texts_in,
+)
 from amoc.metrics.area import Kind
 from amoc.results.summary_types import BlockedPart, NodePart
+from amoc.results.targets import targets
 from amoc.results.thresholds import threshold
 from amoc.results.thresholds.threshold import Threshold
 from amoc.scenario.arrivals import Arrivals
@@ -94,7 +103,7 @@ class JournalFacts:
         end: The ``end`` entry, once the run has ended.
         crashes: By cause.
         failures: By step and cause.
-        targets: The servers that users connected to.
+        servers: The servers that users connected to.
         blocked: By line of the scenario.
         nodes: By name.
         known: The metrics that were declared when users could start.
@@ -105,7 +114,7 @@ class JournalFacts:
     end: JsonObject | None = None
     crashes: dict[str, CrashSample] = field(default_factory=dict)
     failures: dict[str, dict[str, FailureSample]] = field(default_factory=dict)
-    targets: list[str] = field(default_factory=list)
+    servers: list[str] = field(default_factory=list)
     blocked: dict[str, BlockedPlace] = field(default_factory=dict)
     nodes: dict[str, NodePart] = field(default_factory=dict)
     known: dict[str, Kind] = field(default_factory=dict)
@@ -144,7 +153,7 @@ class JournalFacts:
                 one = FailureSample(int(number_in(entry, "user_id")), text_in(entry, "message"))
                 of_step.setdefault(str(entry.get("cause")), one)
             case "target" if address := text_in(entry, "address"):
-                self.targets.append(address)
+                self.servers.append(address)
             case "blocked":
                 self.blocked.setdefault(str(entry.get("place")), BlockedPlace()).add(entry)
             case "node":
@@ -189,6 +198,11 @@ class JournalFacts:
     def plan(self) -> Entry:
         """The run's plan."""
         return {**self.run, **object_in(self.run, "plan")}
+
+    @property
+    def targets(self) -> list[str]:
+        """What the run tests, as far as known."""
+        return targets(objects_in(self.run, "settings"), self.servers)
 
     @property
     def warmup_s(self) -> float:

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import cast
 
 from amoc.base.clock import format_duration, utc_text
-from amoc.base.json_plain import Json, object_in, objects_in, text_in, texts_in
+from amoc.base.json_plain import Json, object_in, text_in, texts_in
 from amoc.metrics import reserved
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import Histogram
@@ -27,7 +27,6 @@ from amoc.results.counts import ranked, throttle
 from amoc.results.journal_facts import CrashSample, Entry, JournalFacts
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import USERS, Point, Tally
-from amoc.results.targets import targets
 from amoc.results.thresholds import threshold
 from amoc.results.verdict import Verdict, incomplete
 
@@ -157,7 +156,7 @@ def _run(
         "ended_at": _ended_at(facts, whole),
         "stages": text_in(object_in(plan, "stages"), "text"),
         "arrival_rate": str(object_in(plan, "arrivals").get("rate", "")),
-        "targets": targets(objects_in(run, "settings"), facts.targets),
+        "targets": facts.targets,
         "duration_s": round(duration_s, 3),
         "paused_s": round(facts.paused_s(duration_s), 3),
         "active_s": round(whole.active_s, 6),

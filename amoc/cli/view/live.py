@@ -128,6 +128,7 @@ class LiveView(RefreshedView):
             (f"{scenario} ", "bold"),
             (status.state.value, "green" if status.state is State.RUNNING else "yellow"),
             f" {format_duration(status.elapsed_s)}{progress(status)}",
+            f", target {printable(', '.join(status.targets))}" if status.targets else "",
         )
         second = Text.assemble(
             "users: ",

@@ -150,6 +150,7 @@ class RunResults:
             latency: The round trip to the farthest node.
         """
         self._throttles, self._untaken, self._latency = throttles, untaken, latency
+        self._status.targets = self._files.facts.targets
         self._seconds.begin(at_ns)
         self._begun_ns = self._cut_at_ns = at_ns
         self._cpu_s = time.process_time()
@@ -295,9 +296,10 @@ class RunResults:
 
     def connects_to(self, address: str) -> None:
         """Record a server that users connect to."""
-        known = self._files.facts.targets
-        if address not in known and len(known) < MAX_TARGETS:
+        facts = self._files.facts
+        if address not in facts.servers and len(facts.servers) < MAX_TARGETS:
             self._files.write("target", address=address)
+            self._status.targets = facts.targets
 
     def worker_lost(self, lost: WorkerLost) -> None:
         """Record the unexpected death of a worker."""

@@ -41,6 +41,7 @@ class Status:
         added: Users added so far, without those withdrawn before they started.
         loaded: What all nodes have loaded, see `amoc.runtime.controller.agreement`.
         nodes: What each node has loaded, by its name.
+        targets: What it tests, as far as known.
         samples: The nodes' latest samples.
         totals: The sum of all seconds.
         points: The last seconds, newest last.
@@ -55,6 +56,7 @@ class Status:
     nodes: Mapping[str, Loaded] = field(default_factory=dict)
     elapsed_s: float = 0.0
     paused_s: float = 0.0
+    targets: Sequence[str] = ()
     samples: SampleMerger = field(default_factory=SampleMerger)
     totals: RunTotals = field(default_factory=RunTotals)
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=POINTS_KEPT))

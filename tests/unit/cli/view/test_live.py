@@ -104,6 +104,15 @@ def test_the_plain_line_shows_the_state_of_the_run():
     assert "\n" not in line
 
 
+def test_the_head_of_the_tables_names_the_targets():
+    found = status()
+    found.targets = ["xmpp1:5222", "https://shop.example"]
+    view, _ = view_of(found)
+    first, second = drawn(view, 160, 40).splitlines()[:2]
+    assert first.rstrip() == "chat.py running 12 s, target xmpp1:5222, https://shop.example"
+    assert second.startswith("users: 5 running")
+
+
 def test_the_plain_line_works_before_the_run_has_begun():
     assert plain_line(Status()) == "0 µs idle | users: 0 running, 0 pending, 0 finished, 0 crashed"
 
