@@ -171,6 +171,26 @@ def test_crashes_are_counted_by_cause_and_crashed_users_repeat(
     assert output.count("Traceback") == 2, "one traceback for each cause"
 
 
+def test_users_that_rest_most_of_the_time_are_shown_and_noted_once(
+    scenario: Write, tmp_path: Path
+) -> None:
+    file = scenario("""
+        def start(user_id):
+            pass
+    """)
+    options = ("--users", "4", "--set", "user_rate=inf", "--workers", "2", "--duration", "1h")
+    with running(file, *options, directory=tmp_path) as run:
+        eventually((run.directory / "control").exists, "it can be asked")
+        eventually(lambda: "running (4 resting)" in run.look("status")["summary"], "users rest")
+        eventually(lambda: run.look("status")["elapsed_s"] > 2, "they rest most of the time")
+        run.kill(run.pid, signal.SIGINT)
+        assert run.end() == 0, run.output
+        (note,) = run.summary()["run"]["notes"]
+    assert note.startswith("users rested between iterations for ")
+    assert "repeat_interval" in note
+    assert run.output.count("users rested between iterations") == 1
+
+
 def test_users_that_never_started_are_counted_and_noted(scenario: Write, tmp_path: Path) -> None:
     file = scenario("""
         from amoc import user

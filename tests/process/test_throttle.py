@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from itertools import pairwise
 from time import monotonic_ns
@@ -187,6 +188,28 @@ def test_the_throttle_option_overrides_rates_from_init(scenario, tmp_path):
         assert "throttle actions is started with 100/s (from --throttle)" in run.output
         assert "init() started no throttle nothing" in run.output
         assert "--throttle nothing=…: the run started no throttle nothing; started: " in run.output
+
+
+def test_a_throttle_in_use_for_a_second_below_its_rate_is_noted(scenario, tmp_path):
+    file = scenario("""
+        from amoc import sleep, throttle
+
+        def init():
+            throttle.start("pages", 100, 1)
+            throttle.start("unused", 100, 1)
+
+        def start(user_id):
+            for _ in range(10):
+                throttle.wait("pages")
+                sleep(0.1)
+    """)
+    arguments = ("--users", "1", "--workers", "2", "--set", "repeat_num=1")
+    with running(file, *arguments, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        notes = run.summary()["run"]["notes"]
+    pages, unused = notes
+    assert re.match(r"throttle pages reached \S+/s of the configured 1?\d\d(\.\d+)?/s: ", pages)
+    assert unused.startswith("throttle unused reached 0/s of the configured ")
 
 
 def test_the_wanted_rate_of_a_throttle_is_recorded_until_it_stops(scenario, tmp_path):
