@@ -341,3 +341,23 @@ def test_a_run_too_short_for_charts_is_shown_without_errors(browser, tmp_path, s
         if seconds == 1:
             assert visit.ink("users") > 500
         assert visit.complaints == []
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_labels_of_large_values_are_drawn_whole(browser, tmp_path, screen):
+    points = [
+        replace(point, counters={**point.counters, "bytes": 123_456_789})
+        for point in runs.points(20)
+    ]
+    runs.leave(tmp_path / "run", points, runs.journal(20))
+    write(load(RunDirectory(tmp_path / "run")), tmp_path / "report.html")
+    with Visit(browser, tmp_path / "report.html", **screen) as visit:
+        visit.draw_all()
+        blank = visit.page.evaluate(
+            """() => [...document.querySelectorAll("figure canvas")].map((canvas) => {
+                const pixels = canvas.getContext("2d").getImageData(0, 0, 1, canvas.height).data;
+                return pixels.every((one) => one === 0);
+            })"""
+        )
+        assert len(blank) > 3
+        assert all(blank), "the leftmost column of pixels has ink if a label is cut"

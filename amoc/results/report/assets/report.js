@@ -89,6 +89,7 @@ const amocReport = (() => {
     };
   }
 
+  const GAP = 6; // between a vertical axis and its labels
   const font = (size) => size + "px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
   /* The range of values: from zero; on a logarithmic axis from 1, 2 or 5 times a power of ten to another.
@@ -156,10 +157,19 @@ const amocReport = (() => {
     return series;
   }
 
+  /* The width of a vertical axis: most have the same, so that charts are aligned. */
+  function widthOf(u, labels) {
+    u.ctx.save();
+    u.ctx.font = font(11);
+    const widest = Math.max(0, ...(labels || []).map((one) => u.ctx.measureText(one).width));
+    u.ctx.restore();
+    return Math.max(58, Math.ceil(widest) + GAP + 2);
+  }
+
   function axes(palette, unit, logarithmic, x) {
     const common = { stroke: palette.text, font: font(11), ticks: { show: false }, grid: { stroke: palette.grid, width: 1 } };
     const y = {
-      ...common, size: 58, gap: 6, space: 34,
+      ...common, size: widthOf, gap: GAP, space: 34,
       values: (u, splits) => splits.map((value) => value == null ? "" : shown(value, unit)),
     };
     if (unit === "B") y.incrs = BYTE_STEPS;
