@@ -35,6 +35,5 @@ class LoopTurns:
 
     def close(self) -> None:
         """Stop for good, and free the watchers."""
-        self.stop()
         self._begin.close()
         self._end.close()

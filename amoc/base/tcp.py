@@ -80,5 +80,4 @@ def _wait_writable(sock: Socket, timeout: float) -> None:
         if not wait_despite_pause(waiter, timeout):
             raise TimeoutError
     finally:
-        watcher.stop()
         watcher.close()

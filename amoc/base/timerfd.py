@@ -71,6 +71,5 @@ class PreciseTimer:
 
     def close(self) -> None:
         """Close the descriptor."""
-        self._watcher.stop()
         self._watcher.close()
         os.close(self._fd)

@@ -105,7 +105,6 @@ class TlsChannel:
                     raise ConnectionResetError("the server closed the connection")
                 self._handshake_goes_on(sock, data)
         finally:
-            reader.stop()
             reader.close()
         if not engine.established:
             raise ConnectionAbortedError("the handshake has no end")

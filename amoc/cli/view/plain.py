@@ -13,15 +13,7 @@ import gevent
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
-from amoc.cli.view.figures import (
-    MAX_THROTTLES,
-    RECENT_S,
-    Now,
-    in_use,
-    latest,
-    other_counters,
-    targets,
-)
+from amoc.cli.view import figures
 from amoc.cli.view.stream import CONTROLS
 from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results.counts import busiest, counter, samples, throttle
@@ -108,28 +100,28 @@ def plain_line(status: Status) -> str:
         f"users: {users['running']} running{resting}, {users['waiting']} pending, "
         + ", ".join(f"{users[name]} {name}" for name in ("finished", "crashed")),
     ]
-    now = Now(status)
+    now = figures.Now(status)
     if requests := whole.counters.get(AGGREGATED + COUNT, 0):
         failed = whole.counters.get(AGGREGATED + FAILURES, 0)
         per_s = now.rate(counter(AGGREGATED + COUNT))
         parts.append(f"requests {requests} ({per_s:.1f}/s), {failed} failed")
-    counters = other_counters(status)
+    counters = figures.other_counters(status)
     shown = sorted(busiest(counters)[:MAX_COUNTERS])
     parts += [f"{name} {counters[name]} ({now.rate(counter(name)):.1f}/s)" for name in shown]
     if len(counters) > MAX_COUNTERS:
         parts.append(f"{len(counters) - MAX_COUNTERS} more counters")
-    throttles = in_use(status)
-    for name, one in list(throttles.items())[:MAX_THROTTLES]:
+    throttles = figures.in_use(status)
+    for name, one in list(throttles.items())[: figures.MAX_THROTTLES]:
         per_s = now.rate(throttle(name, "executions"))
         parts.append(f"throttle {name} {one.executions} ({per_s:.1f}/s, {one.waiting} waiting)")
-    if len(throttles) > MAX_THROTTLES:
-        parts.append(f"{len(throttles) - MAX_THROTTLES} more throttles")
+    if len(throttles) > figures.MAX_THROTTLES:
+        parts.append(f"{len(throttles) - figures.MAX_THROTTLES} more throttles")
     return " | ".join([*parts, *_timers(status)])
 
 
 def _timers(status: Status) -> list[str]:
     """Return the timers of the plain line: percentiles of the last seconds, initially of all."""
-    points, used = latest(status.points, RECENT_S), targets(status)
+    points, used = figures.latest(status.points, figures.RECENT_S), figures.targets(status)
     found = []
     for name in sorted(busiest(used)[:MAX_TIMERS]):
         timer = samples(points, name) if points else status.totals.whole.timers[name]

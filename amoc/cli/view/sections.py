@@ -12,16 +12,7 @@ from rich.text import Text
 
 from amoc.base.clock import format_duration
 from amoc.base.text import printable
-from amoc.cli.view import steps
-from amoc.cli.view.figures import (
-    MAX_THROTTLES,
-    RECENT_S,
-    Now,
-    in_use,
-    latest,
-    other_counters,
-    targets,
-)
+from amoc.cli.view import figures, steps
 from amoc.cli.view.table_layout import Cell, Section
 from amoc.metrics.health_figures import NODE, WORKER, Figure, NodePoint, WorkerPoint, share
 from amoc.metrics.health_limits import LIMITS, strain
@@ -49,7 +40,7 @@ _GRAVE = ("warning", "error")
 def all_of(status: Status) -> list[Section]:
     """Return the sections that have rows, most important first."""
     found = [
-        *steps.live(status, Now(status).rate),
+        *steps.live(status, figures.Now(status).rate),
         _thresholds(status),
         _crashes(status),
         _timers(status),
@@ -113,7 +104,7 @@ def _thresholds(status: Status) -> Section:
 
 
 def _crashes(status: Status) -> Section:
-    now, causes = Now(status), status.totals.whole.crashes
+    now, causes = figures.Now(status), status.totals.whole.crashes
     rows: list[Sequence[Cell]] = [
         ((cause, "red"), f"{causes[cause]:,}", f"{now.rate(counts.crashes(cause)):,.1f}")
         for cause in counts.busiest(causes)[:MAX_CAUSES]
@@ -122,8 +113,8 @@ def _crashes(status: Status) -> Section:
 
 
 def _counters(status: Status) -> Section:
-    now, whole = Now(status), status.totals.whole
-    counted = other_counters(status)
+    now, whole = figures.Now(status), status.totals.whole
+    counted = figures.other_counters(status)
     rows = []
     for name in counts.busiest(counted)[:MAX_ROWS]:
         rates = whole.counter_per_s(name), now.rate(counts.counter(name))
@@ -136,8 +127,8 @@ def _rate(rate: float | None) -> str:
 
 
 def _timers(status: Status) -> Section:
-    timers, recent = status.totals.whole.timers, latest(status.points, RECENT_S)
-    used = targets(status)
+    timers, recent = status.totals.whole.timers, figures.latest(status.points, figures.RECENT_S)
+    used = figures.targets(status)
     rows = []
     for name in counts.busiest(used)[:MAX_ROWS]:
         whole = timers[name]
@@ -145,7 +136,7 @@ def _timers(status: Status) -> Section:
         rows.append((name, f"{used[name]:,}", *shown, format_duration(whole.max_ns / 1e9)))
     labels = [one.label for one in MAIN]
     heads = ("total", *labels, *(f"all {label}" for label in labels), "all max")
-    title = f"timers, last {RECENT_S:g} s"
+    title = f"timers, last {figures.RECENT_S:g} s"
     return Section(title, heads, rows, len(used), (5, 6, 8, 1, 7, 3, 2), "name")
 
 
@@ -156,7 +147,7 @@ def _times(timer: Histogram) -> list[str]:
 
 
 def _throttles(status: Status) -> Section:
-    now, used = Now(status), in_use(status)
+    now, used = figures.Now(status), figures.in_use(status)
     rows = [
         (
             name,
@@ -166,7 +157,7 @@ def _throttles(status: Status) -> Section:
             f"{one.waiting:,}",
             f"{one.missed:,}",
         )
-        for name, one in list(used.items())[:MAX_THROTTLES]
+        for name, one in list(used.items())[: figures.MAX_THROTTLES]
     ]
     heads = ("executions", "target/s", "now/s", "waiting", "missed")
     return Section("throttles", heads, rows, len(used), (5, 1))

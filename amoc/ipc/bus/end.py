@@ -80,7 +80,6 @@ class SocketReader:
         self._closed = True
         for watcher in (self._watcher, self._ticks):
             if watcher is not None:
-                watcher.stop()
                 watcher.close()
         self._bell.ring()
 

@@ -28,34 +28,11 @@ from amoc.base.errors import AmocError, ExitCode
 from amoc.base.operator_log import OperatorLog
 from amoc.base.text import printable
 from amoc.ipc import bus
+from amoc.ipc.messages import lifecycle, users
 from amoc.ipc.messages.envelope import BETWEEN_WORKERS, Envelope, Part
-from amoc.ipc.messages.lifecycle import (
-    Bootstrap,
-    Died,
-    Failed,
-    Forked,
-    Hello,
-    Init,
-    Loaded,
-    Note,
-    Ready,
-    Terminate,
-    Terminated,
-)
 from amoc.ipc.messages.links import FROM_NODE, FROM_WORKER, TO_NODE, TO_WORKER
 from amoc.ipc.messages.placement import Layout, Move
 from amoc.ipc.messages.samples import Sampled
-from amoc.ipc.messages.users import (
-    Blocked,
-    CrashSeen,
-    FailureSeen,
-    QueryUsers,
-    Started,
-    StartUsers,
-    StopUsers,
-    TargetSeen,
-    UsersGone,
-)
 from amoc.metrics.board import Board
 from amoc.runtime import logs
 from amoc.runtime.node.host_stats import HostStats
@@ -75,7 +52,7 @@ LAST_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-def controller_of(bootstrap: Bootstrap) -> str | bus.Remote:
+def controller_of(bootstrap: lifecycle.Bootstrap) -> str | bus.Remote:
     """Return where a node finds its controller: a directory of this host, or another host."""
     if not bootstrap.remote:
         return bootstrap.endpoint
@@ -93,7 +70,7 @@ class Node:
 
     def __init__(
         self,
-        bootstrap: Bootstrap,
+        bootstrap: lifecycle.Bootstrap,
         board: Board,
         supervisor_pid: int,
         line: int,
@@ -129,7 +106,7 @@ class Node:
             self._bus.hold,
         )
         self._report, urgent = self._controller.report_nowait, self._controller.report_urgent
-        self._operator = OperatorLog(lambda level, text: self._report(Note(level, text)))
+        self._operator = OperatorLog(lambda level, text: self._report(lifecycle.Note(level, text)))
         workers = self._workers = WorkerTable(board)
         self._supervisor = SupervisorLink(supervisor_pid, gsocket.socket(fileno=line))
         self._output = OutputRelay(output, self._report)
@@ -192,7 +169,7 @@ class Node:
         try:
             self._watch.report_sample(last=True)
         finally:  # sampling itself may have failed
-            self._report(Failed(int(code), message))
+            self._report(lifecycle.Failed(int(code), message))
             self._leave.set()
 
     # From the supervisor
@@ -200,19 +177,19 @@ class Node:
     def _read_supervisor(self) -> None:
         for report in self._supervisor.reports():
             match report:
-                case Forked():
+                case lifecycle.Forked():
                     self._links.forked(report)
-                case Died():
+                case lifecycle.Died():
                     self._worker_died(report)
-                case Failed():
+                case lifecycle.Failed():
                     self._report(report)
                     self._leave.set()
-                case Terminated():
+                case lifecycle.Terminated():
                     self._shutdown.terminated.set(report)
-                case Loaded() | Ready():
-                    self._ready = self._ready or isinstance(report, Ready)
+                case lifecycle.Loaded() | lifecycle.Ready():
+                    self._ready = self._ready or isinstance(report, lifecycle.Ready)
                     self._controller.report_urgent(report)
-                case Note():
+                case lifecycle.Note():
                     self._report(report)
 
     def _watch_supervisor(self) -> None:
@@ -222,7 +199,7 @@ class Node:
         how = process.describe_exit(code)
         self._give_up(ExitCode.NODE_LOST, f"the supervisor of node {self._bootstrap.node} {how}")
 
-    def _worker_died(self, died: Died) -> None:
+    def _worker_died(self, died: lifecycle.Died) -> None:
         was_up = self._links.died(died)
         if was_up:
             self._watch.died(died.worker)
@@ -240,14 +217,20 @@ class Node:
             match received.record:
                 case Envelope():
                     self._relay(received.record)
-                case Started():
+                case users.Started():
                     self._watch.note_peak()
                     self._report(received.record)
-                case CrashSeen() | FailureSeen() | TargetSeen() | Note() | Blocked():
+                case (
+                    users.CrashSeen()
+                    | users.FailureSeen()
+                    | users.TargetSeen()
+                    | lifecycle.Note()
+                    | users.Blocked()
+                ):
                     self._report(received.record)
-                case Hello(pid):
+                case lifecycle.Hello(pid):
                     self._links.joined(received.child, pid, self._shutdown.begun)
-                case UsersGone():
+                case users.UsersGone():
                     self._shutdown.users_gone(received.record)
 
     def _relay(self, envelope: Envelope) -> None:
@@ -265,22 +248,22 @@ class Node:
             match command:
                 case Envelope():
                     self._links.pass_down(command)
-                case StartUsers():
+                case users.StartUsers():
                     self._links.start_users(command)
                 case Sampled(sequence):
                     self._watch.acknowledge(sequence)
-                case QueryUsers():
+                case users.QueryUsers():
                     self._watch.report_users(command)
-                case Init():
+                case lifecycle.Init():
                     self._init(command)
                 case Move():
                     self._links.move(command)
-                case StopUsers(timeout_s):
+                case users.StopUsers(timeout_s):
                     gevent.spawn(self._guarded, self._stop, timeout_s)
-                case Terminate():
+                case lifecycle.Terminate():
                     gevent.spawn(self._guarded, self._terminate)
 
-    def _init(self, init: Init) -> None:
+    def _init(self, init: lifecycle.Init) -> None:
         if self._bootstrap.remote and init.log_directory:
             # That is a directory on the controller's host; a keeper forwards the files in ours.
             init = init._replace(log_directory=f"{self._bootstrap.endpoint}/logs")
@@ -332,7 +315,9 @@ class Node:
         self.alone = True
         # If the controller still receives this, it gives up this node, and restarts on other nodes
         # the users that are stopped here before they have finished.
-        self._report(Failed(int(ExitCode.NODE_LOST), f"node {self._bootstrap.node} stops: {why}"))
+        self._report(
+            lifecycle.Failed(int(ExitCode.NODE_LOST), f"node {self._bootstrap.node} stops: {why}")
+        )
         self._controller.mute()
         if self._ready:
             self._stop(self._bootstrap.stop_timeout_s)

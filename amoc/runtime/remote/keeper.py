@@ -32,21 +32,7 @@ from amoc.install import bundle
 from amoc.install.choice import Choice
 from amoc.install.declared import declared
 from amoc.ipc import bus
-from amoc.ipc.messages.keeper import (
-    FROM_KEEPER,
-    TO_KEEPER,
-    Beat,
-    Begin,
-    Chunk,
-    Echo,
-    Ended,
-    Fetch,
-    FromKeeper,
-    Kill,
-    Leave,
-    Printed,
-    ToKeeper,
-)
+from amoc.ipc.messages import keeper as messages
 from amoc.ipc.messages.lifecycle import Note
 from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.ipc.pipe import encode
@@ -79,8 +65,8 @@ class Keeper:
         self._tell = tell
         self._directory = Path(bus.new_directory())
         self._in_use = socket.socket(socket.AF_UNIX)
-        self._line: bus.Child[ToKeeper, FromKeeper] = bus.Child(
-            context, place.remote, f"keeper{place.number}", TO_KEEPER, FROM_KEEPER
+        self._line: bus.Child[messages.ToKeeper, messages.FromKeeper] = bus.Child(
+            context, place.remote, f"keeper{place.number}", messages.TO_KEEPER, messages.FROM_KEEPER
         )
         self._fence = fencing.Fence(now_ns(), fencing.PATIENCE_NS)
         self._clock = NodeClock(place.clock)
@@ -88,7 +74,7 @@ class Keeper:
         self._told: ChildProcess | None = None
         self._logs = LogReader(self._directory / "logs")
         self._shipping = BoundedSemaphore()
-        self._begin: Begin | None = None
+        self._begin: messages.Begin | None = None
         self._data = bytearray()
         self._leave = Event()
         self._why = ""
@@ -117,7 +103,7 @@ class Keeper:
                     self._leave.wait()
                 self._end_node(self._why)
                 self._line.report_urgent(
-                    Ended(f"has left: {self._why}" if self._why else "has left")
+                    messages.Ended(f"has left: {self._why}" if self._why else "has left")
                 )
                 gevent.killall([*spawned, joining])
                 self._line.flush(FLUSH_S)
@@ -162,7 +148,7 @@ class Keeper:
             self._why, self._code = why, code
             if self._node is None:
                 self._line.report_urgent(Note("error", why))
-                self._line.report_urgent(Ended(f"was not started: {why}"))
+                self._line.report_urgent(messages.Ended(f"was not started: {why}"))
         self._leave.set()
 
     # The controller
@@ -170,27 +156,27 @@ class Keeper:
     def _receive(self) -> None:
         for command in self._line.commands():
             match command:
-                case Echo(asked_ns, received_ns, answered_ns):
+                case messages.Echo(asked_ns, received_ns, answered_ns):
                     self._fence.echoed(asked_ns)
                     self._clock.note(asked_ns, received_ns, answered_ns, now_ns())
-                case Begin():
+                case messages.Begin():
                     self._begin = command
                     self._fetch()
-                case Chunk(offset, data):
+                case messages.Chunk(offset, data):
                     self._take(offset, data)
-                case Kill():
+                case messages.Kill():
                     if self._node is not None:
                         self._node.kill()
                     else:  # it may have ended already, which is then reported once more
-                        self._line.report_urgent(Ended("was not running"))
-                case Leave(why):
+                        self._line.report_urgent(messages.Ended("was not running"))
+                case messages.Leave(why):
                     if why and not self._why:
                         self._why, self._code = why, ExitCode.NODE_LOST
                     self._leave.set()
 
     def _beat(self) -> None:
         while True:
-            self._line.report_urgent(Beat(now_ns(), self._clock.bound_ns))
+            self._line.report_urgent(messages.Beat(now_ns(), self._clock.bound_ns))
             # A node can start soon; from then on clocks drift slowly.
             gevent.sleep(fencing.BEAT_S if self._clock.is_known else QUICK_BEAT_S)
             if self._told is not None and not self._fence.is_orphaned(now_ns()):
@@ -222,7 +208,7 @@ class Keeper:
         digest = self._begin.digest
         data = bundle.cached(digest) if digest else b""
         if data is None:
-            self._line.report_urgent(Fetch(0))
+            self._line.report_urgent(messages.Fetch(0))
         else:
             gevent.spawn(self._guarded, self._start, data)
 
@@ -233,7 +219,7 @@ class Keeper:
         if len(self._data) < self._begin.size:
             if not data:
                 raise PeerError("the bundle is incomplete")
-            self._line.report_urgent(Fetch(len(self._data)))
+            self._line.report_urgent(messages.Fetch(len(self._data)))
             return
         whole = bytes(self._data)
         bundle.keep(whole, self._begin.digest)
@@ -278,7 +264,7 @@ class Keeper:
             gevent.sleep(LOOK_S)
         self._end_node()
         self._ship_logs()
-        self._line.report_urgent(Ended(process.describe_exit(status), status == 0))
+        self._line.report_urgent(messages.Ended(process.describe_exit(status), status == 0))
 
     def _ship(self) -> None:
         while True:
@@ -293,12 +279,12 @@ class Keeper:
     def _await_echo(self) -> None:
         """Wait until all reports so far have arrived, as long as the controller responds."""
         asked_ns = now_ns()
-        self._line.report_urgent(Beat(asked_ns, self._clock.bound_ns))
+        self._line.report_urgent(messages.Beat(asked_ns, self._clock.bound_ns))
         while self._fence.known_ns < asked_ns and not self._fence.is_orphaned(now_ns()):
             gevent.sleep(QUICK_BEAT_S)
 
     def _printed(self, line: str) -> None:
-        self._line.report_nowait(Printed([line]))
+        self._line.report_nowait(messages.Printed([line]))
 
     def _runs(self) -> bool:
         return self._node is not None and self._node.exit_status() is None

@@ -24,24 +24,7 @@ from amoc.base.waiting import Notify
 from amoc.install.bundle import Bundle
 from amoc.ipc import bus
 from amoc.ipc.bus.place import port_of
-from amoc.ipc.messages.keeper import (
-    FROM_KEEPER,
-    TO_KEEPER,
-    Beat,
-    Begin,
-    Chunk,
-    Echo,
-    Ended,
-    Fetch,
-    FromKeeper,
-    Join,
-    Joined,
-    Leave,
-    Logged,
-    Printed,
-    Rejected,
-    ToKeeper,
-)
+from amoc.ipc.messages import keeper as messages
 from amoc.ipc.messages.lifecycle import Bootstrap, Hello, Note
 from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.runtime.remote.address import Address
@@ -131,7 +114,7 @@ class RemoteLauncher:
             is_news = self._starter is None and isinstance(error, AmocError)
             why = f"the run did not start: {error}" if is_news else ""
             for node in self.nodes:
-                self.tell(node, Leave(why))
+                self.tell(node, messages.Leave(why))
             self.nodes.clear()
             self.close()
             self._context.destroy(linger=bus.LINGER_MS)
@@ -146,8 +129,8 @@ class RemoteLauncher:
     def _open(self) -> None:
         host = self._bind.host
         listen = bus.Listen(self._gate, self._keys, host, self._bind.ports(1), "keepers")
-        self._parent: bus.Parent[ToKeeper, FromKeeper] = bus.Parent(
-            self._context, listen, TO_KEEPER, FROM_KEEPER
+        self._parent: bus.Parent[messages.ToKeeper, messages.FromKeeper] = bus.Parent(
+            self._context, listen, messages.TO_KEEPER, messages.FROM_KEEPER
         )
         self._opened.callback(self._parent.close)
         self._opened.callback(gevent.spawn(self._receive).kill)
@@ -203,7 +186,7 @@ class RemoteLauncher:
         """Record where the run's sockets are bound."""
         self._ports = tuple(map(port_of, endpoints))
 
-    def _take(self, join: Join) -> Joined | Rejected:
+    def _take(self, join: messages.Join) -> messages.Joined | messages.Rejected:
         """Decide about a host that wants to join."""
         known = [node for node in self.nodes if node.join.keeper_key == join.keeper_key]
         if known:
@@ -218,9 +201,9 @@ class RemoteLauncher:
             self._by_keeper[node.keeper] = node
         else:
             most = " (--max-nodes)" if self.seats > self._wanted else ""
-            return Rejected(f"the run already has all of its {self.seats} nodes{most}")
+            return messages.Rejected(f"the run already has all of its {self.seats} nodes{most}")
         ports = [*map(port_of, self._parent.endpoints)]
-        return Joined(node.keeper_number, ports, self._keys.public, host_clock())
+        return messages.Joined(node.keeper_number, ports, self._keys.public, host_clock())
 
     # Keepers
 
@@ -228,7 +211,7 @@ class RemoteLauncher:
         """Return the name of a host at whatever has started it; empty if it is the same."""
         return self._starter.engine_id(host) if self._starter is not None else ""
 
-    def tell(self, node: RemoteNode, command: ToKeeper) -> None:
+    def tell(self, node: RemoteNode, command: messages.ToKeeper) -> None:
         """Send a command to a node's keeper; a keeper that reads none is given up soon."""
         with suppress(PeerError):
             self._parent.send(node.keeper, command)
@@ -246,7 +229,7 @@ class RemoteLauncher:
         """Have the keeper of a node start it."""
         told = bootstrap._replace(scenario=self._bundle.scenario, endpoint="", libraries="")
         packed, data = BOOTSTRAP.pack(told), self._bundle.data
-        self.tell(node, Begin(packed, self._ports, self._bundle.digest, len(data)))
+        self.tell(node, messages.Begin(packed, self._ports, self._bundle.digest, len(data)))
 
     def _receive(self) -> None:
         for received in self._parent.reports():
@@ -275,27 +258,29 @@ class RemoteLauncher:
         self._tell(f"node{node.number} is on {node.host} ({there} of {self._wanted})")
         self._changed.ring()
 
-    def _take_report(self, node: RemoteNode, report: FromKeeper) -> None:
+    def _take_report(self, node: RemoteNode, report: messages.FromKeeper) -> None:
         match report:
             case Hello():
                 self._came(node)
-            case Beat(asked_ns, bound_ns):
+            case messages.Beat(asked_ns, bound_ns):
                 node.heard_ns = now_ns()
                 node.note_clock(bound_ns)
-                self._parent.send_once(node.keeper, Echo(asked_ns, node.heard_ns, now_ns()))
-            case Printed(lines):
+                self._parent.send_once(
+                    node.keeper, messages.Echo(asked_ns, node.heard_ns, now_ns())
+                )
+            case messages.Printed(lines):
                 node.print(lines)
-            case Logged():
+            case messages.Logged():
                 node.log(report)
-            case Ended(how, is_clean):
+            case messages.Ended(how, is_clean):
                 node.is_clean = node.how is None and is_clean
                 node.how = node.how or printable(str(how)[:MAX_HOW])
             case Note(_, text):
                 node.print([text])
-            case Fetch(offset):
+            case messages.Fetch(offset):
                 part = self._bundle.data[offset : offset + CHUNK_BYTES]
                 if self._parent.backlog_bytes(node.keeper) < MAX_CHUNKS * CHUNK_BYTES:
-                    self.tell(node, Chunk(offset, part))
+                    self.tell(node, messages.Chunk(offset, part))
 
     def newcomers(self) -> Iterator[RemoteNode]:
         """Yield nodes that join after the initial ones."""
@@ -305,5 +290,5 @@ class RemoteLauncher:
     def close(self) -> None:
         """End the remaining keepers, and close the sockets."""
         while not self._newcomers.empty():
-            self.tell(self._newcomers.get(), Leave())
+            self.tell(self._newcomers.get(), messages.Leave())
         self._opened.close()

@@ -30,19 +30,7 @@ from amoc.base.operator_log import OperatorLog
 from amoc.base.redaction import HIDDEN
 from amoc.feed import registry as feeds
 from amoc.ipc import pipe, rpc
-from amoc.ipc.messages.lifecycle import (
-    Bootstrap,
-    Died,
-    Failed,
-    Forked,
-    Init,
-    KillWorker,
-    Loaded,
-    Note,
-    Ready,
-    Terminate,
-    Terminated,
-)
+from amoc.ipc.messages import lifecycle
 from amoc.ipc.messages.links import FROM_SUPERVISOR, TO_SUPERVISOR, FromSupervisor, ToSupervisor
 from amoc.ipc.messages.placement import Layout
 from amoc.ipc.messages.users import StopUsers
@@ -92,7 +80,7 @@ class Supervisor:
 
     def __init__(
         self,
-        bootstrap: Bootstrap,
+        bootstrap: lifecycle.Bootstrap,
         board: Board,
         directory: str,
         line: int,
@@ -110,12 +98,12 @@ class Supervisor:
 
     def run(self) -> None:
         """Run from load to terminate(); every failure is reported to the node."""
-        operator = OperatorLog(lambda level, text: self._report(Note(level, text)))
+        operator = OperatorLog(lambda level, text: self._report(lifecycle.Note(level, text)))
         logs.attach(operator)
         scenario = self._load()
         logs.keep()
         init = pipe.read_one(self._line, TO_SUPERVISOR)
-        if not isinstance(init, Init):
+        if not isinstance(init, lifecycle.Init):
             raise PeerError(f"expected Init from the node, got {type(init).__name__}")
         logs.open_directory(init.log_directory)
         self._placement = Placement(Layout(*init.layout))
@@ -136,7 +124,7 @@ class Supervisor:
         note = copied_rows.note_on(scenario.visible(state), sum(Layout(*init.layout).workers))
         calls = [*feeds.calls(), *recorder.calls]
         declared = registry.current.declared()
-        self._report(Ready(calls, declared, events.relayed(), [note] if note else []))
+        self._report(lifecycle.Ready(calls, declared, events.relayed(), [note] if note else []))
         self._start = scenario.start_with(state)
         self._scenario = scenario.name
         self._scenario_directory = scenario.directory
@@ -146,9 +134,9 @@ class Supervisor:
             with events.span(events.TERMINATE_START, events.TERMINATE_STOP):
                 scenario.terminate(state)
         except AmocError as error:
-            self._report(Terminated(str(error)))
+            self._report(lifecycle.Terminated(str(error)))
         else:
-            self._report(Terminated(""))
+            self._report(lifecycle.Terminated(""))
 
     def _load(self) -> Scenario:
         monkey_patch.patch()
@@ -166,7 +154,7 @@ class Supervisor:
         settings.apply(values)
         texts = {one.name: settings.as_text(one.name, values[one.name]) for one in declared}
         self._report(
-            Loaded(
+            lifecycle.Loaded(
                 name=scenario.name,
                 doc=scenario.doc,
                 settings=[
@@ -222,13 +210,13 @@ class Supervisor:
             case StopUsers():
                 _log.info("workers are no longer replaced")
                 self._replacing = False
-            case KillWorker(worker, incarnation):
+            case lifecycle.KillWorker(worker, incarnation):
                 if self._workers[worker].incarnation == incarnation and self._workers[worker].pid:
                     _log.warning("worker is killed", extra=_which(worker, incarnation))
                     os.kill(self._workers[worker].pid, signal.SIGKILL)
-            case Terminate():
+            case lifecycle.Terminate():
                 return False
-            case Init():
+            case lifecycle.Init():
                 raise PeerError("expected Init from the node once, got it a second time")
         return True
 
@@ -258,7 +246,7 @@ class Supervisor:
             _log.info(
                 "worker %s", process.describe_exit(code), extra=_which(number, worker.incarnation)
             )
-            self._report(Died(number, worker.incarnation, code, age_ns))
+            self._report(lifecycle.Died(number, worker.incarnation, code, age_ns))
             if self._replacing:
                 worker.short_lives = worker.short_lives + 1 if age_ns < SHORT_LIFE_NS else 0
                 worker.fork_at_ns = now_ns() + backoff_ns(worker.short_lives)
@@ -273,7 +261,7 @@ class Supervisor:
             self._become_worker(number, worker.incarnation, supervisor)
         worker.pid = pid
         _log.info("worker is forked", extra={**_which(number, worker.incarnation), "pid": pid})
-        self._report(Forked(number, worker.incarnation, pid))
+        self._report(lifecycle.Forked(number, worker.incarnation, pid))
 
     def _become_worker(self, number: int, incarnation: int, supervisor: int) -> NoReturn:
         code = int(ExitCode.INTERNAL)
@@ -335,7 +323,7 @@ def _which(worker: int, incarnation: int) -> dict[str, int]:
 
 
 def main(
-    bootstrap: Bootstrap,
+    bootstrap: lifecycle.Bootstrap,
     board: Board,
     directory: str,
     line: int,
@@ -356,15 +344,15 @@ def main(
     except AmocError as error:
         code = error.exit_code
         _log.error("%s", error)
-        _report_failure(line, Failed(int(error.exit_code), str(error)))
+        _report_failure(line, lifecycle.Failed(int(error.exit_code), str(error)))
     except BaseException:
         _log.exception("the supervisor failed with an internal error")
-        _report_failure(line, Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
+        _report_failure(line, lifecycle.Failed(int(ExitCode.INTERNAL), traceback.format_exc()))
     finally:
         logs.end()
         process.leave(code)
 
 
-def _report_failure(line: int, failed: Failed) -> None:
+def _report_failure(line: int, failed: lifecycle.Failed) -> None:
     with contextlib.suppress(OSError):  # the node may have exited, so there is no one to tell
         pipe.write(line, FROM_SUPERVISOR, failed)

@@ -175,10 +175,8 @@ class TcpTransport(Senders):
             return
         self._send_held()
         self.closed = True
-        self._reader.stop()
         self._reader.close()
         if self._writer is not None:
-            self._writer.stop()
             self._writer.close()
         dispose(self._sock)
         self._buffer = None
