@@ -19,7 +19,7 @@ from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS
 from amoc.metrics.request_names import BEYOND
 from amoc.metrics.reserved import ITERATIONS, OUTLIVED
-from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES, steps_in
 from amoc.results import connection_facts, feed_facts, message_account, name_facts
 from amoc.results.arrival_totals import ArrivalTotals
 from amoc.results.generator_health import Health
@@ -252,6 +252,11 @@ class RunTotals:
         if never := connection_facts.never_connected(counters, stopped):
             return never
         if requests and counters.get(AGGREGATED + FAILURES) == requests:
+            if any(
+                counters.get(name + COUNT, 0) > counters.get(name + FAILURES, 0)
+                for name in steps_in(self.known)
+            ):
+                return f"every request or the step around it failed: {counted(requests, 'request')}"
             return f"no request succeeded: {counted(requests, 'request')} failed"
         return ""
 

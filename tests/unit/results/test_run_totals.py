@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from amoc.metrics.area import Kind
 from amoc.metrics.health_figures import WorkerPoint
 from amoc.metrics.histogram import MAX_NS, Histogram
+from amoc.metrics.step_names import AGGREGATED, COUNT, FAILURES
 from amoc.results.counts import throttle
 from amoc.results.run_totals import RunTotals
 from amoc.results.series import Point, Tally, ThrottlePoint
@@ -190,6 +191,17 @@ def test_adding_points_together_or_one_by_one_gives_the_same_totals(warmup_s):
 )
 def test_a_run_is_futile_when_every_iteration_or_connection_failed(counters, crashes, told):
     point = Point(t_s=1.0, span_s=1.0, at=1e9, counters=counters, crashes=crashes)
+    assert RunTotals.of([point]).futile() == told
+
+
+def test_requests_that_succeeded_in_failed_steps_are_not_called_failed():
+    counts = {"buy": (3, 3), "POST /cart": (3, 0), AGGREGATED: (3, 3)}
+    counters = {"iterations": 3}
+    for name, (count, failures) in counts.items():
+        counters |= {name + COUNT: count, name + FAILURES: failures}
+    timers = {name: Histogram() for name in counts}
+    point = Point(t_s=1.0, span_s=1.0, at=1e9, counters=counters, timers=timers)
+    told = "every request or the step around it failed: 3 requests"
     assert RunTotals.of([point]).futile() == told
 
 
