@@ -30,7 +30,7 @@ from gevent import socket
 from gevent.pool import Pool
 
 from amoc.xmpp.wire import scram_keys as scram
-from amoc.xmppd.descriptors import connection_limit
+from amoc.xmppd.listener import connection_limit
 from benchmarks import outcome
 
 SHORT = ["--users", "10", "--rate", "100", "--seconds", "0.5"]

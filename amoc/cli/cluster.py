@@ -17,7 +17,7 @@ from amoc.scenario.run_plan import RunPlan
 
 if TYPE_CHECKING:
     from amoc.runtime.launcher import Launcher
-    from amoc.runtime.remote.starter import Starter
+    from amoc.runtime.remote.launcher import Starter
 
 
 JOIN_TIMEOUT_S = 60.0

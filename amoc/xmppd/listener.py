@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Final, Self
 import gevent
 from gevent.event import Event
 
+from amoc.base import process
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.errors import ClosedError, ResourceError, UsageError
 from amoc.xmpp.wire.elements import STREAM_END, stream_error, stream_header
 from amoc.xmpp.wire.mechanisms import SERVER_MECHANISMS
 from amoc.xmppd import front
 from amoc.xmppd.deadlines import Deadlines
-from amoc.xmppd.descriptors import RESERVE, connection_limit
 from amoc.xmppd.jids import JidError, prepare_domain
 from amoc.xmppd.limits import Limits
 from amoc.xmppd.relay import READ, Fronts, Relayed, accept
@@ -40,6 +40,9 @@ log = logging.getLogger("amoc.xmppd")
 
 BACKLOG: Final = 4096
 """Connections that may wait to be accepted; the kernel's own limit is net.core.somaxconn."""
+
+RESERVE: Final = 64
+"""File descriptors for everything that is not a client: standard streams, loop, listener."""
 
 _ACCEPTS_PER_TURN: Final = 256
 _TICK_S: Final = 0.25
@@ -326,6 +329,25 @@ class Server:
         if self._socket is not None and not self._accepting:
             self._accepting = True
             self._acceptor.start(self._accept)
+
+
+def connection_limit(wanted: int) -> int:
+    """Raise the soft limit to the hard limit; return how many connections then fit.
+
+    Args:
+        wanted: How many connections must be possible at once.
+
+    Raises:
+        ResourceError: They do not fit; the message says how to raise the limit.
+    """
+    limit = process.raise_fd_limit()
+    if limit - RESERVE < wanted:
+        raise ResourceError(
+            f"{wanted} connections need {wanted + RESERVE} file descriptors, but the limit is"
+            f" {limit}; raise it with 'ulimit -Hn {wanted + RESERVE}' (or LimitNOFILE= in systemd,"
+            " nofile in /etc/security/limits.conf)"
+        )
+    return limit - RESERVE
 
 
 def _listen_error(error: OSError, address: str) -> str:

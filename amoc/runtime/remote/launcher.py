@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from itertools import count
+from typing import Protocol
 
 import gevent
 import zmq
@@ -30,7 +31,6 @@ from amoc.ipc.messages.links import BOOTSTRAP
 from amoc.runtime.remote.address import Address
 from amoc.runtime.remote.remote_node import RemoteNode
 from amoc.runtime.remote.rendezvous import Rendezvous
-from amoc.runtime.remote.starter import Starter
 
 CHUNK_BYTES = 128 << 10
 """Size of a piece of a bundle. All hosts fetch it at once, and echoes must not wait long behind it,
@@ -40,6 +40,28 @@ MAX_CHUNKS = 4
 LOOK_S = 0.05
 MAX_HOW = 1_000
 """Most characters of how a node has ended."""
+
+
+class Starter(Protocol):
+    """Starts keepers on the hosts of a run, for example by `ssh` or `ray`."""
+
+    def start(self, port: int, secret: bytes, /) -> None:
+        """Start; hosts join at `port`."""
+
+    def trouble(self) -> str:
+        """Return why a host cannot join; empty if nothing is known to be wrong."""
+
+    def found(self) -> str:
+        """Return the progress, for the message after a timeout; empty if unknown."""
+
+    def engine_id(self, host: str, /) -> str:
+        """Return the engine's name of a host that has joined as `host`; empty if it is the same."""
+
+    def came(self) -> None:
+        """Record that all hosts have joined: later problems are reported to the operator."""
+
+    def close(self) -> None:
+        """End what was started."""
 
 
 class RemoteLauncher:

@@ -16,7 +16,7 @@ from gevent import socket
 from amoc.base.clock import S_NS
 from amoc.base.errors import ClosedError, ResourceError, UsageError
 from amoc.xmppd import Limits, Server, listener
-from amoc.xmppd.descriptors import RESERVE, connection_limit
+from amoc.xmppd.listener import RESERVE, connection_limit
 from tests.unit.xmppd.lab import HEADER, bind, plain_auth, stream_error
 from tests.unit.xmppd.sockets import PATIENCE_S, Peer
 

@@ -22,7 +22,7 @@ MAX_LINES = 1_000
 
 
 class RayStarter:
-    """Has Ray start a keeper on each host; see `amoc.runtime.remote.starter.Starter`."""
+    """Has Ray start a keeper on each host; see `amoc.runtime.remote.launcher.Starter`."""
 
     def __init__(
         self, address: str, nodes: int, amoc: str, advertise: str, tell: Callable[[str], object]
