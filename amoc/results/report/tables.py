@@ -113,8 +113,9 @@ def messages(found: Mapping[str, int], rates: Mapping[str, float | None]) -> Tab
 
 
 def requests(found: Mapping[str, parts.StepPart]) -> Table:
-    """Return the table of steps: counts, rates, times and failures."""
+    """Return the table of steps: counts, rates, times and failures; the busiest are visible."""
     shown = executed(found)
+    first = set(busiest({name: one["count"] for name, one in shown.items()})[:SHOWN])
     with_response = responds(shown)
     sized = any(one["bytes"] for one in shown.values())
     rows = [
@@ -123,7 +124,7 @@ def requests(found: Mapping[str, parts.StepPart]) -> Table:
             *cells(one, with_response),
             *([size(one["bytes"]) if one["bytes"] else NO_VALUE] if sized else []),
         )
-        for name, one in shown.items()
+        for name, one in sorted(shown.items(), key=lambda item: item[0] not in first)
     ]
     names = ("request", *heads(with_response), *(["read"] if sized else []))
     return Table("requests", "Requests", names, rows)

@@ -193,6 +193,27 @@ def test_the_report_has_a_row_per_step_and_cause():
     assert not tables.requests({}).rows
 
 
+def test_of_many_steps_the_busiest_and_their_sum_are_visible_in_the_report():
+    names = [f"GET /{at:02}" for at in range(40)]
+    counts = {name: 100 + 7 * at % 40 for at, name in enumerate(names)}
+    counts["Aggregated"] = sum(counts.values())
+    empty = {
+        "failures": 0,
+        "failed_share": 0.0,
+        "per_s": 1.0,
+        "bytes": 0,
+        "times": {},
+        "causes": [],
+    }
+    found = {name: {"count": count, **empty} for name, count in counts.items()}
+    table = tables.requests(found)
+    visible, others = ([name for name, *_ in rows] for rows in (table.shown, table.more))
+    assert visible[-1] == "Aggregated"
+    assert (visible[:-1], others) == (sorted(visible[:-1]), sorted(others))
+    assert min(counts[name] for name in visible) >= max(counts[name] for name in others)
+    assert {*visible, *others} == counts.keys()
+
+
 def test_a_failure_sentence_clamps_early_times_and_keeps_long_ones():
     cause = {"cause": "x", "count": 1, "first_s": -0.2, "last_s": 4000.0, "user_id": 0}
     assert "first 0.0 s, last 4,000.0 s" in sentence(Failure("a", {**cause, "message": ""}))
