@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
+from xml.etree.ElementTree import Element
 
+from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmpp.wire.forms import Field
+from amoc.xmppd.answers import StanzaFailure
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+C = TypeVar("C", bound="DataclassInstance")
 
 MAX_TEXT: Final = 1023
 """Maximum length of a text in a form."""
 FORM: Final = f"{{{ns.FORMS}}}x"
-
-
-def is_true(text: str) -> bool:
-    """Parse a boolean in a form.
-
-    Raises:
-        ValueError: It is not a boolean.
-    """
-    if text in ("1", "true"):
-        return True
-    if text in ("0", "false"):
-        return False
-    raise ValueError(f"must be 0, 1, true or false, got {text!r}")
+_BOOLEANS: Final = {"1": True, "true": True, "0": False, "false": False}
 
 
 class Setting(NamedTuple):
@@ -36,7 +32,7 @@ class Setting(NamedTuple):
     options: tuple[str, ...] = ()
 
 
-def shown(config: object, settings: Sequence[Setting]) -> list[Field]:
+def shown(config: object, settings: Sequence[Setting]) -> list[forms.Field]:
     """Return the fields of a form with the values of `config`, a record."""
     fields = []
     for setting in settings:
@@ -46,34 +42,35 @@ def shown(config: object, settings: Sequence[Setting]) -> list[Field]:
             kind, value = "boolean", int(value)
         elif setting.options:
             kind = "list-single"
-        fields.append(Field(setting.var, (str(value),), kind, setting.label, setting.options))
+        fields.append(forms.Field(setting.var, (str(value),), kind, setting.label, setting.options))
     return fields
 
 
-def changes(
-    config: object, settings: Sequence[Setting], values: dict[str, list[str]]
-) -> dict[str, Any]:  # Any: each attribute has its own type
-    """Return the changes to `config` in a form; fields that are not in `settings` are ignored.
+def changed(config: C, settings: Sequence[Setting], x: Element) -> C:
+    """Return `config` with the changes in a form; fields that are not in `settings` are ignored.
 
     A number may be ``none`` or ``max``, which means unlimited.
 
     Raises:
-        ValueError: A value is invalid.
+        StanzaFailure: A value is invalid.
     """
-    changed: dict[str, bool | int | str] = {}
-    for setting in settings:
-        given = values.get(setting.var)
-        if given is None:
-            continue
-        text = given[0] if given else ""
-        old = getattr(config, setting.attribute)
-        if isinstance(old, bool):
-            changed[setting.attribute] = is_true(text)
-        elif isinstance(old, int):
-            most = text in ("", "none", "max")
-            changed[setting.attribute] = sys.maxsize if most else max(0, int(text))
-        elif len(text) > MAX_TEXT or (setting.options and text not in setting.options):
-            raise ValueError(f"{setting.var} must be one of {setting.options}, got {text[:80]!r}")
-        else:
-            changed[setting.attribute] = text
-    return changed
+    given = forms.values(x)
+    try:
+        made = {
+            one.attribute: _value(one, getattr(config, one.attribute), "".join(given[one.var][:1]))
+            for one in settings
+            if one.var in given
+        }
+    except (KeyError, ValueError):
+        raise StanzaFailure("not-acceptable") from None
+    return replace(config, **made)
+
+
+def _value(setting: Setting, old: object, text: str) -> bool | int | str:
+    if isinstance(old, bool):
+        return _BOOLEANS[text]
+    if isinstance(old, int):
+        return sys.maxsize if text in ("", "none", "max") else max(0, int(text))
+    if len(text) > MAX_TEXT or (setting.options and text not in setting.options):
+        raise ValueError
+    return text

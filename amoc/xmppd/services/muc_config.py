@@ -8,8 +8,8 @@ from xml.etree.ElementTree import Element
 
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
-from amoc.xmppd.answers import StanzaFailure, refuse_if
-from amoc.xmppd.services.forms import Setting, changes, shown
+from amoc.xmppd.answers import refuse_if
+from amoc.xmppd.services.forms import Setting, changed, shown
 
 ROOM_CONFIG: Final = f"{ns.MUC}#roomconfig"
 _MAX_HISTORY: Final = 1000
@@ -78,15 +78,12 @@ def configured(config: Config, x: Element, most_occupants: int) -> Config:
     Raises:
         StanzaFailure: A value is invalid.
     """
-    try:
-        changed = replace(config, **changes(config, _SETTINGS, forms.values(x)))
-    except ValueError:
-        raise StanzaFailure("not-acceptable") from None
-    refuse_if(changed.protected and not changed.password, "not-acceptable")
+    new = changed(config, _SETTINGS, x)
+    refuse_if(new.protected and not new.password, "not-acceptable")
     return replace(
-        changed,
-        max_occupants=min(max(1, changed.max_occupants), most_occupants),
-        history=min(changed.history, _MAX_HISTORY),
+        new,
+        max_occupants=min(max(1, new.max_occupants), most_occupants),
+        history=min(new.history, _MAX_HISTORY),
     )
 
 

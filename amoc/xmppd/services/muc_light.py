@@ -18,6 +18,7 @@ from amoc.xmppd import delivery
 from amoc.xmppd.answers import StanzaFailure, refuse_if, required
 from amoc.xmppd.rewrite import opened, stamp
 from amoc.xmppd.services import mam
+from amoc.xmppd.services.forms import MAX_TEXT
 from amoc.xmppd.services.paging import Paging, rsm
 from amoc.xmppd.services.service import Handlers, Incoming, Service, disco_info, named
 
@@ -29,7 +30,6 @@ _CREATE: Final = f"{{{ns.MUC_LIGHT_CREATE}}}"
 _AFFILIATIONS: Final = f"{{{ns.MUC_LIGHT_AFFILIATIONS}}}"
 _CONFIGURATION: Final = f"{{{ns.MUC_LIGHT_CONFIGURATION}}}"
 _MAX_SETTINGS: Final = 20
-_MAX_TEXT: Final = 1023
 
 
 @dataclass(slots=True, eq=False)
@@ -278,7 +278,7 @@ def _given(parent: Element | None) -> dict[str, str]:
         name, text = child.tag.rpartition("}")[2], child.text or ""
         if name == "version":
             continue
-        if max(len(name), len(text)) > _MAX_TEXT or not name.isidentifier():
+        if max(len(name), len(text)) > MAX_TEXT or not name.isidentifier():
             raise StanzaFailure("not-acceptable")
         given[name] = text
     refuse_if(len(given) > _MAX_SETTINGS, "resource-constraint")

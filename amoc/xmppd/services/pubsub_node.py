@@ -9,8 +9,7 @@ from xml.etree.ElementTree import Element
 from amoc.xmpp.wire import forms
 from amoc.xmpp.wire import namespaces as ns
 from amoc.xmpp.wire.xml_text import attributes
-from amoc.xmppd.answers import StanzaFailure
-from amoc.xmppd.services.forms import Setting, changes, shown
+from amoc.xmppd.services.forms import Setting, changed, shown
 
 NODE_CONFIG: Final = f"{ns.PUBSUB}#node_config"
 ACCESS_MODELS: Final = ("open", "presence", "whitelist")
@@ -126,11 +125,8 @@ def node_configured(config: NodeConfig, x: Element | None, most_items: int) -> N
     """
     if x is None:
         return config
-    try:
-        changed = replace(config, **changes(config, _SETTINGS, forms.values(x)))
-    except ValueError:
-        raise StanzaFailure("not-acceptable") from None
-    return replace(changed, max_items=min(changed.max_items, most_items))
+    new = changed(config, _SETTINGS, x)
+    return replace(new, max_items=min(new.max_items, most_items))
 
 
 def event(node: str, items: str) -> str:
