@@ -16,7 +16,6 @@ from amoc.service import (
     guard,
     problems,
     rest_execution,
-    rest_run_files,
     rest_runs,
     rest_scenarios,
     rest_status,
@@ -25,16 +24,7 @@ from amoc.service.dashboard import pages
 from amoc.service.problems import Problem, ProblemBody
 from amoc.service.service import Service
 
-PARTS = (
-    guard,
-    rest_status,
-    rest_scenarios,
-    rest_execution,
-    rest_runs,
-    rest_run_files,
-    api_pages,
-    pages,
-)
+PARTS = (guard, rest_status, rest_scenarios, rest_execution, rest_runs, api_pages, pages)
 """Modules with a function ``register(app, service)``, in order; `guard` is first."""
 
 MAX_BODY = 1 << 20

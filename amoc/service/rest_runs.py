@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+import tarfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from html import unescape
 from http import HTTPStatus
+from pathlib import Path
 
 import gevent
 from flask import Response
@@ -16,10 +19,12 @@ from pydantic import BaseModel, Field
 from amoc.base.clock import S_NS, now_ns
 from amoc.base.json_plain import JsonObject
 from amoc.base.periodic_yield import PeriodicYield
+from amoc.control.commands import COMMANDS, Command, is_read
 from amoc.results.run_directory import RunDirectory
 from amoc.results.run_list import ListedRun
 from amoc.service import sse
 from amoc.service.answers import (
+    FILE,
     NOTHING,
     PAGE,
     ComparisonBody,
@@ -36,6 +41,7 @@ from amoc.service.live_series import second_of
 from amoc.service.log_tail import LogTail
 from amoc.service.problems import Problem
 from amoc.service.requests import MAX_LINES, MAX_SECONDS, RunId
+from amoc.service.rest_execution import add_command
 from amoc.service.service import Service
 
 _TAG = Tag(name="runs", description="Running and ended runs")
@@ -43,6 +49,7 @@ POLL_S = 0.2
 BATCH_SECONDS = 60
 """Seconds of data to read at a time for a stream."""
 MAX_LISTED = 1_000
+_CHUNK = 1 << 16
 _OWN_POLICY = re.compile(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)">')
 
 
@@ -146,6 +153,22 @@ def register(app: OpenAPI, service: Service) -> None:
         directory = runs.find(path.id)
         return sse.stream(events(service, directory, sse.last_seen()))
 
+    _register_for_commands(app, service)
+
+
+def _register_for_commands(app: OpenAPI, service: Service) -> None:
+    """Add the routes that commands with ``--server`` need."""
+
+    @app.get("/runs/<id>/archive", tags=[_TAG], responses=of_run() | FILE)
+    def get_archive(path: RunPath) -> Response:
+        """Download the files of a run as a tar archive: journal, series and summary."""
+        return Response(archive(service.runs.find(path.id)), mimetype="application/x-tar")
+
+    for name, spec in COMMANDS.items():
+        if is_read(name):
+            add = partial(app.get, f"/runs/<id>/{name}", tags=[_TAG])
+            add_command(add, f"run_{name}", spec, _asked(service, name), path=RunPath)
+
 
 def frozen_page(page: str) -> Response:
     """Return a report or comparison, whose script may run but do nothing beyond its own page.
@@ -207,3 +230,39 @@ def _end(service: Service, directory: RunDirectory) -> dict[str, object]:
         return listed(service, service.runs.get(directory.id))
     except Problem as error:  # deleted meanwhile
         return {"id": directory.id, "state": "deleted", "error": str(error)}
+
+
+def _asked(service: Service, name: str) -> Callable[[RunPath], JsonObject]:
+    return lambda path: service.runs.command(path.id, Command(name, {}))
+
+
+def archive(directory: RunDirectory) -> Iterator[bytes]:
+    """Yield a tar archive of journal, series and summary, in a directory named after the run.
+
+    Also while the run writes them, each with its size at the start.
+    """
+    for path in (directory.summary, directory.journal, directory.series, directory.old_series):
+        yield from _file(path, f"{directory.id}/{path.name}")
+    yield bytes(2 * tarfile.BLOCKSIZE)
+
+
+def _file(path: Path, name: str) -> Iterator[bytes]:
+    try:
+        file = path.open("rb")
+    except OSError:
+        return  # a running run has no summary
+    with file:
+        info = tarfile.TarInfo(name)
+        info.size, info.mode = file.seek(0, 2), 0o600
+        file.seek(0)
+        yield info.tobuf()
+        left = info.size
+        while left and (data := file.read(min(_CHUNK, left))):
+            left -= len(data)
+            yield data
+        # Pad with zeros if a file has shrunk, which is not expected, to keep the archive valid.
+        while left:
+            padding = bytes(min(_CHUNK, left))
+            left -= len(padding)
+            yield padding
+        yield bytes(-info.size % tarfile.BLOCKSIZE)
