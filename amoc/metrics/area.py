@@ -201,8 +201,8 @@ class Area:
         self._read_directory()
         return self._entries[number].cells
 
-    def _read_directory(self) -> None:
-        for number in range(len(self._entries), self._count[0]):
+    def _read_directory(self, end: int = _ALL_ENTRIES) -> None:
+        for number in range(len(self._entries), min(self._count[0], end)):
             start = _DIRECTORY + number * ENTRY_BYTES
             code, merge, length, _, offset = _ENTRY.unpack_from(self._memory, start)
             kind = Kind(code)
@@ -264,9 +264,13 @@ class Area:
         self._read_directory()
         return self._joints < JOINT_ENTRIES
 
-    def entries(self) -> list[Entry]:
-        """Return all metrics in the order of their declaration: kind, rule, name and cells."""
-        self._read_directory()
+    def entries(self, end: int = _ALL_ENTRIES) -> list[Entry]:
+        """Return all metrics in the order of their declaration: kind, rule, name and cells.
+
+        Args:
+            end: Read no metric from there on that is not known yet.
+        """
+        self._read_directory(end)
         return self._entries
 
     def count(self, name: str) -> int:

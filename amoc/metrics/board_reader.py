@@ -18,10 +18,8 @@ from amoc.metrics.throttle_counts import COUNTS, ThrottleCounts
 from amoc.metrics.timer_cells import HIT, ROW_OF_CELLS
 from amoc.metrics.vectors import Counts, Keys
 
-ROWS_AT_ONCE = 512
-"""Rows of cells, a kilobyte each, that are compared without a break."""
 METRICS_AT_ONCE = 256
-"""The same for metrics."""
+"""Metrics that are read without a break."""
 _NO_ROWS = bytes(ROWS * 8)
 _EMPTY_ROW = bytes(ROW_OF_CELLS)
 
@@ -105,11 +103,12 @@ class AreaReader:
         self._counts_in: tuple[Keys, Keys] = array("I"), array("I")
 
     def read_new(self) -> list[Entry]:
-        """Add the new metrics; return them in the order of their declaration.
+        """Add the next `METRICS_AT_ONCE` new metrics; return them in the order of declaration.
 
         What joint metrics count is reported for the metrics in which they count.
         """
-        new = self._area.entries()[self._known :]
+        end = self._known + METRICS_AT_ONCE
+        new = self._area.entries(end)[self._known : end]
         self._known += len(new)
         for one in new:
             if one.kind is Kind.TIMER:
@@ -120,7 +119,7 @@ class AreaReader:
                 self._throttles.append(one)
             else:
                 self._counters.append(one)
-        return [one for one in new if not one.joint]
+        return new
 
     def _add_timer(self, one: Entry) -> None:
         counts_in = [*map(self._number, one.joint or [one.name])]
@@ -176,7 +175,7 @@ class AreaReader:
         yield found
 
     def timer_changes(self) -> Iterator[TimerChange]:
-        """Yield what timers have recorded, at most `ROWS_AT_ONCE` rows at a time."""
+        """Yield what timers have recorded, in parts of limited size."""
         for begin in range(0, len(self._timers), METRICS_AT_ONCE):
             for place, timer in enumerate(self._timers[begin : begin + METRICS_AT_ONCE], begin):
                 hit = bytes(timer.hit)
@@ -193,8 +192,9 @@ class AreaReader:
                 yield TimerChange(*vectors.gathered([(vectors.renumbered(keys, numbers), by)]))
 
     def _changed(self, some: _Rows) -> Iterator[tuple[Keys, Counts]]:
-        for begin in range(0, len(some.rows), ROWS_AT_ONCE):
-            end = min(begin + ROWS_AT_ONCE, len(some.rows))
+        at_once = vectors.rows_at_once()
+        for begin in range(0, len(some.rows), at_once):
+            end = min(begin + at_once, len(some.rows))
             memory = self._area.memory
             yield vectors.changed(memory, some.places, some.rows, some.before, begin, end)
 

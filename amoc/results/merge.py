@@ -112,6 +112,7 @@ class SampleMerger:
             grown_by = growth.throttles.get(throttle)
             growth.throttles[throttle] = more if grown_by is None else grown_by.plus(more)
         if sample.timers:
+            yield_if_due()
             self._timers.take(name, sample.timers, yield_if_due)
         before = self.latest.get(name)
         newest = before is None or sample.sequence > before.sequence

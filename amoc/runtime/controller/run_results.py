@@ -269,6 +269,7 @@ class RunResults:
             self._status.elapsed_s = (now_ns() - self._begun_ns) / S_NS
             self._status.paused_s = pause.clock.paused_ns() / S_NS
         self._status.samples.take(node, sample, self._yield_if_due)
+        self._yield_if_due()
         self._cut_if_over()
 
     def crashed(self, crash: CrashSeen) -> None:

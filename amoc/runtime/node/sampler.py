@@ -87,6 +87,7 @@ class Sampler:
         host: HostStats,
         fd_limit: int,
         yield_if_due: Callable[[], None] = lambda: None,
+        prepare: Callable[[int], None] = lambda _: None,
     ) -> None:
         """Sample a board.
 
@@ -96,11 +97,14 @@ class Sampler:
             fd_limit: How many file descriptors a worker may have open.
             yield_if_due: Called between two pieces of work; of this object it may call only
                 `acknowledge`.
+            prepare: Called with the number of cells of timers that have grown, summed over
+                the workers, before these are combined; may wait as `yield_if_due` may.
         """
         self._board = board
         self._host = host
         self._fd_limit = fd_limit
         self._yield_if_due = yield_if_due
+        self._prepare = prepare
         self._counters: dict[str, int] = {}
         self._crashes: dict[str, int] = {}
         self._throttles: dict[str, ThrottleCounts] = {}
@@ -202,6 +206,7 @@ class Sampler:
 
     def _packed(self, changed: _Changed) -> TimerBlock:
         self._yield_if_due()
+        self._prepare(sum(map(len, changed.keys)))
         changed.keys = [vectors.united(changed.keys)]
         self._yield_if_due()
         return self._timers.totals_at(changed.keys[0], changed.timers, self._yield_if_due)
@@ -263,11 +268,16 @@ class Sampler:
 
     def _register(self, worker: _Worker, changed: _Changed) -> None:
         """Register a worker's new metrics, and note those declared differently by others."""
-        for one in worker.reader.read_new():
-            if one.kind is Kind.TIMER:
-                changed.timers.add(self._timers.number(one.name))
-            if one.kind in (Kind.CRASH, Kind.THROTTLE):
-                continue
+        while new := worker.reader.read_new():
+            for one in new:
+                if not one.joint:
+                    self._register_one(one, changed)
+            self._yield_if_due()
+
+    def _register_one(self, one: Entry, changed: _Changed) -> None:
+        if one.kind is Kind.TIMER:
+            changed.timers.add(self._timers.number(one.name))
+        if one.kind not in (Kind.CRASH, Kind.THROTTLE):
             first = self._declared.setdefault(one.name, one)
             if first.kind is not one.kind:
                 kinds = f"{_name(first.kind)} in one worker and a {_name(one.kind)} in another"

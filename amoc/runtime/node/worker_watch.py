@@ -14,7 +14,6 @@ from amoc.base.periodic_yield import PeriodicYield
 from amoc.base.text import counted
 from amoc.base.waiting import Notify
 from amoc.ipc.messages.links import FromNode
-from amoc.ipc.messages.samples import cells_in
 from amoc.ipc.messages.users import Blocked, QueryUsers, UsersNow
 from amoc.metrics.board import PRESENT, Board, Cell
 from amoc.metrics.health_figures import cell
@@ -62,7 +61,7 @@ class WorkerWatch:
         self._board = board
         self._directory = directory
         self._yield_if_due = PeriodicYield()
-        self._sampler = Sampler(board, host, fd_limit, self._yield_if_due)
+        self._sampler = Sampler(board, host, fd_limit, self._yield_if_due, load_for)
         self._sampling = BoundedSemaphore()
         self._acknowledged = Notify()
         self._workers = workers
@@ -92,7 +91,6 @@ class WorkerWatch:
             every = named_every(self._workers.placement.layout.workers)
             sample = self._sampler.take(self._workers.ids, self._users_peak, last, gone, every)
         self._report(sample)
-        load_for(cells_in(sample))
         for note in self._sampler.take_notes():
             self._operator.warning(note)
 

@@ -272,7 +272,7 @@ def test_sampling_yields_after_each_slice_of_work(monkeypatch):
         return changed(memory, places, rows, before, begin, end)
 
     monkeypatch.setattr(vectors, "changed", noting)
-    monkeypatch.setattr(board_reader, "ROWS_AT_ONCE", 64)
+    monkeypatch.setattr(vectors, "rows_at_once", lambda: 64)
     monkeypatch.setattr(board_reader, "METRICS_AT_ONCE", 8)
     breaths = []
     board = Board(1, 10)
@@ -672,3 +672,30 @@ def test_throttle_points_show_the_wanted_rate_and_the_counts():
     assert point.throttles["x.y"] == ThrottlePoint(60.0, 60.0, "run", 9, 5, 0, 4)
     assert point.throttles["x.y"].wanted_per_s == 1.0
     assert point.throttles["idle"] == ThrottlePoint()
+
+
+def test_who_prepares_for_many_cells_is_told_their_number_before_they_are_combined(monkeypatch):
+    steps: list[object] = []
+    united = vectors.united
+    monkeypatch.setattr(vectors, "united", lambda keys: steps.append("united") or united(keys))
+    board = Board(2, 10)
+    one = Sampler(board, HOST, 20_000, prepare=steps.append)
+    for worker in board.numbers:
+        cells = board.area(worker).declare(Kind.TIMER, "t")
+        for row in range(10):
+            record(cells, 256 << row)
+    one.take(NOBODY, 0)
+    assert steps == [20, "united"]
+
+
+def test_new_metrics_are_registered_in_parts():
+    breaths = []
+    board = Board(1, 10)
+    one = Sampler(board, HOST, 20_000, lambda: breaths.append(1))
+    one.take(NOBODY, 0)
+    before = len(breaths)
+    names = [f"g{number}" for number in range(3 * board_reader.METRICS_AT_ONCE)]
+    for name in names:
+        board.area(0).declare(Kind.GAUGE, name)[0] = 1.0
+    assert {*one.take(NOBODY, 0).gauges} == {*names}
+    assert len(breaths) - before >= before + 3
