@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import keyword
+import re
+import sys
 from pathlib import Path
 
 import click
@@ -16,7 +18,7 @@ from amoc.recording.files import Written
 
 @server_option.refused("amoc new writes files of this host; amoc run --server uploads a scenario")
 @click.command(short_help="Write a scenario, for example from a recording.")
-@click.argument("name")
+@click.argument("name", required=False)
 @click.option(
     "--har",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -44,7 +46,7 @@ from amoc.recording.files import Written
 @flag("--all", "everything", help="With --har: also keep static files and requests to other hosts.")
 @flag("--force", help="Overwrite existing files.")
 def new(
-    name: str,
+    name: str | None,
     har: Path | None,
     openapi: Path | None,
     kind: str | None,
@@ -54,15 +56,14 @@ def new(
 ) -> None:
     """Write the scenario NAME.py and the files that it needs.
 
-    NAME may include a directory. Existing files are not overwritten.
+    NAME may include a directory. Without NAME, a scenario from a recording or for an API gets the
+    name of that file, and is written to the current directory. Existing files are not overwritten.
     """
-    target = Path(name.removesuffix(".py"))
-    if not target.name.isidentifier() or keyword.iskeyword(target.name):
-        raise UsageError(
-            f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
-        )
     if sum(one is not None for one in (har, openapi, kind)) != 1:
         raise UsageError("amoc new needs one of --har FILE, --openapi FILE and --kind KIND")
+    if name is None and kind is not None:
+        raise UsageError("amoc new --kind needs a NAME for the scenario")
+    target = _named_after(har or openapi or Path()) if name is None else _target(name)
     if har is None and (hosts or everything):
         raise UsageError("--host and --all require --har")
     if har is not None:
@@ -72,6 +73,37 @@ def new(
     else:
         written = from_kind.convert(str(kind), target.name)
     _write(target.parent, written, force)
+
+
+def _target(name: str) -> Path:
+    """Return the path of a scenario, without its suffix.
+
+    Raises:
+        UsageError: It would not be a module, or would replace one that amoc or scenarios import.
+    """
+    target = Path(name.removesuffix(".py"))
+    if not target.name.isidentifier() or keyword.iskeyword(target.name):
+        raise UsageError(
+            f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
+        )
+    if _is_taken(target.name):
+        raise UsageError(f"NAME must not be that of an installed module, got {target.name!r}")
+    return target
+
+
+def _named_after(path: Path) -> Path:
+    """Return the path of a scenario that is named after a file."""
+    name = re.sub(r"\W+", "_", path.stem).strip("_")
+    if not name.isidentifier() or keyword.iskeyword(name) or _is_taken(name):
+        name = f"scenario_{name}".rstrip("_")
+    return Path(name)
+
+
+def _is_taken(name: str) -> bool:
+    """Return whether a module of this name would hide another one from Python."""
+    from importlib.metadata import packages_distributions
+
+    return name == "amoc" or name in sys.stdlib_module_names or name in packages_distributions()
 
 
 def _from_har(name: str, har: Path, hosts: tuple[str, ...], everything: bool) -> Written:

@@ -48,7 +48,40 @@ def test_nothing_is_overwritten_without_force() -> None:
     assert Path("shop.csv").read_text() == "name\nann\n"
 
 
+@pytest.mark.parametrize(
+    ("file", "written"),
+    [
+        ("visit.har", "visit.py"),
+        ("shop.example_Archive [26-11-28].har", "shop_example_Archive_26_11_28.py"),
+        ("2026.har", "scenario_2026.py"),
+        ("class.har", "scenario_class.py"),
+        ("random.har", "scenario_random.py"),
+        ("amoc.har", "scenario_amoc.py"),
+        ("+.har", "scenario.py"),
+    ],
+)
+def test_without_a_name_the_recording_gives_its_own(file, written) -> None:
+    Path("some").mkdir()
+    Path("some", file).write_bytes(VISIT)
+    assert new("--har", f"some/{file}").startswith(f"written: {written}\n")
+    with pytest.raises(UsageError, match=rf"{written} exists; --force overwrites it"):
+        new("--har", f"some/{file}")
+
+
+def test_without_a_name_the_description_of_an_api_gives_its_own() -> None:
+    Path("shop-api.json").write_text(
+        '{"openapi": "3.1.0", "info": {"title": "a", "version": "1"},'
+        ' "servers": [{"url": "http://localhost"}], "paths": {"/a": {"get": {"responses": {}}}}}'
+    )
+    assert new("--openapi", "shop-api.json").startswith("written: shop_api.py\n")
+
+
 REFUSED = [
+    (("--kind", "http"), "amoc new --kind needs a NAME"),
+    (("random", "--kind", "http"), "NAME must not be that of an installed module, got 'random'"),
+    (("gevent", "--kind", "http"), "NAME must not be that of an installed module, got 'gevent'"),
+    (("amoc", "--har", "visit.har"), "NAME must not be that of an installed module, got 'amoc'"),
+    ((), "needs one of --har FILE"),
     (("my-shop", "--kind", "http"), "NAME must be letters, digits and '_'"),
     (("class", "--kind", "http"), "NAME must be letters, digits and '_'"),
     (("shop",), "needs one of --har FILE"),
