@@ -398,9 +398,12 @@ def start(user_id):
 def test_an_otlp_receiver_gets_spans_and_the_target_their_trace_context(tmp_path: Path) -> None:
     (tmp_path / "visits.py").write_text(VISITS)
     with OtelTap(tmp_path) as tap, Application(tmp_path) as site:
-        chosen = {"repeat_num": 1, "user_rate": "infinity", "otel_traces": 1, "base": site.url}
+        chosen = {"repeat_num": 1, "user_rate": "infinity", "base": site.url}
         given = [f"--set={name}={value}" for name, value in chosen.items()]
-        env = {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{tap.url}/v1/traces"}
+        env = {
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{tap.url}/v1/traces",
+            "OTEL_TRACES_SAMPLER": "parentbased_always_on",
+        }
         file = tmp_path / "visits.py"
         with running(file, "--users", "10", *given, directory=tmp_path, **env) as run:
             assert run.end() == ExitCode.OK, run.output

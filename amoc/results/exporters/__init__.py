@@ -30,9 +30,9 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
         SettingError: An OpenTelemetry environment variable is invalid.
     """
     to_otlp = _otlp(values["otel_endpoint"], run, warn)
-    if float(values["otel_traces"]):
-        # Workers send the spans; a missing package is reported once, before they start.
-        traces_target(values["otel_endpoint"])
+    # Workers send the spans; what is wrong is reported once, before they start.
+    share = values["otel_traces"]
+    spans(values["otel_endpoint"], None if share == str(None) else float(share))
     # Exporters that are not used are not imported either.
     started: list[Exporter] = []
     if port := int(values["prometheus_port"]):
@@ -60,19 +60,33 @@ def start(values: Mapping[str, str], run: RunInfo, warn: Warn) -> list[Exporter]
     return started
 
 
-def traces_target(endpoint: str) -> otlp_environment.Target:
-    """Return where to send spans.
+def spans(endpoint: str, share: float | None) -> tuple[otlp_environment.Target, float] | None:
+    """Return where to send spans, and of which share of traces; None if none are sent.
+
+    Args:
+        endpoint: The setting otel_endpoint; empty if not set.
+        share: The setting otel_traces; None if the environment decides.
 
     Raises:
         ResourceError: The package that they need is missing.
-        SettingError: No endpoint is configured, or an environment variable is invalid.
+        SettingError: No endpoint is configured for the share, or an environment variable is
+            invalid.
     """
+    if share == 0:
+        return None
     target = otlp_environment.target(os.environ, endpoint, "traces")
     if target is None:
+        if share is None:
+            return None
         raise SettingError("otel_traces needs otel_endpoint, or OTEL_EXPORTER_OTLP_ENDPOINT")
-    if _is_missing():
-        raise ResourceError(f"otel_traces: {_MISSING}")
-    return target
+    ratio = otlp_environment.sampled_share(os.environ) if share is None else share
+    if not ratio:
+        return None
+    if not _is_missing():
+        return target, ratio
+    if share is None:
+        return None  # as for metrics, which warn
+    raise ResourceError(f"otel_traces: {_MISSING}")
 
 
 def _is_missing() -> bool:

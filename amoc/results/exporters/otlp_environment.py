@@ -20,6 +20,7 @@ PREFIX = "OTEL_EXPORTER_OTLP_"
 TIMEOUT_S = 10.0
 INTERVAL_S = 1.0
 """The specification's default is a minute, meant for programs that run for days."""
+_SHARES = {"": 0.0, "always_on": 1.0, "always_off": 0.0}
 
 
 class Target(NamedTuple):
@@ -139,6 +140,32 @@ def _seconds(text: str, otherwise: float) -> float:
     if not text.isdecimal() or not 0 < int(text) <= 1e9:
         raise ValueError(f"must be in whole milliseconds above 0, got {cut(text)}")
     return int(text) / 1000
+
+
+def sampled_share(environ: Mapping[str, str]) -> float:
+    """Return the share of traces to sample, from 0 to 1; 0 if no sampler is chosen.
+
+    Raises:
+        SettingError: OTEL_TRACES_SAMPLER or OTEL_TRACES_SAMPLER_ARG is invalid.
+    """
+    # A trace begins with a step, so none has a parent, and its sampler is the one for roots.
+    text = environ.get("OTEL_TRACES_SAMPLER", "").strip().lower()
+    sampler = text.removeprefix("parentbased_")
+    if sampler in _SHARES:
+        return _SHARES[sampler]
+    if sampler != "traceidratio":
+        raise SettingError(
+            "OTEL_TRACES_SAMPLER must be one of always_on, always_off, traceidratio, or"
+            f" parentbased_ and one of them, got {cut(text)}"
+        )
+    share = environ.get("OTEL_TRACES_SAMPLER_ARG", "").strip() or "1"
+    try:
+        ratio = float(share)
+    except ValueError:
+        ratio = -1.0
+    if not 0 <= ratio <= 1:
+        raise SettingError(f"OTEL_TRACES_SAMPLER_ARG must be from 0 to 1, got {cut(share)}")
+    return ratio
 
 
 def metric_options(environ: Mapping[str, str]) -> MetricOptions:

@@ -18,6 +18,14 @@ _PREFIX = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?")
 _port = between(1, 65_535)
 
 
+_from_0_to_1 = between(0, 1)
+
+
+def _share(value: float | None) -> None:
+    if value is not None:
+        _from_0_to_1(value)
+
+
 def _host(text: str) -> None:
     if not _HOST.fullmatch(text):
         raise ValueError("must be a host name or an IP address, without a port")
@@ -77,7 +85,9 @@ otel_endpoint = setting(
     verify=_web,
 )
 otel_traces = setting(
-    0.0,
-    "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (0: off)",
-    verify=between(0, 1),
+    None,
+    "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (none: as"
+    " OTEL_TRACES_SAMPLER says, otherwise off)",
+    type=float | None,
+    verify=_share,
 )

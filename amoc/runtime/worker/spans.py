@@ -1,4 +1,4 @@
-"""Spans of a worker's steps, if enabled by the setting otel_traces."""
+"""Spans of a worker's steps, if enabled by the setting otel_traces or by the environment."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class Spans:
             operator: Told when spans cannot be sent.
         """
         self._exporter = None
-        if ratio := otel_traces.get():
+        if found := exporters.spans(otel_endpoint.get(), otel_traces.get()):
             from amoc.results.exporters.otlp_spans import OtlpSpans
 
             resource = otlp_environment.resource(os.environ, RunInfo(task.run_id, task.scenario))
             resource["service.instance.id"] = f"{task.run_id}/{task.id.node}/{task.id.worker}"
-            target = exporters.traces_target(otel_endpoint.get())
+            target, ratio = found
             self._exporter = OtlpSpans(target, resource, operator.warning)
             tracing.begin(ratio, self._exporter.take)
 

@@ -9,6 +9,7 @@ from amoc.results.exporters.otlp_environment import (
     Target,
     metric_options,
     resource,
+    sampled_share,
     target,
 )
 
@@ -104,3 +105,35 @@ def test_the_resource_describes_the_run_and_includes_environment_attributes():
     assert found["deployment.environment"] == "test,1"
     with pytest.raises(SettingError, match="OTEL_RESOURCE_ATTRIBUTES must be key=value"):
         resource({"OTEL_RESOURCE_ATTRIBUTES": "x"}, RUN)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "argument", "share"),
+    [
+        ("", "0.5", 0),
+        ("always_on", "0.5", 1),
+        ("always_off", "", 0),
+        ("parentbased_always_on", "", 1),
+        ("parentbased_always_off", "", 0),
+        ("traceidratio", "", 1),
+        ("traceidratio", "0.25", 0.25),
+        (" ParentBased_TraceIdRatio ", " 0 ", 0),
+    ],
+)
+def test_the_environment_chooses_the_sampler(sampler, argument, share):
+    environ = {"OTEL_TRACES_SAMPLER": sampler, "OTEL_TRACES_SAMPLER_ARG": argument}
+    assert sampled_share(environ) == share
+
+
+@pytest.mark.parametrize("sampler", ["xray", "parentbased_jaeger_remote", "parentbased"])
+def test_an_unknown_sampler_is_refused(sampler):
+    message = rf"OTEL_TRACES_SAMPLER must be one of always_on, .* one of them, got '{sampler}'"
+    with pytest.raises(SettingError, match=message):
+        sampled_share({"OTEL_TRACES_SAMPLER": sampler})
+
+
+@pytest.mark.parametrize("share", ["1.5", "-0.1", "nan", "many"])
+def test_an_invalid_share_is_refused(share):
+    environ = {"OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": share}
+    with pytest.raises(SettingError, match="_ARG must be from 0 to 1, got "):
+        sampled_share(environ)
