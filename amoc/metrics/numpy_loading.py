@@ -13,7 +13,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from amoc.base.waiting import Notify
 from amoc.metrics import vectors
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ def load_now() -> None:
 
 def _load() -> None:
     import gevent
+
+    from amoc.base.waiting import Notify
 
     found: list[ModuleType | Exception] = []
     done, loaded = gevent.get_hub().loop.async_(), Notify()
