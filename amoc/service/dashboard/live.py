@@ -43,6 +43,10 @@ SELDOM_S = 60.0
 READY_S = 120.0
 READ_S = 0.8
 """Interval of updates while the seconds of a long run are being read."""
+STRETCH_NS = 50 * MS_NS
+"""How long to read at a time before it is checked whether anybody has just looked."""
+DRAW_NS = 500 * MS_NS
+"""How long after a look the host's cores are left to the browser, which may be on the same host."""
 SILENT_S = 1.5
 """A run without a new second for this long is asked whether it is still running."""
 SHARE = 10
@@ -59,6 +63,23 @@ _log = logging.getLogger(__name__)
 AddParts: TypeAlias = Callable[[LivePage, str, Sequence[JsonObject] | None], None]
 """Adds the dashboard's own parts to a version of the page of a run, given its id and the newest
 lines of its logs, or None if these have not changed."""
+
+
+def read_between_looks(page: LivePage, until_ns: int, looked_ns: Callable[[], int]) -> None:
+    """Read on until `until_ns`, but pause while a browser draws what it was just given.
+
+    Args:
+        page: The page of a long run; it progresses with each call.
+        until_ns: When to return.
+        looked_ns: Returns when anybody looked last.
+    """
+    page.read_on(min(until_ns, now_ns() + STRETCH_NS))
+    while page.read_share < 1.0 and (at_ns := now_ns()) < until_ns:
+        drawn_ns = looked_ns() + DRAW_NS
+        if at_ns < drawn_ns:
+            gevent.sleep((min(drawn_ns, until_ns) - at_ns) / S_NS)
+        else:
+            page.read_on(min(until_ns, at_ns + STRETCH_NS))
 
 
 class Watched:
@@ -210,7 +231,7 @@ class Watched:
             if len(points) == BATCH_SECONDS:
                 continue  # there is much more to read
             partial = page.read_share < 1.0
-            page.read_on(spent_ns + int(READ_S * S_NS))
+            read_between_looks(page, spent_ns + int(READ_S * S_NS), lambda: self._last_looked_ns)
             over = over and page.read_share == 1.0
             news = news or partial or bool(points or entries)
             wanted = nobody_s < LOOKED_S or now_ns() - self._updated_ns > SELDOM_S * S_NS
