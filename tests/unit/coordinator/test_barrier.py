@@ -197,11 +197,11 @@ def test_a_stopping_user_whose_barrier_is_refused_does_not_wait_for_an_answer(
 
 def test_a_pause_of_the_run_stops_timeouts_and_releases() -> None:
     cluster = Cluster()
-    here = Meeting(cluster.up(0), 2, timeout=0.05)
+    here = Meeting(cluster.up(0), 2, timeout=0.5)  # a busy host may stand still for a while
     here.start([1])
     until(lambda: waiting(cluster) == 1)
     pause.pause()
-    gevent.sleep(0.1)
+    gevent.sleep(0.6)
     here.start([2])
     until(lambda: not waiting(cluster))
     gevent.sleep(2 * LEAD_NS / 1e9)
