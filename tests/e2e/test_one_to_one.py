@@ -26,7 +26,7 @@ def chat(run: Run, users: int, messages: int) -> dict[str, Any]:
         seen = re.findall(r"connections (\d+) .*messages_received (\d+)", run.output)
         return bool(seen) and int(seen[-1][0]) >= users and int(seen[-1][1]) >= messages
 
-    eventually(enough, f"{users} users write {messages} messages:\n{run.output}", 120)
+    eventually(enough, lambda: f"{users} users write {messages} messages:\n{run.output}", 200)
     tree = set(run.tree())
     run.kill(run.pid, signal.SIGINT)
     assert run.end() == 0, run.output
