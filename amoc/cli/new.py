@@ -79,31 +79,29 @@ def _target(name: str) -> Path:
     """Return the path of a scenario, without its suffix.
 
     Raises:
-        UsageError: It would not be a module, or would replace one that amoc or scenarios import.
+        UsageError: Its file could not be imported, or would hide another module.
     """
     target = Path(name.removesuffix(".py"))
-    if not target.name.isidentifier() or keyword.iskeyword(target.name):
-        raise UsageError(
-            f"NAME must be letters, digits and '_', as a module's is, got {target.name!r}"
-        )
-    if _is_taken(target.name):
-        raise UsageError(f"NAME must not be that of an installed module, got {target.name!r}")
+    if rule := _broken_rule(target.name):
+        raise UsageError(f"NAME {rule}, got {target.name!r}")
     return target
 
 
 def _named_after(path: Path) -> Path:
     """Return the path of a scenario that is named after a file."""
     name = re.sub(r"\W+", "_", path.stem).strip("_")
-    if not name.isidentifier() or keyword.iskeyword(name) or _is_taken(name):
-        name = f"scenario_{name}".rstrip("_")
-    return Path(name)
+    return Path(f"scenario_{name}".rstrip("_") if _broken_rule(name) else name)
 
 
-def _is_taken(name: str) -> bool:
-    """Return whether a module of this name would hide another one from Python."""
+def _broken_rule(name: str) -> str:
+    """Return which rule for names of scenarios `name` breaks; empty if none."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        return "must be letters, digits and '_', as a module's is"
     from importlib.metadata import packages_distributions
 
-    return name == "amoc" or name in sys.stdlib_module_names or name in packages_distributions()
+    if name == "amoc" or name in sys.stdlib_module_names or name in packages_distributions():
+        return "must not be that of an installed module"
+    return ""
 
 
 def _from_har(name: str, har: Path, hosts: tuple[str, ...], everything: bool) -> Written:

@@ -19,6 +19,7 @@ import pytest
 
 from tests.cluster.hosts import ROOT, Host, Network, checked
 from tests.cluster.patience import eventually
+from tests.cluster.shop import write_shop
 from tests.servers import nginx
 
 _HTTP = """
@@ -115,31 +116,11 @@ def buy():
             row = rows.next()
             client.get(f"/item/bought/{row['number']}", name="bought").check(status=200)
 """
-SHOP = """
-import amoc
-from common import ask, buy
-
-class Buyer:
-    def start(self, user_id):
-        buy()
-
-def browser(user_id):
-    ask("browser", 5)
-
-amoc.users({Buyer: 1, browser: 3})
-"""
-VISIT = """
-from common import ask
-
-def start(user_id):
-    ask("visit", 1)
-"""
 ROWS = 400
 
 
 def test_feeds_kinds_and_arrivals_are_exact_over_two_hosts(two: Hosts) -> None:
-    for name, text in (("common", COMMON), ("shop", SHOP), ("visit", VISIT)):
-        (two.scenarios / f"{name}.py").write_text(text)
+    write_shop(two.scenarios, COMMON)
     rows = "".join(f"{number}\n" for number in range(ROWS))
     (two.scenarios / "items.csv").write_text(f"number\n{rows}")
     loads = (f"{two.scenarios}/shop.py=16", f"{two.scenarios}/visit.py=2s:20/s,1s:20/s,1s:0/s")

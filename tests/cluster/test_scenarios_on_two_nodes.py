@@ -20,6 +20,7 @@ import pytest
 from amoc.results.series import Tally
 from tests.certificates import Authority
 from tests.cluster.hosts import ROOT, Network, checked
+from tests.cluster.shop import write_shop
 from tests.process.support import Run, eventually, running
 from tests.servers.embedded import Embedded
 from tests.servers.web import Web
@@ -146,33 +147,16 @@ def ask(what, times):
     with http.session(base.get()) as client:
         for _ in range(times):
             client.get(f"/item/{what}/{os.getppid()}", name=what).check(status=200)
-"""
-SHOP = """
-import amoc
-from common import ask
 
-class Buyer:
-    def start(self, user_id):
-        ask("buyer", 5)
-
-def browser(user_id):
-    ask("browser", 5)
-
-amoc.users({Buyer: 1, browser: 3})
-"""
-VISIT = """
-from common import ask
-
-def start(user_id):
-    ask("visit", 1)
+def buy():
+    ask("buyer", 5)
 """
 
 
 def test_kinds_by_weight_and_the_load_of_each_file_are_kept_over_two_nodes(
     web: Web, tmp_path: Path
 ) -> None:
-    for name, text in (("common", COMMON), ("shop", SHOP), ("visit", VISIT)):
-        (tmp_path / f"{name}.py").write_text(text)
+    write_shop(tmp_path, COMMON)
     loads = (f"{tmp_path}/shop.py=16", f"{tmp_path}/visit.py=1s:20/s,1s:20/s,500ms:0/s,500ms:0/s")
     once = ("--set", "repeat_num=1", "--set", f"base={web.url}")
     with running(*loads, *once, *TWO, directory=tmp_path) as run:

@@ -82,11 +82,11 @@ def spans(endpoint: str, share: float | None) -> tuple[otlp_environment.Target, 
     ratio = otlp_environment.sampled_share(os.environ) if share is None else share
     if not ratio:
         return None
-    if not _is_missing():
-        return target, ratio
-    if share is None:
-        return None  # as for metrics, which warn
-    raise ResourceError(f"otel_traces: {_MISSING}")
+    if _is_missing():
+        if share is None:
+            return None  # as for metrics, which warn
+        raise ResourceError(f"otel_traces: {_MISSING}")
+    return target, ratio
 
 
 def _is_missing() -> bool:

@@ -16,8 +16,6 @@ _PREFIX = re.compile(r"([A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*)?")
 
 
 _port = between(1, 65_535)
-
-
 _from_0_to_1 = between(0, 1)
 
 
@@ -86,8 +84,8 @@ otel_endpoint = setting(
 )
 otel_traces = setting(
     None,
-    "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (none: as"
-    " OTEL_TRACES_SAMPLER says, otherwise off)",
+    "Share of traces whose steps are sent as spans by OTLP, from 0 to 1 (unset:"
+    " OTEL_TRACES_SAMPLER decides; off without it)",
     type=float | None,
     verify=_share,
 )

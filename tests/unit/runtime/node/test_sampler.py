@@ -674,7 +674,7 @@ def test_throttle_points_show_the_wanted_rate_and_the_counts():
     assert point.throttles["idle"] == ThrottlePoint()
 
 
-def test_who_prepares_for_many_cells_is_told_their_number_before_they_are_combined(monkeypatch):
+def test_prepare_is_called_with_the_number_of_cells_before_they_are_combined(monkeypatch):
     steps: list[object] = []
     united = vectors.united
     monkeypatch.setattr(vectors, "united", lambda keys: steps.append("united") or united(keys))
