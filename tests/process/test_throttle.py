@@ -14,7 +14,7 @@ from amoc.base.clock import S_NS
 from amoc.base.errors import ExitCode
 from amoc.results.run_directory import RunDirectory
 from amoc.results.store.reader import StoredSeries
-from amoc.throttle.slot_allocator import AHEAD
+from amoc.throttle.slot_allocator import AHEAD, VOID_NS
 from tests.process.support import also_over_nodes, eventually, lines, running
 
 pytestmark = pytest.mark.slow
@@ -91,6 +91,7 @@ def test_slots_stay_correct_when_a_worker_is_killed_and_its_share_is_dealt_again
         (third,) = replaced
         known_ns = monotonic_ns()  # its death was known before, or there would be no replacement
         eventually(lambda: used_by(third, 100), "the replacement uses slots")
+        stopped_ns = monotonic_ns()
         run.kill(run.pid, signal.SIGINT)
         assert run.end() == 0, run.output
         summary = run.summary()
@@ -104,7 +105,9 @@ def test_slots_stay_correct_when_a_worker_is_killed_and_its_share_is_dealt_again
     missing = set(range(last.number + 1)) - {one.number for one in slots}
     due_ns = {number: last.due_ns - (last.number - number) * S_NS // 500 for number in missing}
     in_hand = {one for one in missing if used_ns < due_ns[one] <= known_ns}
-    assert len(missing - in_hand) <= missed
+    # Users of one worker may leave before those of the other; a slot may be used that late.
+    at_the_end = {one for one in missing if due_ns[one] > stopped_ns - VOID_NS}
+    assert len(missing - in_hand - at_the_end) <= missed
     assert len({one.epoch for one in slots}) == 1
     assert summary["throttles"]["actions"]["executions"] >= len(slots)
 
