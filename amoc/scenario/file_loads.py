@@ -3,7 +3,8 @@
 A load is a number of users, stages of one, an arrival rate, or stages of one. Ids are assigned by
 the kind of load: first the users of all fixed numbers, mixed in proportion to these; then those of
 each scenario with stages; then those started by arrival rates. So an id alone determines a user's
-scenario, on any host and after a restart of its worker.
+scenario, on any host and after a restart of its worker; or its arrival does, where several arrival
+rates change over time, see `amoc.scenario.rate_shares`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class FileLoads(NamedTuple):
         parts: The scenarios.
         groups: Scenarios with numbers of users, in the order of their ids.
         rated: Scenarios with arrival rates, if any; their ids follow all others.
-        rates: The arrival rates, per second.
+        rates: The arrival rates, per second; each holds its last target.
     """
 
     parts: tuple[Part, ...]
@@ -82,13 +83,15 @@ class FileLoads(NamedTuple):
         rates = tuple(_checked(parts[place], _rate_of) for place in rated)
         group = None
         if rated:
-            if len(rated) > 1 and any(one.total_ns for one in rates):
-                raise ValueError(
-                    "must not combine an arrival rate in stages with another arrival rate"
-                )
-            weights = whole_weights([one.start for one in rates]) if len(rated) > 1 else (1,)
-            group = Group(tuple(rated), weights, range(first, first), None)
+            fixed_shares = len(rated) > 1 and not any(one.total_ns for one in rates)
+            weights = whole_weights([one.start for one in rates]) if fixed_shares else ()
+            group = Group(tuple(rated), weights or (1,) * len(rated), range(first, first), None)
         return cls(tuple(parts), tuple(groups), group, rates)
+
+    @property
+    def changing_rates(self) -> tuple[Stages, ...]:
+        """The arrival rates if several share the arrivals in proportions that change, else none."""
+        return self.rates if len(self.rates) > 1 and any(one.total_ns for one in self.rates) else ()
 
     @property
     def fixed(self) -> range:
@@ -137,7 +140,11 @@ class FileLoads(NamedTuple):
         if not self.rates:
             return ""
         total = sum_of(self.rates)
-        return str(total).replace(",", "/s,") + "/s" if total.total_ns else f"{total.targets[0]}/s"
+        if not total.total_ns:
+            return f"{total.targets[0]}/s"
+        if total.start and total.stages[0].duration_ns:  # text starts at 0
+            total = Stages((Stage(0, total.start), *total.stages))
+        return str(total).replace(",", "/s,") + "/s"
 
     @property
     def total_s(self) -> float | None:
@@ -146,19 +153,24 @@ class FileLoads(NamedTuple):
         return max((one.total_s for one in every), default=0.0) or None
 
 
+_ALONE = Mix((1,))
+
+
 class Assignment:
     """The scenario of each user and arrival."""
 
     def __init__(self, loads: FileLoads) -> None:
         self._groups = [(one, Mix(one.weights)) for one in loads.groups]
         self._rated = (loads.rated, Mix(loads.rated.weights)) if loads.rated is not None else None
+        self._rates_change = bool(loads.changing_rates)
 
     def __call__(self, user_id: int, arrival: int = 0) -> tuple[Sequence[int], Mix, int]:
         """Return the indices of a user's possible scenarios, their mix, and its place in the mix.
 
         Args:
             user_id: The user.
-            arrival: The number of its iteration among the arrivals, from 1; 0 to use the id.
+            arrival: The number of its iteration among the arrivals, from 1, or the `RateShares`
+                arrival if rates change; 0 to use the id.
         """
         if not arrival:
             for group, mix in self._groups:
@@ -166,6 +178,9 @@ class Assignment:
                     return group.parts, mix, user_id - group.ids.start + 1
         assert self._rated is not None
         group, mix = self._rated
+        if arrival and self._rates_change:
+            place, scenario = divmod(arrival, len(group.parts))
+            return group.parts[scenario : scenario + 1], _ALONE, place
         return group.parts, mix, arrival or user_id - group.ids.start + 1
 
 

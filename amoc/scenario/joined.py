@@ -13,6 +13,7 @@ from amoc.base.errors import ScenarioError, value_error_as
 from amoc.scenario import loader
 from amoc.scenario.facts import RunFacts
 from amoc.scenario.file_loads import Assignment, FileLoads
+from amoc.scenario.load_profile import Stages
 from amoc.scenario.loader import Scenario
 from amoc.scenario.mix import Mix
 from amoc.scenario.scenario_files import JOINS, Part, parts_of
@@ -31,7 +32,9 @@ class StartOfScenarios(NamedStart):
         names: Sequence[str],
         assignment: _Assignment,
         starts: Sequence[Callable[[int], object]],
+        changing_rates: Sequence[Stages] = (),
     ) -> None:
+        self.changing_rates = changing_rates
         self._names = names
         self._assignment = assignment
         self._starts = starts
@@ -64,16 +67,19 @@ class Joined(Scenario):
     Attributes:
         parts: The scenarios.
         assignment: Maps users to scenarios.
+        changing_rates: See `FileLoads`.
     """
 
     parts: tuple[Scenario, ...]
     assignment: _Assignment
+    changing_rates: Sequence[Stages] = ()
 
     def start_with(self, state: object) -> Callable[[int], object]:
         """Return the start() functions of all as one function of the user's id alone."""
         states = cast("Sequence[object]", state)
         starts = [one.start_with(its) for one, its in zip(self.parts, states, strict=True)]
-        return StartOfScenarios([one.name for one in self.parts], self.assignment, starts)
+        names = [one.name for one in self.parts]
+        return StartOfScenarios(names, self.assignment, starts, self.changing_rates)
 
     def init(self) -> object:
         """Run each scenario's ``init``, in order."""
@@ -123,13 +129,9 @@ def _load(part: Part, libraries: str, sources: Sequence[Source]) -> Scenario:
         here.set(RunFacts, facts)
 
 
-def _assignment(source: str, parts: Sequence[Part]) -> _Assignment:
-    """Return the mapping of users to `parts`.
-
-    Raises:
-        ValueError: A load is invalid; a clause.
-    """
-    if (loads := FileLoads.of(source)) is not None:
+def _assignment(loads: FileLoads | None, parts: Sequence[Part]) -> _Assignment:
+    """Return the mapping of users to `parts`, which share all of them if they have no `loads`."""
+    if loads is not None:
         return Assignment(loads)
     mix, every = Mix([one.users for one in parts]), range(len(parts))
     return lambda user_id, arrival: (every, mix, arrival or user_id)
@@ -137,7 +139,8 @@ def _assignment(source: str, parts: Sequence[Part]) -> _Assignment:
 
 def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Scenario:
     with value_error_as(ScenarioError, f"scenarios {source}: "):
-        assignment = _assignment(source, parts)
+        loads = FileLoads.of(source)
+        assignment = _assignment(loads, parts)
     name = JOINS.join(one.name for one in loaded)
     module = ModuleType(name)
     if any(hasattr(one.module, "init") for one in loaded):
@@ -151,4 +154,5 @@ def _join(source: str, parts: Sequence[Part], loaded: Sequence[Scenario]) -> Sce
         module=module,
         parts=tuple(loaded),
         assignment=assignment,
+        changing_rates=loads.changing_rates if loads is not None else (),
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Protocol, cast
 
@@ -24,6 +24,7 @@ from amoc.base.pause import AnyGreenlet
 from amoc.base.signatures import takes
 from amoc.metrics import reserved
 from amoc.scenario import settings
+from amoc.scenario.load_profile import Stages
 from amoc.scenario.mix import Mix
 
 Start = Callable[..., object]
@@ -85,7 +86,14 @@ def is_new(user: object) -> bool:
 
 
 class NamedStart:
-    """The start function of users of several kinds, with the names of their kinds."""
+    """The start function of users of several kinds, with the names of their kinds.
+
+    Attributes:
+        changing_rates: The arrival rates of the kinds, if they share the arrivals in proportions
+            that change over time.
+    """
+
+    changing_rates: Sequence[Stages] = ()
 
     def __call__(self, user_id: int, rank: int = 0) -> object:
         """Run an iteration of a user.

@@ -113,6 +113,7 @@ class Throttle(Generic[Asker]):
         self.first_epoch = self.epoch = epoch
         self._profile = profile
         self._origin_ns = now_ns
+        self._load_ns = 0  # as in `ThrottleMode`
         self._paused = self._unlocked = False
         self._run_paused_ns: int | None = None
         self._waiting: dict[Asker, int] = {}
@@ -151,10 +152,17 @@ class Throttle(Generic[Asker]):
             return False
         self._unlocked = False
         self._origin_ns = self._from_ns(now_ns)
+        if self.every and not self._load_ns:
+            self._load_ns = self._origin_ns
         if self._run_paused_ns is not None:
+            self._delay_load(self._origin_ns - self._run_paused_ns)
             self._run_paused_ns = self._origin_ns
         self._publish(now_ns)
         return True
+
+    def _delay_load(self, by_ns: int) -> None:
+        if self._load_ns:
+            self._load_ns += by_ns
 
     def begin(self, now_ns: int) -> bool:
         """Let users start, and a gradual change made in init() begin; return False without one."""
@@ -223,7 +231,9 @@ class Throttle(Generic[Asker]):
         """Let the profile continue where it was paused; return False if it was not paused."""
         if self._run_paused_ns is None:
             return False
-        self._origin_ns += self._from_ns(now_ns) - self._run_paused_ns
+        paused_ns = self._from_ns(now_ns) - self._run_paused_ns
+        self._origin_ns += paused_ns
+        self._delay_load(paused_ns)
         self._run_paused_ns = None
         self._publish(now_ns)
         return True
@@ -297,7 +307,7 @@ class Throttle(Generic[Asker]):
 
     def _message(self, change: Change) -> ThrottleMode:
         mode, permits = str(change.mode), not change.interval_ns
-        return ThrottleMode(self.name, change.epoch, change.from_ns, mode, permits)
+        return ThrottleMode(self.name, change.epoch, change.from_ns, mode, permits, self._load_ns)
 
     def stop_notice(self) -> ThrottleMode:
         """Return the message that tells workers that the throttle was stopped."""

@@ -64,6 +64,7 @@ class WorkerQueue:
         foresight: Decides how many slots to request ahead.
         lateness: Records how late slots are used.
         every: Whether each slot counts, as with an arrival rate: an unused one counts as missed.
+        load_ns: See `ThrottleMode`.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class WorkerQueue:
         self._first_epoch = 0  # first one of the present kind, slots or permits
         self._in_force = self._in_force_reported = 0
         self._applied = (0, 0)  # the newest change that has been applied: epoch, time
+        self.load_ns = 0
         self.permits = self.every = False
         self.waiting = 0
         self.handed: Permit | None = None
@@ -293,6 +295,7 @@ class WorkerQueue:
         while changes and changes[0].from_ns <= at_ns:
             change = changes.popleft()
             self.mode, self.permits = Mode(change.mode), change.permits
+            self.load_ns = change.load_ns
             self._applied = change.epoch, change.from_ns
 
     def work(self, at_ns: int, until_ns: int) -> int:

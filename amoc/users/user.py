@@ -131,7 +131,7 @@ class User(greenlet):
             pauses.
         stop_reason: Whether and why the user was asked to stop.
         mailbox: Created on first use; most users never need one.
-        arrival: In an open model, the number of this iteration's arrival at the worker.
+        arrival: In an open model, which arrival this iteration is, by the worker's own numbers.
         waiting_for: The waiter it is blocked on (`amoc.base.waiting`).
         pending_interrupt: The exception to raise at its next wait (`amoc.base.waiting`).
         interrupt_key: The key for withdrawing that interrupt.

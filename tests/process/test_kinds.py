@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -257,3 +258,66 @@ def test_each_file_follows_its_own_stages(scenario, tmp_path):
     assert counters["arrivals"] + counters.get("dropped", 0) == 120
     assert counters["kind.visit.iterations"] == counters["arrivals"]
     assert summary["run"]["verdict"] == "no criteria", summary["notes"]
+
+
+SEEN = """
+    import os
+    from pathlib import Path
+
+    FILE = os.open(HERE + "/seen", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def start(user_id):
+        os.write(FILE, f"{Path(__file__).stem} {os.getpid()}\\n".encode())
+    """
+
+
+@pytest.mark.parametrize("setting", ["repeat_num=1", "repeat_num=1_000"])
+def test_rates_of_several_files_change_each_on_its_own(scenario, tmp_path, setting):
+    files = [scenario(SEEN, f"{name}.py") for name in ("rising", "late", "steady")]
+    rates = ("2s:80/s,2s:80/s", "0s:0/s,2s:0/s,0s:40/s,2s:40/s", "30/s")
+    loads = [f"{file}={rate}" for file, rate in zip(files, rates, strict=True)]
+    with running(*loads, "--workers", "2", "--set", setting, directory=tmp_path) as run:
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    counters = summary["counters"]
+    assert counters["arrivals"] + counters.get("dropped", 0) == 80 + 160 + 80 + 120
+    for name, wanted in {"rising": 240, "late": 80, "steady": 120}.items():
+        found = counters[f"kind.{name}.iterations"]
+        assert abs(found - wanted) <= 8 + counters.get("dropped", 0), "three at most in a worker"
+    seen = [line.split() for line in lines(tmp_path / "seen")]
+    assert len({pid for _, pid in seen}) == 2
+    first = next(place for place, (name, _) in enumerate(seen) if name == "late")
+    assert abs(first - 140) <= 8, "none before its rate begins"
+
+
+def test_a_pause_and_a_new_rate_keep_the_plan_of_each_file(scenario, tmp_path):
+    files = [scenario(SEEN, f"{name}.py") for name in ("early", "late")]
+    rates = ("0s:50/s,2s:50/s,0s:0/s,1h:0/s", "0s:0/s,2s:0/s,0s:50/s,1h:50/s")
+    loads = [f"{file}={rate}" for file, rate in zip(files, rates, strict=True)]
+
+    def names() -> list[str]:
+        return [line.split()[0] for line in lines(tmp_path / "seen")]
+
+    with running(*loads, "--workers", "2", directory=tmp_path) as run:
+        eventually(lambda: len(names()) > 25, "arrivals")
+        assert amoc("pause", "--run", str(run.directory), cwd=tmp_path).returncode == 0
+        paused = len(names())
+        assert 25 < paused < 100
+        time.sleep(2.5)  # time must not count: longer than the first stage
+        assert amoc("resume", "--run", str(run.directory), cwd=tmp_path).returncode == 0
+        changed = amoc(
+            "throttle", "arrival_rate", "100/s", "--run", str(run.directory), cwd=tmp_path
+        )
+        assert changed.returncode == 0, changed.stderr
+        run.kill(run.wait_for("worker", 2)[0])
+        eventually(lambda: "late" in names(), "the second stage")
+        done = len(names())
+        eventually(lambda: len(names()) > done + 50, "more of it")
+        run.kill(run.pid, 2)
+        assert run.end() == 0, run.output
+        summary = run.summary()
+    found = names()
+    first = found.index("late")
+    assert first > 60, "the time of a pause does not count"
+    assert "early" not in found[first + 5 :], "a restarted worker knows where the plan is"
+    assert summary["counters"]["arrivals"] >= len(found)

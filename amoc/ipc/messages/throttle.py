@@ -16,6 +16,9 @@ class ThrottleMode(NamedTuple):
     """A `amoc.throttle.slot_schedule.Mode`."""
     permits: bool
     """Whether it limits concurrency rather than a rate."""
+    load_ns: int = 0
+    """When the load of an arrival rate began, later by the pauses since; 0 before, and for other
+    throttles."""
 
 
 class Tokens(NamedTuple):

@@ -29,6 +29,7 @@ from amoc.scenario import builtin_settings
 from amoc.scenario.arrivals import ARRIVAL_RATE
 from amoc.scenario.events import USER_ADDED
 from amoc.scenario.mix import MAX_LENGTH
+from amoc.scenario.rate_shares import RateShares
 from amoc.scenario.user_kinds import NamedStart
 from amoc.throttle.demand import NoForesight
 from amoc.throttle.token_waiter import OnEveryToken, Token
@@ -44,14 +45,12 @@ _USERS, _PEAK, _HIGHEST = cell("users"), int(Cell.USERS_PEAK), int(Cell.HIGHEST_
 class _KindOfArrival(NamedStart):
     """Runs iterations of the kind assigned to the arrival rather than to the user.
 
-    Otherwise users that are soon idle again would take the slots of the other kinds. Workers start
-    at different places in the mix, or one kind would come to all of them at the same time.
+    Otherwise users that are soon idle again would take the slots of the other kinds.
     """
 
-    def __init__(self, start: NamedStart, find: Callable[[int], User | None], place: int) -> None:
+    def __init__(self, start: NamedStart, find: Callable[[int], User | None]) -> None:
         self._start = start
         self._find = find
-        self._place = place
 
     def __call__(self, user_id: int, _rank: int = 0) -> object:
         """Run an iteration of a user."""
@@ -63,8 +62,7 @@ class _KindOfArrival(NamedStart):
 
     def _rank_of(self, user_id: int) -> int:
         """Return the place in the mix of a user's arrival; 0 if it has taken none."""
-        arrival = getattr(self._find(user_id), "arrival", 0)
-        return self._place + arrival if arrival else 0
+        return getattr(self._find(user_id), "arrival", 0)
 
 
 class ArrivalPool(UserPool):
@@ -76,10 +74,17 @@ class ArrivalPool(UserPool):
         Users with ids below the first arrival's, which are dealt to the worker, are not started by
         slots.
         """
-        # If each iteration is a new user, the user's number determines its kind.
-        if isinstance(spec.start, NamedStart) and builtin_settings.repeat_num.get() > 1:
-            place = Random(f"mix {spec.seed}/{spec.id.worker}").randrange(MAX_LENGTH)
-            spec = spec._replace(start=_KindOfArrival(spec.start, self.find, place))
+        start, draw = spec.start, Random(f"mix {spec.seed}/{spec.id.worker}")
+        # Workers start at different places in the mix, or one kind would come to all of them at the
+        # same time.
+        self._place = draw.randrange(MAX_LENGTH)
+        self._shares: RateShares | None = None
+        if isinstance(start, NamedStart):
+            if start.changing_rates:
+                self._shares = RateShares(start.changing_rates, draw)
+            # If each iteration is a new user, the user's number can determine its kind.
+            if self._shares is not None or builtin_settings.repeat_num.get() > 1:
+                spec = spec._replace(start=_KindOfArrival(start, self.find))
         super().__init__(spec, report, gate)
         self._first_id, self._max_users = spec.first_arrival, spec.max_users
         # A single range, by the layout of such runs (`amoc.users.placement.by_worker`).
@@ -164,7 +169,10 @@ class ArrivalPool(UserPool):
             self._dropped.inc()
             return
         self._arrivals.inc()  # first of all: a kill may follow at any point
-        user.arrival = self._arrivals.value
+        if self._shares is not None:
+            user.arrival = self._shares.deal(token - self._queue.load_ns)
+        else:
+            user.arrival = self._place + self._arrivals.value
         # Slots continue without this user, so none is missed because the target holds it up.
         metrics.put_token(user, token, of_slot=False)
         waiter = user.waiting_for

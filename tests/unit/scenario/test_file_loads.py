@@ -84,6 +84,20 @@ def test_a_rate_may_have_stages_and_holds_the_last():
     assert found.rates[0].exactly_at(99 * S_NS) == Fraction(3, 2)
 
 
+def test_rates_with_and_without_stages_add_up():
+    found = loads_of(["2/s", "10s:4/s,10s:4/s", "0s:1/s,5s:1/s"])
+    assert found is not None
+    assert found.rate == "0s:3/s, 5s:5/s, 5s:7/s, 10s:7/s"
+    assert found.changing_rates == found.rates
+    alone = loads_of(["2/s", "10s:4/s"])
+    assert alone is not None
+    assert alone.rate == "0s:2/s, 10s:6/s", "it begins at the constant rate"
+    for constant in (["2/s", "3/s", "5"], ["5", "10s:4/s"]):
+        alone = loads_of(constant)
+        assert alone is not None
+        assert not alone.changing_rates, "the shares stay"
+
+
 @pytest.mark.parametrize(
     ("loads", "why"),
     [
@@ -92,7 +106,6 @@ def test_a_rate_may_have_stages_and_holds_the_last():
         (["1", "5s:1.5"], "s1.py: stage 1: its target must be a whole number"),
         (["1", "5x:1"], "s1.py: stage 1: its duration must be a duration"),
         (["1", "5s:1/s,5s:2"], "s1.py: must have a time unit"),
-        (["5/s", "5s:1/s"], "must not combine an arrival rate in stages with another"),
     ],
 )
 def test_an_invalid_load_is_reported_with_its_file(loads, why):
